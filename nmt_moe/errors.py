@@ -1,0 +1,48 @@
+"""Errors that a user can mend, shown as one line."""
+
+import sys
+from pathlib import Path
+from types import TracebackType
+
+
+class UserError(ValueError):
+    """Something the user gave does not fit; the message says what, and what to do."""
+
+
+def one_line(error: BaseException) -> str | None:
+    """The line to show instead of a traceback, or None if the error is not the user's to mend.
+
+    fairseq raises what is meant for users as a bare ``Exception``, as ``OSError`` without a
+    number, or as ``FileNotFoundError``; it may do so while it handles a :class:`UserError`
+    of ours that says more.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    meant_for_users = (
+        type(error) is Exception
+        or isinstance(error, FileNotFoundError)
+        or (isinstance(error, OSError) and error.errno is None)
+    )
+    return " ".join(str(error).split()) if meant_for_users else None
+
+
+def show_in_one_line() -> None:
+    """Let fairseq's commands end with ``error: ...`` where :func:`one_line` has one.
+
+    A program that imports nmt_moe as a library keeps its own way of showing errors.
+    """
+    if Path(sys.argv[0]).name.startswith("fairseq-"):
+        sys.excepthook = _show
+
+
+def _show(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    line = one_line(error)
+    if line is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(f"error: {line}", file=sys.stderr)
