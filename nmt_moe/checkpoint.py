@@ -1,0 +1,88 @@
+"""Checkpoints that run no code, are never half-written, and say what is wrong with them.
+
+fairseq has no hooks here. :func:`install`, called when the plugin is imported, replaces three
+of its functions; nothing else in this package changes fairseq.
+"""
+
+import os
+import pickle
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import torch
+from fairseq import checkpoint_utils
+from fairseq.file_io import PathManager
+
+from nmt_moe.errors import UserError
+
+
+def install() -> None:
+    """Replace fairseq's functions that read, write and copy checkpoints.
+
+    Reading explains a damaged or unsafe file in one line. Writing does not try again at the
+    end of what a failed try has left, which would make a file that looks complete and is not.
+    Copying goes through a temporary file, so that ``checkpoint_last.pt`` is always whole.
+    """
+    if getattr(checkpoint_utils.load_checkpoint_to_cpu, "__module__", "") == __name__:
+        return
+    checkpoint_utils.load_checkpoint_to_cpu = _explaining(checkpoint_utils.load_checkpoint_to_cpu)
+    checkpoint_utils._torch_persistent_save = _save
+    PathManager.copy = staticmethod(_copy_whole(PathManager.copy))
+
+
+def _explaining(load: Callable[..., dict]) -> Callable[..., dict]:
+    def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
+        try:
+            return load(path, *args, **kwargs)
+        except pickle.UnpicklingError as error:
+            found = re.search(r"GLOBAL (\S+) (was not an allowed|whose module)", str(error))
+            if found is None:
+                raise UserError(_damaged(path)) from error
+            raise UserError(
+                f"{path} holds an object of class {found[1]}, which could run code when "
+                "loaded, so it was not: use a checkpoint that fairseq-train has written"
+            ) from error
+        except (EOFError, KeyError, RuntimeError) as error:
+            raise UserError(_damaged(path)) from error
+
+    return load_checkpoint_to_cpu
+
+
+def _damaged(path: str) -> str:
+    return (
+        f"{path} is no checkpoint, or is damaged or incomplete: use another one of the same "
+        "folder, or remove it to start anew"
+    )
+
+
+def _save(obj: Any, file: Any) -> None:
+    try:
+        torch.save(obj, file)
+    except (OSError, RuntimeError) as error:
+        path = file if isinstance(file, str) else file.name
+        with suppress(OSError):
+            os.remove(path)
+        raise UserError(
+            f"could not write {path.removesuffix('.tmp')}, perhaps because the disk is full: "
+            "what was there before is whole; make room and give the same command again"
+        ) from error
+
+
+def _copy_whole(copy: Callable[..., Any]) -> Callable[..., Any]:
+    def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
+        part = dst_path + ".tmp"
+        try:
+            copied = copy(src_path, part, overwrite=True)
+            os.replace(part, dst_path)
+        except OSError as error:
+            with suppress(OSError):
+                os.remove(part)
+            raise UserError(
+                f"could not copy {src_path} to {dst_path} ({error.strerror}): what was there "
+                "before is whole; make room and give the same command again"
+            ) from error
+        return copied
+
+    return copy_whole

@@ -1,0 +1,1 @@
+"""Losses: the translation loss, and the importance and load losses of the paper."""

@@ -1,0 +1,98 @@
+"""``--criterion moe_label_smoothed_cross_entropy``."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq.criterions import register_criterion
+from fairseq.criterions.label_smoothed_cross_entropy import (
+    LabelSmoothedCrossEntropyCriterion,
+    LabelSmoothedCrossEntropyCriterionConfig,
+)
+from fairseq.logging import metrics
+
+from nmt_moe.criterions.balance import balance_losses, log_balance, logging_vectors
+from nmt_moe.errors import UserError
+
+
+@dataclass
+class MoELabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfig):
+    moe_importance_weight: float = field(
+        default=0.01, metadata={"help": "weight of CV(importance)^2 in the training loss"}
+    )
+    moe_load_weight: float = field(
+        default=0.01, metadata={"help": "weight of CV(load)^2 in the training loss"}
+    )
+
+
+@register_criterion(
+    "moe_label_smoothed_cross_entropy", dataclass=MoELabelSmoothedCrossEntropyConfig
+)
+class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
+    """Label-smoothed cross entropy, plus the importance and load losses while training.
+
+    The gradient is that of ``cross entropy per token + w_importance * CV(importance)^2 +
+    w_load * CV(load)^2``, the squares summed over the MoE layers and taken per batch; over
+    several batches per update (``--update-freq``, several processes) they are averaged by
+    tokens. The logged ``loss`` is the translation loss alone.
+    """
+
+    def __init__(
+        self,
+        task: Any,
+        sentence_avg: bool,
+        label_smoothing: float,
+        ignore_prefix_size: int = 0,
+        report_accuracy: bool = False,
+        moe_importance_weight: float = 0.01,
+        moe_load_weight: float = 0.01,
+    ) -> None:
+        super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
+        self.importance_weight = _weight("--moe-importance-weight", moe_importance_weight)
+        self.load_weight = _weight("--moe-load-weight", moe_load_weight)
+
+    def forward(self, model: Any, sample: dict, reduce: bool = True) -> tuple:
+        """The loss to differentiate, its sample size, and what to log."""
+        net_output = model(**sample["net_input"])
+        loss, nll_loss = self.compute_loss(model, net_output, sample, reduce=reduce)
+        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
+        logging_output = {
+            "loss": loss.data,
+            "nll_loss": nll_loss.data,
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["target"].size(0),
+            "sample_size": sample_size,
+        }
+        if self.report_accuracy:
+            n_correct, total = self.compute_accuracy(model, net_output, sample)
+            logging_output["n_correct"], logging_output["total"] = n_correct.data, total.data
+        # A model without mixtures of experts, such as fairseq's own, has no routing.
+        routing = net_output[1].get("routing") if isinstance(net_output[1], dict) else None
+        if routing:
+            importance, load = balance_losses(routing)
+            # fairseq divides gradients and sums by the sample size.
+            importance_loss = self.importance_weight * sample_size * importance
+            load_loss = self.load_weight * sample_size * load
+            loss = loss + importance_loss + load_loss
+            logging_output["moe_importance_loss"] = importance_loss.detach()
+            logging_output["moe_load_loss"] = load_loss.detach()
+            logging_output.update(logging_vectors(routing))
+        return loss, sample_size, logging_output
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        """Log the translation loss, the balance losses in the same unit, and the balance."""
+        super().reduce_metrics(logging_outputs)
+        sample_size = sum(log.get("sample_size", 0) for log in logging_outputs)
+        for name in ("moe_importance_loss", "moe_load_loss"):
+            if logging_outputs and name in logging_outputs[0]:
+                total = sum(log[name] for log in logging_outputs)
+                bits = total / sample_size / math.log(2)
+                metrics.log_scalar(name, bits, sample_size, priority=50, round=4)
+        log_balance(logging_outputs)
+
+
+def _weight(option: str, value: float) -> float:
+    if not value >= 0:
+        raise UserError(f"{option} must be at least 0, not {value}")
+    return value

@@ -1,0 +1,55 @@
+"""Attention from a decoder state to the source (appendix G)."""
+
+import torch
+from torch import Tensor, nn
+
+
+class MultiplicativeAttention(nn.Module):
+    """The paper's function: ``A(x, y) = sum_d V_d tanh(xU)_d tanh(yW)_d``.
+
+    All scores of a query are one matrix product with keys that are computed once.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.source = nn.Linear(dim, dim, bias=False)
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.v = nn.Parameter(torch.ones(dim))
+
+    def keys(self, source_BSD: Tensor) -> Tensor:
+        """What the scores need of the source, ``[B, S, D]``: compute it once a batch."""
+        return torch.tanh(self.source(source_BSD)) * self.v
+
+    def forward(
+        self, query_BD: Tensor, keys_BSD: Tensor, source_BSD: Tensor, pad_BS: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The context ``[B, D]`` and the attention weights ``[B, S]``; 0 on padding."""
+        scores_BS = self._scores(query_BD, keys_BSD).masked_fill(pad_BS, float("-inf"))
+        # A sentence of padding only, as in an empty batch, would be 0/0.
+        weights_BS = scores_BS.float().softmax(1).type_as(scores_BS).masked_fill(pad_BS, 0)
+        return torch.bmm(weights_BS.unsqueeze(1), source_BSD).squeeze(1), weights_BS
+
+    def _scores(self, query_BD: Tensor, keys_BSD: Tensor) -> Tensor:
+        query_BD1 = torch.tanh(self.query(query_BD)).unsqueeze(2)
+        return torch.bmm(keys_BSD, query_BD1).squeeze(2)
+
+
+class AdditiveAttention(MultiplicativeAttention):
+    """GNMT's function: ``A(x, y) = V . tanh(xU + yW)``."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        nn.init.uniform_(self.v, -(dim**-0.5), dim**-0.5)
+
+    def keys(self, source_BSD: Tensor) -> Tensor:
+        return self.source(source_BSD)
+
+    def _scores(self, query_BD: Tensor, keys_BSD: Tensor) -> Tensor:
+        return torch.tanh(keys_BSD + self.query(query_BD).unsqueeze(1)) @ self.v
+
+
+ATTENTIONS: dict[str, type[MultiplicativeAttention]] = {
+    "multiplicative": MultiplicativeAttention,
+    "additive": AdditiveAttention,
+}
+"""Attention functions by the name that users give."""

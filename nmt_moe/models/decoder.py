@@ -1,0 +1,106 @@
+"""The decoder: an LSTM with attention feedback, then LSTMs over the whole sequence."""
+
+from typing import Any
+
+import torch.nn.functional as F
+from fairseq.models import FairseqIncrementalDecoder
+from torch import Tensor, nn
+
+from nmt_moe.models.attention import ATTENTIONS
+from nmt_moe.models.config import LSTMMoEConfig, moe_positions
+from nmt_moe.models.feed_forward import feed_forwards
+from nmt_moe.models.lstm import LSTM, AttentionLSTM
+
+_CACHE = "lstm_moe"  # our key in fairseq's incremental state
+
+
+class LSTMMoEDecoder(FairseqIncrementalDecoder):
+    """Stacked LSTMs with residual connections, attention in layer 1, and the softmax.
+
+    Args:
+        cfg: the model's options.
+        dictionary: the target dictionary.
+        embedding: the target embedding, ``cfg.dim`` wide.
+        softmax_weight: ``[V, D]``, the matrix before the softmax.
+    """
+
+    def __init__(
+        self,
+        cfg: LSTMMoEConfig,
+        dictionary: Any,
+        embedding: nn.Embedding,
+        softmax_weight: nn.Parameter,
+    ) -> None:
+        super().__init__(dictionary)
+        self.padding_idx = embedding.padding_idx
+        self.embedding = embedding
+        self.softmax_weight = softmax_weight
+        self.dropout = nn.Dropout(cfg.dropout)
+        attention = ATTENTIONS[str(cfg.attention)](cfg.dim)
+        self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells, attention)])
+        for _ in range(cfg.decoder_layers - 1):
+            self.layers.append(LSTM(cfg.dim, cfg.dim, cfg.lstm_cells))
+        self.feed_forwards = feed_forwards(cfg, moe_positions(cfg, "decoder"))
+
+    def forward(
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: dict,
+        incremental_state: dict | None = None,
+        **_: Any,
+    ) -> tuple[Tensor, dict]:
+        """Score every next token.
+
+        Args:
+            prev_output_tokens: ``[B, L]``, shifted right, padded on the right. With an
+                incremental state only the last column is read.
+            encoder_out: what the encoder returned.
+            incremental_state: fairseq's cache between the steps of a beam search.
+
+        Returns:
+            Logits ``[B, L, V]`` and a dict with ``attn`` ``[[B, L, S]]`` and ``routing``, the
+            :class:`Routing` of every MoE layer of encoder and decoder by name.
+        """
+        cache: dict[str, Tensor] = {}
+        if incremental_state is not None:
+            prev_output_tokens = prev_output_tokens[:, -1:]
+            cache = self.get_incremental_state(incremental_state, _CACHE) or {}
+        attention_lstm = self.layers[0]
+        source_BSD = encoder_out["encoder_out"][0].transpose(0, 1)
+        keys_BSD = cache.get("keys")
+        if keys_BSD is None:
+            keys_BSD = attention_lstm.attention.keys(source_BSD)
+        new_cache = {"keys": keys_BSD}
+
+        pad_BL = prev_output_tokens.eq(self.padding_idx)
+        x_LBD = self.dropout(self.embedding(prev_output_tokens).transpose(0, 1))
+        routing = dict(encoder_out["routing"])
+        for number, layer in enumerate(self.layers, start=1):
+            state = (cache[f"h{number}"], cache[f"c{number}"]) if cache else None
+            if number == 1:
+                y_LBD, attn_BLS, state = layer(
+                    x_LBD, source_BSD, keys_BSD, encoder_out["encoder_padding_mask"][0], state
+                )
+            else:
+                y_LBD, state = layer(x_LBD, state)
+            new_cache[f"h{number}"], new_cache[f"c{number}"] = state
+            x_LBD = x_LBD + self.dropout(y_LBD)
+            if str(number) in self.feed_forwards:
+                x_LBD, routed = self.feed_forwards[str(number)](x_LBD, pad_BL)
+                if routed is not None:
+                    routing[f"decoder.{number}"] = routed
+        if incremental_state is not None:
+            self.set_incremental_state(incremental_state, _CACHE, new_cache)
+        logits_BLV = F.linear(x_LBD.transpose(0, 1), self.softmax_weight)
+        return logits_BLV, {"attn": [attn_BLS], "routing": routing}
+
+    def reorder_incremental_state(self, incremental_state: dict, new_order: Tensor) -> None:
+        """Move every cached tensor to the sentences ``new_order``, for beam search."""
+        cache = self.get_incremental_state(incremental_state, _CACHE)
+        if cache:
+            cache = {name: tensor.index_select(0, new_order) for name, tensor in cache.items()}
+            self.set_incremental_state(incremental_state, _CACHE, cache)
+
+    def max_positions(self) -> int:
+        """No limit of its own."""
+        return int(1e5)

@@ -1,0 +1,93 @@
+"""The encoder: embedding, then LSTM layers with mixtures of experts between them."""
+
+from typing import Any
+
+import torch
+from fairseq.models import FairseqEncoder
+from torch import Tensor, nn
+
+from nmt_moe.models.config import LSTMMoEConfig, moe_positions
+from nmt_moe.models.feed_forward import feed_forwards
+from nmt_moe.models.lstm import LSTM
+
+
+class LSTMMoEEncoder(FairseqEncoder):
+    """Stacked LSTMs; residual connections around every layer, dropout on each output.
+
+    Args:
+        cfg: the model's options.
+        dictionary: the source dictionary.
+        embedding: the source embedding, ``cfg.dim`` wide.
+    """
+
+    def __init__(self, cfg: LSTMMoEConfig, dictionary: Any, embedding: nn.Embedding) -> None:
+        super().__init__(dictionary)
+        self.padding_idx = embedding.padding_idx
+        self.embedding = embedding
+        self.dropout = nn.Dropout(cfg.dropout)
+        self.bidirectional = cfg.encoder_bidirectional
+        share = 2 if self.bidirectional else 1  # each direction of layer 1 has half of the width
+        widths = [(cfg.dim // share, cfg.lstm_cells // share)]
+        widths += [(cfg.dim, cfg.lstm_cells)] * (cfg.encoder_layers - 1)
+        self.layers = nn.ModuleList(LSTM(cfg.dim, dim, cells) for dim, cells in widths)
+        if self.bidirectional:
+            self.backward_layer = LSTM(cfg.dim, *widths[0])
+        self.feed_forwards = feed_forwards(cfg, moe_positions(cfg, "encoder"))
+
+    def forward(self, src_tokens: Tensor, src_lengths: Tensor | None = None, **_: Any) -> dict:
+        """Encode ``[B, S]`` tokens, padded on either side.
+
+        Returns:
+            ``encoder_out`` ``[[S, B, D]]`` and ``encoder_padding_mask`` ``[[B, S]]``, in the
+            layout of ``src_tokens`` and as lists of one, as fairseq has them, and ``routing``,
+            the :class:`Routing` of each MoE layer by its name, ``encoder.<layer>``.
+        """
+        pad_BS = src_tokens.eq(self.padding_idx)
+        # An LSTM would carry left padding into the sentence: move it to the right, where
+        # nothing comes after it, and move the result back at the end.
+        order_BS = pad_BS.int().argsort(dim=1, stable=True)
+        x_SBD = self.embedding(src_tokens.gather(1, order_BS)).transpose(0, 1)
+        pad_right_BS = pad_BS.gather(1, order_BS)
+        x_SBD = self.dropout(x_SBD)
+        routing = {}
+        for number, layer in enumerate(self.layers, start=1):
+            y_SBD, _ = layer(x_SBD)
+            if number == 1 and self.bidirectional:
+                y_SBD = torch.cat([y_SBD, self._backward(x_SBD, pad_right_BS)], dim=2)
+            x_SBD = x_SBD + self.dropout(y_SBD)
+            if str(number) in self.feed_forwards:
+                x_SBD, routed = self.feed_forwards[str(number)](x_SBD, pad_right_BS)
+                if routed is not None:
+                    routing[f"encoder.{number}"] = routed
+        return {
+            "encoder_out": [_gather_time(x_SBD, order_BS.argsort(dim=1))],
+            "encoder_padding_mask": [pad_BS],
+            "routing": routing,
+        }
+
+    def _backward(self, x_SBD: Tensor, pad_right_BS: Tensor) -> Tensor:
+        """Layer 1 from the last real token to the first; padding stays on the right."""
+        steps_S = torch.arange(x_SBD.shape[0], device=x_SBD.device)
+        lengths_B1 = pad_right_BS.logical_not().sum(dim=1, keepdim=True)
+        reverse_BS = torch.where(pad_right_BS, steps_S, lengths_B1 - 1 - steps_S)
+        y_SBD, _ = self.backward_layer(_gather_time(x_SBD, reverse_BS))
+        return _gather_time(y_SBD, reverse_BS)
+
+    def reorder_encoder_out(self, encoder_out: dict, new_order: Tensor) -> dict:
+        """The same output for the sentences ``new_order``, for beam search."""
+        return {
+            "encoder_out": [x.index_select(1, new_order) for x in encoder_out["encoder_out"]],
+            "encoder_padding_mask": [
+                x.index_select(0, new_order) for x in encoder_out["encoder_padding_mask"]
+            ],
+            "routing": {},  # of another batch
+        }
+
+    def max_positions(self) -> int:
+        """No limit of its own."""
+        return int(1e5)
+
+
+def _gather_time(x_SBD: Tensor, index_BS: Tensor) -> Tensor:
+    """Each sentence's steps in the order that ``index_BS`` gives."""
+    return x_SBD.gather(0, index_BS.t().unsqueeze(2).expand_as(x_SBD))

@@ -1,0 +1,167 @@
+"""The translation model: padding, incremental decoding, the dense twin, the paper's sizes."""
+
+import pytest
+import torch
+from fairseq.data import Dictionary
+
+from nmt_moe.errors import UserError
+from tests.models.build import SOURCE, TARGET, build_model, dictionary, pad_batch
+
+VARIANTS = [
+    {},
+    dict(lstm_cells=12),
+    dict(encoder_bidirectional=True, lstm_cells=12),
+    dict(attention="additive", no_moe_sigmoid=True),
+    dict(encoder_layers=1, encoder_moe_after="1", decoder_layers=3, decoder_moe_after="1,3"),
+    dict(feed_forward="dense"),
+    dict(feed_forward="none", share_all_embeddings=True),
+    dict(moe_gating="top_k", moe_k=4, share_decoder_input_output_embed=True),
+]
+
+
+def batch(left: bool = True):
+    return pad_batch(SOURCE, 1, left), None, pad_batch(TARGET, 1, left=False)
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_padding_and_the_rest_of_the_batch_change_nothing(options):
+    torch.manual_seed(0)
+    model = build_model(**options).double().eval()
+    with torch.no_grad():
+        logits, extra = model(*batch())
+        right, _ = model(*batch(left=False))
+        for b, (source, target) in enumerate(zip(SOURCE, TARGET, strict=True)):
+            alone, _ = model(torch.tensor([source]), None, torch.tensor([target]))
+            torch.testing.assert_close(logits[b, : len(target)], alone[0])
+            torch.testing.assert_close(right[b, : len(target)], alone[0])
+    real = torch.tensor(SOURCE[1]).ne(1).sum()
+    attention = extra["attn"][0][1]
+    assert not attention[:, : 5 - real].any()  # none on the left padding
+    torch.testing.assert_close(attention.sum(1), torch.ones(6, dtype=torch.double))
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_incremental_decoding_with_reordering_equals_the_full_forward_pass(options):
+    torch.manual_seed(1)
+    model = build_model(**options).double().eval()
+    source = pad_batch(SOURCE, 1, left=True)
+    target = torch.randint(4, 24, (3, 7))
+    target[:, 0] = 2
+    orders = [torch.tensor(order) for order in ([0, 1, 2], [2, 0, 0], [1, 2, 0], [0, 0, 1])]
+    with torch.no_grad():
+        encoder_out = model.encoder(source)
+        state: dict = {}
+        for step in range(7):
+            if 0 < step <= len(orders):
+                order = orders[step - 1]
+                model.decoder.reorder_incremental_state_scripting(state, order)
+                encoder_out = model.encoder.reorder_encoder_out(encoder_out, order)
+                source, target = source[order], target[order]
+            logits, extra = model.decoder(target[:, : step + 1], encoder_out, state)
+            full, full_extra = model(source, None, target[:, : step + 1])
+            torch.testing.assert_close(logits[:, 0], full[:, -1], rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(extra["attn"][0][:, 0], full_extra["attn"][0][:, -1])
+
+
+def test_routings_name_their_layers_and_count_only_real_tokens():
+    model = build_model(encoder_moe_after="1,2", decoder_moe_after="1,2")
+    _, extra = model(*batch())
+    assert list(extra["routing"]) == ["encoder.1", "encoder.2", "decoder.1", "decoder.2"]
+    for name, routing in extra["routing"].items():
+        tokens = sum(map(len, SOURCE if name.startswith("encoder") else TARGET))
+        assert routing.counts_E.sum() == 2 * tokens
+        assert routing.token_A.max() == tokens - 1
+
+
+def test_a_step_that_looks_ahead_would_be_seen():
+    torch.manual_seed(0)
+    model = build_model().eval()
+    source, _, target = batch()
+    changed = target.clone()
+    changed[1, 4] = 20
+    with torch.no_grad():
+        before, after = model(source, None, target)[0], model(source, None, changed)[0]
+    assert torch.equal(before[1, :4], after[1, :4])
+    assert not torch.allclose(before[1, 4], after[1, 4])
+
+
+@pytest.mark.parametrize("attention", ["multiplicative", "additive"])
+def test_attention_follows_the_formula(attention):
+    torch.manual_seed(0)
+    module = build_model(attention=attention).double().decoder.layers[0].attention
+    torch.nn.init.normal_(module.v)
+    source, query = torch.randn(1, 3, 8).double(), torch.randn(1, 8).double()
+    pad = torch.tensor([[False, False, True]])
+    context, weights = module(query, module.keys(source), source, pad)
+    u, w, v = module.source.weight.t(), module.query.weight.t(), module.v
+    scores = []
+    for s in range(2):
+        xu, yw = source[0, s] @ u, query[0] @ w
+        multiplicative = attention == "multiplicative"
+        term = xu.tanh() * yw.tanh() if multiplicative else (xu + yw).tanh()
+        scores.append((v * term).sum())
+    expected = torch.softmax(torch.stack(scores), 0)
+    torch.testing.assert_close(weights[0, :2], expected)
+    assert weights[0, 2] == 0
+    torch.testing.assert_close(context[0], expected @ source[0, :2])
+
+
+def test_every_parameter_gets_a_gradient():
+    for options in VARIANTS:
+        model = build_model(**options)
+        logits, extra = model(*batch())
+        load = sum(r.load_E.square().sum() for r in extra["routing"].values())
+        (logits.square().sum() + load).backward()
+        missing = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+        assert not missing, (options, missing)
+
+
+def parameters_without_embedding_and_softmax(**options) -> int:
+    with torch.device("meta"):
+        model = build_model(
+            dim=512, lstm_cells=2048, moe_experts=32, moe_k=4, moe_hidden_dim=2048,
+            share_all_embeddings=True, **options,
+        )  # fmt: skip
+    total = sum(p.numel() for p in model.parameters())
+    return total - model.encoder.embedding.weight.numel()
+
+
+def test_the_default_size_is_the_papers():
+    lstm = (512 + 512) * 4 * 2048 + 2048 * 512  # 9.44 million products per token
+    first_decoder = (512 + 512 + 512) * 4 * 2048 + 2048 * 512  # 13.63: it reads the context too
+    biases = 5 * 2 * 4 * 2048
+    attention = 2 * 512 * 512 + 512
+    dense = 4 * lstm + first_decoder + biases + attention
+    expert = 2 * 512 * 2048
+    assert parameters_without_embedding_and_softmax(feed_forward="none") == dense
+    moe = dense + 2 * (32 * expert + 2 * 512 * 32)
+    assert parameters_without_embedding_and_softmax() == moe
+    twin = dense + 2 * 4 * expert  # the experts that are active for a token
+    assert parameters_without_embedding_and_softmax(feed_forward="dense") == twin
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(moe_k=5), "--moe-k 5 is more than --moe-experts 4: choose from 1 to 4"),
+        (dict(moe_k=0), "--moe-k must be at least 1, not 0"),
+        (dict(encoder_moe_after="4"), "no layer 4, the encoder has layers 1 to 3"),
+        (dict(decoder_moe_after="0"), "no layer 0, the decoder has layers 1 to 2"),
+        (dict(decoder_moe_after="top"), "not a list of layer numbers such as 1,2"),
+        (dict(lstm_cells=7), "--lstm-cells 7 is less than --dim 8"),
+        (dict(dim=7, lstm_cells=9, encoder_bidirectional=True), "even --dim"),
+        (dict(dim=0), "--dim must be at least 1"),
+        (dict(dropout=1.0), "--dropout 1.0 must be at least 0 and less than 1"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        build_model(**options)
+
+
+def test_shared_embeddings_need_one_dictionary():
+    other: Dictionary = dictionary(5)
+    with pytest.raises(UserError, match="--joined-dictionary"):
+        build_model(source=other, share_all_embeddings=True)
+    model = build_model(share_all_embeddings=True)
+    assert model.encoder.embedding.weight is model.decoder.softmax_weight
