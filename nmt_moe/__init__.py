@@ -4,16 +4,18 @@ Importing the package, as ``fairseq-train --user-dir nmt_moe`` does, registers i
 criterions with fairseq and makes its checkpoints safe.
 """
 
-import nmt_moe.criterions.label_smoothed
+import logging
 import warnings
 
-import nmt_moe.models.architectures  # noqa: F401
-from nmt_moe import checkpoint, errors
+# Not for a user to act on: fairseq asks for tensorboardX where tensorboard is enough, and for
+# autocast by its old name at every update; torch remarks that oneDNN lacks LSTM projections.
+logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", message=".*torch.cuda.amp.autocast.* is deprecated")
+warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+
+import nmt_moe.criterions.label_smoothed  # noqa: E402
+import nmt_moe.models.architectures  # noqa: E402, F401
+from nmt_moe import checkpoint, errors  # noqa: E402
 
 checkpoint.install()
 errors.show_in_one_line()
-
-# Neither is for a user to act on: torch's remark that oneDNN lacks LSTM projections, and the
-# name by which fairseq asks for autocast, which would come up at every update.
-warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
-warnings.filterwarnings("ignore", message=".*torch.cuda.amp.autocast.* is deprecated")

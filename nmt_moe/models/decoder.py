@@ -1,5 +1,6 @@
 """The decoder: an LSTM with attention feedback, then LSTMs over the whole sequence."""
 
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -29,15 +30,15 @@ class LSTMMoEDecoder(FairseqIncrementalDecoder):
         cfg: LSTMMoEConfig,
         dictionary: Any,
         embedding: nn.Embedding,
-        softmax_weight: nn.Parameter,
+        softmax_weight: Tensor,
     ) -> None:
         super().__init__(dictionary)
-        self.padding_idx = embedding.padding_idx
+        self.padding_idx = dictionary.pad()
         self.embedding = embedding
         self.softmax_weight = softmax_weight
         self.dropout = nn.Dropout(cfg.dropout)
-        attention = ATTENTIONS[str(cfg.attention)](cfg.dim)
-        self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells, attention)])
+        self.attention = ATTENTIONS[str(cfg.attention)](cfg.dim)
+        self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells)])
         for _ in range(cfg.decoder_layers - 1):
             self.layers.append(LSTM(cfg.dim, cfg.dim, cfg.lstm_cells))
         self.feed_forwards = feed_forwards(cfg, moe_positions(cfg, "decoder"))
@@ -65,12 +66,13 @@ class LSTMMoEDecoder(FairseqIncrementalDecoder):
         if incremental_state is not None:
             prev_output_tokens = prev_output_tokens[:, -1:]
             cache = self.get_incremental_state(incremental_state, _CACHE) or {}
-        attention_lstm = self.layers[0]
         source_BSD = encoder_out["encoder_out"][0].transpose(0, 1)
         keys_BSD = cache.get("keys")
         if keys_BSD is None:
-            keys_BSD = attention_lstm.attention.keys(source_BSD)
+            keys_BSD = self.attention.keys(source_BSD)
         new_cache = {"keys": keys_BSD}
+        pad_BS = encoder_out["encoder_padding_mask"][0]
+        attend = partial(self.attention, keys_BSD=keys_BSD, source_BSD=source_BSD, pad_BS=pad_BS)
 
         pad_BL = prev_output_tokens.eq(self.padding_idx)
         x_LBD = self.dropout(self.embedding(prev_output_tokens).transpose(0, 1))
@@ -78,9 +80,7 @@ class LSTMMoEDecoder(FairseqIncrementalDecoder):
         for number, layer in enumerate(self.layers, start=1):
             state = (cache[f"h{number}"], cache[f"c{number}"]) if cache else None
             if number == 1:
-                y_LBD, attn_BLS, state = layer(
-                    x_LBD, source_BSD, keys_BSD, encoder_out["encoder_padding_mask"][0], state
-                )
+                y_LBD, attn_BLS, state = layer(x_LBD, attend, state)
             else:
                 y_LBD, state = layer(x_LBD, state)
             new_cache[f"h{number}"], new_cache[f"c{number}"] = state

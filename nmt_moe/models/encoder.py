@@ -22,7 +22,7 @@ class LSTMMoEEncoder(FairseqEncoder):
 
     def __init__(self, cfg: LSTMMoEConfig, dictionary: Any, embedding: nn.Embedding) -> None:
         super().__init__(dictionary)
-        self.padding_idx = embedding.padding_idx
+        self.padding_idx = dictionary.pad()
         self.embedding = embedding
         self.dropout = nn.Dropout(cfg.dropout)
         self.bidirectional = cfg.encoder_bidirectional

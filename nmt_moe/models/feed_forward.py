@@ -18,6 +18,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.sigmoid = not cfg.no_moe_sigmoid
         self.dropout = nn.Dropout(cfg.dropout)
+        self.moe: MixtureOfExperts | None = None
         if cfg.feed_forward == "moe":
             self.moe = MixtureOfExperts(
                 cfg.dim, cfg.moe_hidden_dim, cfg.moe_experts, cfg.moe_k, cfg.moe_gating
@@ -45,10 +46,10 @@ class FeedForward(nn.Module):
         real_T = pad_BL.t().logical_not().reshape(-1).nonzero().squeeze(1)
         x_TD = flat_ND.index_select(0, real_T)
         routing = None
-        if hasattr(self, "moe"):
-            y_TD, routing = self.moe(x_TD)
-        else:
+        if self.moe is None:
             y_TD = self.dense(x_TD)
+        else:
+            y_TD, routing = self.moe(x_TD)
         y_TD = self.dropout(torch.sigmoid(y_TD) if self.sigmoid else y_TD)
         return flat_ND.index_add(0, real_T, y_TD.type_as(flat_ND)).view_as(x_LBD), routing
 

@@ -1,10 +1,10 @@
 """The LSTM layers: over a whole sequence, and step by step with attention feedback."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from nmt_moe.models.attention import MultiplicativeAttention
 
 State = tuple[Tensor, Tensor]
 """Output ``[B, D]`` and cells ``[B, C]`` of an LSTM after its last step."""
@@ -33,10 +33,9 @@ class AttentionLSTM(nn.Module):
     context that it found.
     """
 
-    def __init__(self, dim: int, cells: int, attention: MultiplicativeAttention) -> None:
+    def __init__(self, dim: int, cells: int) -> None:
         super().__init__()
         self.dim, self.cells = dim, cells
-        self.attention = attention
         self.w_input = nn.Parameter(torch.empty(4 * cells, dim))
         self.w_recurrent = nn.Parameter(torch.empty(4 * cells, 2 * dim))  # context, then output
         self.b_input = nn.Parameter(torch.empty(4 * cells))
@@ -48,12 +47,16 @@ class AttentionLSTM(nn.Module):
     def forward(
         self,
         x_LBD: Tensor,
-        source_BSD: Tensor,
-        keys_BSD: Tensor,
-        pad_BS: Tensor,
+        attend: Callable[[Tensor], tuple[Tensor, Tensor]],
         state: State | None = None,
     ) -> tuple[Tensor, Tensor, State]:
         """Run over all steps.
+
+        Args:
+            x_LBD: the inputs.
+            attend: from a query ``[B, D]`` to the context ``[B, D]`` and the attention
+                weights ``[B, S]``.
+            state: where to start; zeros if not given.
 
         Returns:
             The outputs ``[L, B, D]``, the attention ``[B, L, S]`` and the last state.
@@ -64,7 +67,7 @@ class AttentionLSTM(nn.Module):
         w_recurrent_t = self.w_recurrent.t()
         outputs, attentions = [], []
         for input_BG in inputs_LBG.unbind(0):
-            context_BD, attention_BS = self.attention(h_BD, keys_BSD, source_BSD, pad_BS)
+            context_BD, attention_BS = attend(h_BD)
             recurrent_B2D = torch.cat([context_BD, h_BD], dim=1)
             i, f, g, o = torch.addmm(input_BG, recurrent_B2D, w_recurrent_t).chunk(4, dim=1)
             c_BC = f.sigmoid() * c_BC + i.sigmoid() * g.tanh()

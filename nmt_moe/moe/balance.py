@@ -20,9 +20,7 @@ def max_over_mean(v: Tensor) -> Tensor:
     return torch.where(mean == 0, torch.ones_like(mean), v.max() / mean)
 
 
-def load_probability(
-    clean_TE: Tensor, noisy_TE: Tensor, stddev_TE: Tensor, top_k: int
-) -> Tensor:
+def load_probability(clean_TE: Tensor, noisy_TE: Tensor, stddev_TE: Tensor, top_k: int) -> Tensor:
     """``P(x, i)``: how probably expert ``i`` is chosen if only its own noise is drawn again.
 
     Appendix A: ``Phi((clean_i - kth_excluding(noisy, k, i)) / stddev_i)``, where

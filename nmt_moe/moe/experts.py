@@ -1,5 +1,7 @@
 """The experts: many small feed-forward networks, each run once on its group of tokens."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -32,12 +34,10 @@ class Experts(nn.Module):
         Returns:
             ``[A, D]``, in the same order.
         """
-        w_in, w_out = self.w_in, self.w_out
         device = x_AD.device.type
-        if torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device)
-            x_AD, w_in, w_out = x_AD.to(dtype), w_in.to(dtype), w_out.to(dtype)
-        return _GroupedFeedForward.apply(x_AD, w_in, w_out, counts_E.tolist())
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        tensors = (x_AD.to(dtype), self.w_in.to(dtype), self.w_out.to(dtype))
+        return _GroupedFeedForward.apply(*tensors, counts_E.tolist())
 
 
 class _GroupedFeedForward(torch.autograd.Function):
@@ -77,7 +77,7 @@ class _GroupedFeedForward(torch.autograd.Function):
         return dx_AD, dw_in, dw_out, None
 
 
-def _segments(counts: list[int]):
+def _segments(counts: list[int]) -> Iterator[tuple[int, slice]]:
     """``(expert, its slice of the rows)`` for each expert that has any."""
     start = 0
     for expert, count in enumerate(counts):

@@ -10,9 +10,7 @@ from nmt_moe.models.config import LSTMMoEConfig
 from nmt_moe.models.translation import LSTMMoEModel
 
 WORDS = 20
-SMALL = dict(
-    dim=8, lstm_cells=8, moe_experts=4, moe_k=2, moe_hidden_dim=6, dropout=0.0
-)
+SMALL = dict(dim=8, lstm_cells=8, moe_experts=4, moe_k=2, moe_hidden_dim=6, dropout=0.0)
 
 
 def dictionary(words: int = WORDS) -> Dictionary:

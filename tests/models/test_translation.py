@@ -88,7 +88,7 @@ def test_a_step_that_looks_ahead_would_be_seen():
 @pytest.mark.parametrize("attention", ["multiplicative", "additive"])
 def test_attention_follows_the_formula(attention):
     torch.manual_seed(0)
-    module = build_model(attention=attention).double().decoder.layers[0].attention
+    module = build_model(attention=attention).double().decoder.attention
     torch.nn.init.normal_(module.v)
     source, query = torch.randn(1, 3, 8).double(), torch.randn(1, 8).double()
     pad = torch.tensor([[False, False, True]])

@@ -47,9 +47,7 @@ def test_the_loads_of_a_token_sum_to_k_on_average(k):
     x_TD = torch.randn(4000, 16)
     _, routing = layer(x_TD)
     assert (routing.load_E.sum() / 4000).item() == pytest.approx(k, rel=0.03)
-    torch.testing.assert_close(
-        routing.load_E / 4000, routing.counts_E / 4000, rtol=0, atol=0.05
-    )
+    torch.testing.assert_close(routing.load_E / 4000, routing.counts_E / 4000, rtol=0, atol=0.05)
 
 
 def test_load_has_finite_gradients_where_the_noise_vanishes():
