@@ -61,16 +61,6 @@ class LSTMMoEConfig(FairseqDataclass):
         default=0.4,
         metadata={"help": "dropout on the output of every embedding, LSTM and MoE layer"},
     )
-    share_decoder_input_output_embed: bool = field(
-        default=False, metadata={"help": "one matrix for target embedding and softmax"}
-    )
-    share_all_embeddings: bool = field(
-        default=False,
-        metadata={
-            "help": "one matrix for source embedding, target embedding and softmax "
-            "(needs fairseq-preprocess --joined-dictionary)"
-        },
-    )
 
 
 def moe_positions(cfg: LSTMMoEConfig, side: str) -> list[int]:

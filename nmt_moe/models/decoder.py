@@ -3,12 +3,12 @@
 from functools import partial
 from typing import Any
 
-import torch.nn.functional as F
 from fairseq.models import FairseqIncrementalDecoder
 from torch import Tensor, nn
 
 from nmt_moe.models.attention import ATTENTIONS
 from nmt_moe.models.config import LSTMMoEConfig, moe_positions
+from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import feed_forwards
 from nmt_moe.models.lstm import LSTM, AttentionLSTM
 
@@ -21,27 +21,19 @@ class LSTMMoEDecoder(FairseqIncrementalDecoder):
     Args:
         cfg: the model's options.
         dictionary: the target dictionary.
-        embedding: the target embedding, ``cfg.dim`` wide.
-        softmax_weight: ``[V, D]``, the matrix before the softmax.
     """
 
-    def __init__(
-        self,
-        cfg: LSTMMoEConfig,
-        dictionary: Any,
-        embedding: nn.Embedding,
-        softmax_weight: Tensor,
-    ) -> None:
+    def __init__(self, cfg: LSTMMoEConfig, dictionary: Any) -> None:
         super().__init__(dictionary)
         self.padding_idx = dictionary.pad()
-        self.embedding = embedding
-        self.softmax_weight = softmax_weight
+        self.embedding = make_embedding(dictionary, cfg.dim)
         self.dropout = nn.Dropout(cfg.dropout)
         self.attention = ATTENTIONS[str(cfg.attention)](cfg.dim)
         self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells)])
         for _ in range(cfg.decoder_layers - 1):
             self.layers.append(LSTM(cfg.dim, cfg.dim, cfg.lstm_cells))
         self.feed_forwards = feed_forwards(cfg, moe_positions(cfg, "decoder"))
+        self.output = nn.Linear(cfg.dim, len(dictionary), bias=False)
 
     def forward(
         self,
@@ -75,7 +67,7 @@ class LSTMMoEDecoder(FairseqIncrementalDecoder):
         attend = partial(self.attention, keys_BSD=keys_BSD, source_BSD=source_BSD, pad_BS=pad_BS)
 
         pad_BL = prev_output_tokens.eq(self.padding_idx)
-        x_LBD = self.dropout(self.embedding(prev_output_tokens).transpose(0, 1))
+        x_LBD = self.dropout(embed(self.embedding, prev_output_tokens))
         routing = dict(encoder_out["routing"])
         for number, layer in enumerate(self.layers, start=1):
             state = (cache[f"h{number}"], cache[f"c{number}"]) if cache else None
@@ -91,7 +83,7 @@ class LSTMMoEDecoder(FairseqIncrementalDecoder):
                     routing[f"decoder.{number}"] = routed
         if incremental_state is not None:
             self.set_incremental_state(incremental_state, _CACHE, new_cache)
-        logits_BLV = F.linear(x_LBD.transpose(0, 1), self.softmax_weight)
+        logits_BLV = self.output(x_LBD.transpose(0, 1))
         return logits_BLV, {"attn": [attn_BLS], "routing": routing}
 
     def reorder_incremental_state(self, incremental_state: dict, new_order: Tensor) -> None:

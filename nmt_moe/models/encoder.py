@@ -7,6 +7,7 @@ from fairseq.models import FairseqEncoder
 from torch import Tensor, nn
 
 from nmt_moe.models.config import LSTMMoEConfig, moe_positions
+from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import feed_forwards
 from nmt_moe.models.lstm import LSTM
 
@@ -17,13 +18,12 @@ class LSTMMoEEncoder(FairseqEncoder):
     Args:
         cfg: the model's options.
         dictionary: the source dictionary.
-        embedding: the source embedding, ``cfg.dim`` wide.
     """
 
-    def __init__(self, cfg: LSTMMoEConfig, dictionary: Any, embedding: nn.Embedding) -> None:
+    def __init__(self, cfg: LSTMMoEConfig, dictionary: Any) -> None:
         super().__init__(dictionary)
         self.padding_idx = dictionary.pad()
-        self.embedding = embedding
+        self.embedding = make_embedding(dictionary, cfg.dim)
         self.dropout = nn.Dropout(cfg.dropout)
         self.bidirectional = cfg.encoder_bidirectional
         share = 2 if self.bidirectional else 1  # each direction of layer 1 has half of the width
@@ -46,9 +46,8 @@ class LSTMMoEEncoder(FairseqEncoder):
         # An LSTM would carry left padding into the sentence: move it to the right, where
         # nothing comes after it, and move the result back at the end.
         order_BS = pad_BS.int().argsort(dim=1, stable=True)
-        x_SBD = self.embedding(src_tokens.gather(1, order_BS)).transpose(0, 1)
         pad_right_BS = pad_BS.gather(1, order_BS)
-        x_SBD = self.dropout(x_SBD)
+        x_SBD = self.dropout(embed(self.embedding, src_tokens.gather(1, order_BS)))
         routing = {}
         for number, layer in enumerate(self.layers, start=1):
             y_SBD, _ = layer(x_SBD)

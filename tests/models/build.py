@@ -20,10 +20,10 @@ def dictionary(words: int = WORDS) -> Dictionary:
     return result
 
 
-def build_model(source: Dictionary | None = None, **options) -> LSTMMoEModel:
+def build_model(**options) -> LSTMMoEModel:
     """A model of ``SMALL`` size with gates away from their initial zeros."""
     words = dictionary()
-    task = SimpleNamespace(source_dictionary=source or words, target_dictionary=words)
+    task = SimpleNamespace(source_dictionary=words, target_dictionary=words)
     model = LSTMMoEModel.build_model(LSTMMoEConfig(**(SMALL | options)), task)
     for name, parameter in model.named_parameters():
         if ".gate." in name:
