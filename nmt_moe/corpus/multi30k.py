@@ -1,0 +1,76 @@
+"""Multi30k: image captions in English, German and French, from a folder into three splits.
+
+The folder is a clone of https://github.com/multi30k/dataset or any folder with its files
+``train``, ``val`` and ``test_2016_flickr``, gzipped or plain.
+"""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+
+from nmt_moe.corpus.lines import read_pairs
+from nmt_moe.errors import UserError
+
+SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
+_IN_CLONE = Path("data/task1/raw")
+
+
+def find(folder: Path, name: str) -> Path:
+    """The file ``name`` or ``name.gz``, in the folder or where a clone keeps it.
+
+    Raises:
+        UserError: neither is there.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder}: MULTI30K must name one with train.en.gz and so on")
+    for place in (folder, folder / _IN_CLONE):
+        for path in (place / f"{name}.gz", place / name):
+            if path.is_file():
+                return path
+    raise UserError(f"{folder} holds neither {name}.gz nor {name}, nor does its {_IN_CLONE}")
+
+
+def prepare(folder: Path, target: str, out: Path) -> dict[str, int]:
+    """Write ``out/{train,valid,test}.{en,target}``; returns the pairs of each split."""
+    languages = ("en", target)
+    found = {
+        split: [find(folder, f"{name}.{language}") for language in languages]
+        for split, name in SPLITS.items()
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    pairs = dict.fromkeys(SPLITS, 0)
+    for split, (source_path, target_path) in found.items():
+        with contextlib.ExitStack() as stack:
+            files = [
+                stack.enter_context((out / f"{split}.{language}").open("w", encoding="utf-8"))
+                for language in languages
+            ]
+            for pair in read_pairs(source_path, target_path):
+                pairs[split] += 1
+                for file, line in zip(files, pair, strict=True):
+                    file.write(line + "\n")
+    return pairs
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nmt_moe.corpus.multi30k",
+        description="Write the splits of Multi30k as plain text.",
+    )
+    parser.add_argument("folder", type=Path, help="a clone of the repository, or its files")
+    parser.add_argument("--target", choices=("de", "fr"), required=True, help="target language")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the splits")
+    args = parser.parse_args(arguments)
+    try:
+        pairs = prepare(args.folder, args.target, args.out)
+    except (UserError, OSError) as error:
+        print(f"multi30k: {error}", file=sys.stderr)
+        return 1
+    print(", ".join(f"{split}: {number:,} pairs" for split, number in pairs.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Writing the splits as line-aligned text files, and counting what is in them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from nmt_moe.corpus.phrasebook.render import Sentence
+from nmt_moe.errors import UserError
+
+TARGETS = ("de", "fr")
+
+
+def check_target(target: str) -> None:
+    """Raise ``UserError`` for a language that the phrasebook does not have."""
+    if target not in TARGETS:
+        raise UserError(f"unknown target language {target!r}: choose {' or '.join(TARGETS)}")
+
+
+def contents(splits: dict[str, list[Sentence]], target: str) -> dict[str, str]:
+    """Return the text of each file by name: source, target and domain of every split."""
+    check_target(target)
+    texts = {}
+    for name, sentences in splits.items():
+        texts[f"{name}.en"] = [sentence.en for sentence in sentences]
+        texts[f"{name}.{target}"] = [sentence.text(target) for sentence in sentences]
+        texts[f"{name}.domain"] = [sentence.domain for sentence in sentences]
+    return {name: "\n".join(lines) + "\n" for name, lines in texts.items()}
+
+
+def write(texts: dict[str, str], folder: Path) -> None:
+    """Write the files into ``folder``, which is made if missing.
+
+    All are written under temporary names first and renamed at the end, so an interrupted run
+    leaves no half file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
+        for name, text in texts.items():
+            (Path(scratch) / name).write_text(text, encoding="utf-8", newline="\n")
+        for name in texts:
+            os.replace(Path(scratch) / name, folder / name)
+
+
+def summary(splits: dict[str, list[Sentence]], target: str, available: int) -> str:
+    """Return a few lines about the splits: pairs, words, domains, pairs available."""
+    lines = []
+    for name, sentences in splits.items():
+        lengths = [
+            sum(len(sentence.text(lang).split()) for sentence in sentences) / len(sentences)
+            for lang in ("en", target)
+        ]
+        lines.append(
+            f"{name}: {len(sentences)} pairs, "
+            f"{lengths[0]:.1f} words per sentence in en, {lengths[1]:.1f} in {target}"
+        )
+    everything = [sentence for sentences in splits.values() for sentence in sentences]
+    for lang in ("en", target):
+        distinct = {word for sentence in everything for word in sentence.text(lang).split()}
+        lines.append(f"distinct words in {lang}: {len(distinct)}")
+    domains = sorted({sentence.domain for sentence in everything})
+    lines.append(f"domains: {', '.join(domains)}")
+    lines.append(f"pairs available: {available}")
+    return "\n".join(lines)

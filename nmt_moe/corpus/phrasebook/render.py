@@ -1,0 +1,81 @@
+"""Templates and slots brought together: how many sentences a template has, and each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from nmt_moe.corpus.phrasebook.slots import SLOTS
+from nmt_moe.corpus.phrasebook.template import LANGUAGES, Entry, Template, sentence, slot_name
+from nmt_moe.corpus.phrasebook.templates_life import HEALTH, NUMBERS, TALK
+from nmt_moe.corpus.phrasebook.templates_town import RESTAURANT, SHOPPING
+from nmt_moe.corpus.phrasebook.templates_travel import HOTEL, TRAVEL
+from nmt_moe.corpus.phrasebook.templates_work import OFFICE, TIME
+
+TEMPLATES: list[Template] = [
+    *TRAVEL, *HOTEL, *RESTAURANT, *SHOPPING, *OFFICE, *TIME, *HEALTH, *TALK, *NUMBERS,
+]  # fmt: skip
+DOMAINS = tuple(dict.fromkeys(template.domain for template in TEMPLATES))
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence in three languages, with the domain of its template."""
+
+    domain: str
+    en: str
+    de: str
+    fr: str
+
+    def text(self, language: str) -> str:
+        """Return the sentence in ``language``."""
+        return {"en": self.en, "de": self.de, "fr": self.fr}[language]
+
+
+def choices(template: Template) -> list[int]:
+    """Return the number of values open to each field; a repeated slot has one less each time."""
+    seen: dict[str, int] = {}
+    counts = []
+    for field in template.fields():
+        name = slot_name(field)
+        counts.append(len(SLOTS[name]) - seen.get(name, 0))
+        seen[name] = seen.get(name, 0) + 1
+    return counts
+
+
+def size(template: Template) -> int:
+    """Return the number of sentences of a template."""
+    return prod(choices(template))
+
+
+def pick(template: Template, index: int) -> dict[str, Entry]:
+    """Return the entries of the fields for sentence number ``index``, below ``size``."""
+    taken: dict[str, list[int]] = {}
+    entries = {}
+    for field, count in zip(template.fields(), choices(template), strict=True):
+        index, value = divmod(index, count)
+        used = taken.setdefault(slot_name(field), [])
+        for earlier in sorted(used):
+            value += value >= earlier
+        used.append(value)
+        entries[field] = SLOTS[slot_name(field)].entry(value)
+    return entries
+
+
+def render(template: Template, index: int) -> Sentence:
+    """Return sentence number ``index`` of a template, below ``size``."""
+    entries = pick(template, index)
+    texts = {
+        language: sentence(
+            template.text(language).format_map(
+                {field: entry[language] for field, entry in entries.items()}
+            )
+        )
+        for language in LANGUAGES
+    }
+    return Sentence(template.domain, texts["en"], texts["de"], texts["fr"])
+
+
+def pairs_available() -> int:
+    """Return the number of English sentences there are, each with one target per language."""
+    return sum(size(template) for template in TEMPLATES)

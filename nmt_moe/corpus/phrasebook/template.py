@@ -1,0 +1,94 @@
+"""Records shared by the tables: word forms, slots and sentence templates."""
+
+from __future__ import annotations
+
+import string
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+LANGUAGES = ("en", "de", "fr")
+
+
+class Forms(dict[str, str]):
+    """The forms of one value in one language; ``""`` is the form of a bare ``{slot}``.
+
+    In a template ``{place:zum}`` picks the form called ``zum``.
+    """
+
+    def __format__(self, spec: str) -> str:
+        """Return the form called ``spec``."""
+        if spec not in self:
+            raise KeyError(f"no form {spec!r} among {sorted(self)} of {self.get('', '?')!r}")
+        return self[spec]
+
+
+Entry = dict[str, Forms]
+
+
+class Slot:
+    """A fixed sequence of values, each written in the three languages when asked for."""
+
+    def __init__(self, values: Sequence[object], write: Callable[..., Entry]) -> None:
+        """Keep the values and the function that writes one of them."""
+        self._values = values
+        self._write = write
+        self._entries: dict[int, Entry] = {}
+
+    def __len__(self) -> int:
+        """Return the number of values."""
+        return len(self._values)
+
+    def entry(self, index: int) -> Entry:
+        """Return the forms of value number ``index``, by language."""
+        if index not in self._entries:
+            self._entries[index] = self._write(self._values[index])
+        return self._entries[index]
+
+
+@dataclass(frozen=True)
+class Template:
+    """One sentence in three languages. Fields look like ``{city}``, ``{city2}``, ``{city:de}``.
+
+    A number after the slot's name gives a second value of that slot, different from the first.
+    """
+
+    domain: str
+    en: str
+    de: str
+    fr: str
+
+    def text(self, language: str) -> str:
+        """Return the template's sentence in ``language`` with the fields unfilled."""
+        return {"en": self.en, "de": self.de, "fr": self.fr}[language]
+
+    def fields(self, language: str = "en") -> tuple[str, ...]:
+        """Return the names of the fields in their first order of appearance, without repeats."""
+        names = (field for _, field, _, _ in string.Formatter().parse(self.text(language)))
+        return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+def slot_name(field: str) -> str:
+    """Return the slot of a field: ``city2`` draws from ``city``."""
+    return field.rstrip(string.digits)
+
+
+def tidy(text: str) -> str:
+    """Return ``text`` in NFC with ordinary single spaces, plain apostrophes and no controls.
+
+    CLDR puts no-break spaces, thin spaces and sometimes invisible marks into its patterns.
+    """
+    kept = []
+    for char in unicodedata.normalize("NFC", text).replace("\u2019", "'"):
+        category = unicodedata.category(char)
+        if category in ("Zs", "Zl", "Zp", "Cc"):
+            kept.append(" ")
+        elif category != "Cf":
+            kept.append(char)
+    return " ".join("".join(kept).split())
+
+
+def sentence(text: str) -> str:
+    """Return tidied ``text`` with a capital letter at its start."""
+    text = tidy(text)
+    return text[:1].upper() + text[1:]
