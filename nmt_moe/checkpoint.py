@@ -1,35 +1,42 @@
 """Checkpoints that run no code, are never half-written, and say what is wrong with them.
 
-fairseq has no hooks here. :func:`install`, called when the plugin is imported, replaces three
+fairseq has no hooks here. :func:`install`, called when the plugin is imported, replaces four
 of its functions; nothing else in this package changes fairseq.
 """
 
 import os
 import pickle
 import re
+from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import torch
 from fairseq import checkpoint_utils
+from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 
 from nmt_moe.errors import UserError
 
 
 def install() -> None:
-    """Replace fairseq's functions that read, write and copy checkpoints.
+    """Replace fairseq's functions that read, write, copy and broadcast checkpoints.
 
     Reading explains a damaged or unsafe file in one line. Writing does not try again at the
     end of what a failed try has left, which would make a file that looks complete and is not.
     Copying goes through a temporary file, so that ``checkpoint_last.pt`` is always whole.
+    What the first process has read reaches the others of a training without a second check,
+    which fairseq's own objects would fail.
     """
     if getattr(checkpoint_utils.load_checkpoint_to_cpu, "__module__", "") == __name__:
         return
+    # fairseq's older parts, such as --optimizer sgd, keep their options in one; it runs no code.
+    torch.serialization.add_safe_globals([Namespace])
     checkpoint_utils.load_checkpoint_to_cpu = _explaining(checkpoint_utils.load_checkpoint_to_cpu)
     checkpoint_utils._torch_persistent_save = _save
     PathManager.copy = staticmethod(_copy_whole(PathManager.copy))
+    distributed_utils._broadcast_object_slow = _trusting(distributed_utils._broadcast_object_slow)
 
 
 def _explaining(load: Callable[..., dict]) -> Callable[..., dict]:
@@ -44,7 +51,9 @@ def _explaining(load: Callable[..., dict]) -> Callable[..., dict]:
                 f"{path} holds an object of class {found[1]}, which could run code when "
                 "loaded, so it was not: use a checkpoint that fairseq-train has written"
             ) from error
-        except (EOFError, KeyError, RuntimeError) as error:
+        except (FileNotFoundError, IsADirectoryError, PermissionError, MemoryError):
+            raise
+        except Exception as error:  # torch.load has no one error for what it cannot read
             raise UserError(_damaged(path)) from error
 
     return load_checkpoint_to_cpu
@@ -86,3 +95,19 @@ def _copy_whole(copy: Callable[..., Any]) -> Callable[..., Any]:
         return copied
 
     return copy_whole
+
+
+def _trusting(broadcast: Callable[..., Any]) -> Callable[..., Any]:
+    switch = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+
+    def broadcast_object_slow(*args: Any, **kwargs: Any) -> Any:
+        before = os.environ.get(switch)
+        os.environ[switch] = "1"
+        try:
+            return broadcast(*args, **kwargs)
+        finally:
+            del os.environ[switch]
+            if before is not None:
+                os.environ[switch] = before
+
+    return broadcast_object_slow

@@ -13,18 +13,21 @@ def one_line(error: BaseException) -> str | None:
     """The line to show instead of a traceback, or None if the error is not the user's to mend.
 
     fairseq raises what is meant for users as a bare ``Exception``, as ``OSError`` without a
-    number, or as ``FileNotFoundError``; it may do so while it handles a :class:`UserError`
-    of ours that says more.
+    number, as ``FileNotFoundError``, or as an ``assert`` with a text; it may do so while it
+    handles a :class:`UserError` of ours that says more.
     """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UserError):
             return str(cause)
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, UnicodeDecodeError):
+        return f"the input is not UTF-8 text: {error}"
     meant_for_users = (
         type(error) is Exception
         or isinstance(error, FileNotFoundError)
         or (isinstance(error, OSError) and error.errno is None)
+        or (isinstance(error, AssertionError) and " " in str(error))
     )
     return " ".join(str(error).split()) if meant_for_users else None
 
@@ -38,9 +41,7 @@ def show_in_one_line() -> None:
         sys.excepthook = _show
 
 
-def _show(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     line = one_line(error)
     if line is None:
         sys.__excepthook__(kind, error, trace)
