@@ -1,0 +1,32 @@
+# Every target sets up .venv first when it is missing or out of date (recipes/setup.sh).
+# All paths are relative: a checkout may lie in a folder with spaces.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check clean
+
+BIN := .venv/bin
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | \
+		while IFS='#' read -r name what; do printf '%-18s %s\n' "$$name" "$$what"; done
+
+setup:  ## install into .venv (PYTHON=... chooses the interpreter)
+	@recipes/setup.sh
+
+demo: setup  ## train and translate a small generated corpus (recipes/quickstart.sh)
+	@recipes/quickstart.sh
+
+test: setup  ## the quick tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup  ## the tests that train, spawn processes or run whole recipes
+	$(BIN)/python -m pytest -m slow
+
+check: setup  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## remove .venv, caches and builds; data/ stays
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find nmt_moe tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,143 @@
+"""The closing summary of a recipe: scores, seconds, balance of the experts, five sentences.
+
+Reads the folder of a run, where each stage has a folder of its own (see ``recipes/common.sh``).
+A run that is not finished gives a shorter summary.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from nmt_moe.errors import UserError
+from nmt_moe.report.training_log import last_validation
+
+_LAYER = re.compile(r"valid_moe_(.+)_importance_cv")
+_EXAMPLES = 5
+_WIDTH = 200  # characters of an example: a model at its start repeats itself without end
+
+
+def scores(run: Path) -> Iterator[str]:
+    """A line for each score: what it is, the figure, sacrebleu's signature."""
+    for path in sorted((run / "translation").glob("*.json")):
+        try:
+            score = json.loads(path.read_text(encoding="utf-8"))
+            figure, signature = float(score["score"]), score["signature"]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path} is not what sacrebleu writes") from None
+        yield f"{score['name']}, {path.stem.replace('_', ' ')}: {figure:.2f}   {signature}"
+
+
+def seconds(run: Path) -> Iterator[str]:
+    """A line for each finished stage, in the order of their ends, and one for all."""
+    stamps = sorted(run.glob("*/.done"), key=lambda stamp: stamp.stat().st_mtime)
+    total = 0
+    for stamp in stamps:
+        spent = int((stamp.parent / ".seconds").read_text(encoding="utf-8"))
+        total += spent
+        yield f"{stamp.parent.name:14} {spent:6,} s"
+    if stamps:
+        yield f"{'all':14} {total:6,} s"
+
+
+def balance(figures: dict[str, Any]) -> Iterator[str]:
+    """A line for each mixture-of-experts layer, from the figures of a validation."""
+    layers = [match[1] for match in map(_LAYER.fullmatch, figures) if match]
+    if not layers:
+        return
+    yield f"{'layer':14} {'CV importance':>14} {'CV load':>9} {'max/mean load':>14} {'unused':>7}"
+    for layer in layers:
+        importance, load, peak, unused = (
+            _figure(figures, f"valid_moe_{layer}_{name}")
+            for name in ("importance_cv", "load_cv", "load_max", "unused")
+        )
+        yield (
+            f"{layer.replace('_', ' '):14} {importance:>14} {load:>9} {peak:>14} "
+            f"{unused.removesuffix('.00'):>7}"
+        )
+
+
+def _figure(figures: dict[str, Any], name: str) -> str:
+    value = figures.get(name)
+    return "-" if value is None else f"{float(value):.2f}"
+
+
+def examples(run: Path) -> Iterator[str]:
+    """Sentences and their translations, from the output of fairseq-interactive."""
+    translated = run / "examples" / "translated.txt"
+    if not translated.is_file():
+        return
+    sources = _lines(run / "examples" / "source.txt")
+    lines = (line.split("\t", 2) for line in _lines(translated) if line.startswith("D-"))
+    for source, fields in islice(zip(sources, lines, strict=False), _EXAMPLES):
+        yield f"  {_short(source)}"
+        yield f"  -> {_short(fields[-1])}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 4] + " ..."
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield line.rstrip("\n")
+
+
+def summary(run: Path) -> Iterator[str]:
+    """All lines of the summary.
+
+    Raises:
+        UserError: the folder does not hold a run.
+    """
+    if not (run / "settings").is_file():
+        raise UserError(f"{run} is not the folder of a run: it holds no file 'settings'")
+    yield f"== summary of {run}"
+    yield from scores(run)
+    yield from _paragraph("time", seconds(run))
+    log = run / "training" / "train.log"
+    figures = last_validation(_lines(log)) if log.is_file() else None
+    if figures is not None:
+        title = f"balance of the experts, validation after epoch {figures['epoch']}"
+        yield from _paragraph(title, balance(figures))
+    yield from _paragraph("examples", examples(run))
+    where = {
+        "checkpoint": run / "training" / "checkpoint_best.pt",
+        "translations": run / "translation" / "hypotheses.txt",
+        "training log": log,
+        "tensorboard": run / "training" / "tensorboard",
+    }
+    yield from _paragraph("files", (f"{k:14} {v}" for k, v in where.items() if v.exists()))
+
+
+def _paragraph(title: str, lines: Iterator[str]) -> Iterator[str]:
+    first = next(lines, None)
+    if first is not None:
+        yield ""
+        yield f"{title}:"
+        yield first
+        yield from lines
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nmt_moe.report.summary", description="Summarise the run of a recipe."
+    )
+    parser.add_argument("run", type=Path, help="the run's folder, for example data/quickstart-de")
+    args = parser.parse_args(arguments)
+    try:
+        for line in summary(args.run):
+            print(line)
+    except (UserError, OSError) as error:
+        print(f"summary: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

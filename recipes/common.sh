@@ -1,0 +1,214 @@
+# shellcheck shell=bash
+# What the recipes share; a recipe sources this file. Works with bash 3.2 (macOS).
+#
+# A run is a folder, $RUN_DIR. Its file `settings` says what it was made with, and each stage has
+# a folder in it with
+#   .started   older than the end of the stage before: what the folder holds is out of date
+#   .seconds   spent in this stage so far, interrupted tries included
+#   .done      written last
+# A stage that was killed runs again; removing a stage's folder repeats it and all after it.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+RECIPE=$(basename "$0" .sh)
+PATH=$ROOT/.venv/bin:$PATH
+export PYTHONUNBUFFERED=1
+
+die() {
+    echo "$RECIPE: $*" >&2
+    exit 1
+}
+
+# Sets TARGET, CLEAN and EXTRA (options for fairseq-train, after --). The recipe defines usage.
+parse_arguments() {
+    TARGET='' CLEAN='' EXTRA=()
+    while (($#)); do
+        case $1 in
+            -h | --help)
+                usage
+                exit 0
+                ;;
+            --clean) CLEAN=yes ;;
+            --)
+                shift
+                EXTRA=("$@")
+                break
+                ;;
+            -*) die "unknown option '$1': see $RECIPE.sh --help" ;;
+            de | fr)
+                [[ -z $TARGET ]] || die "one target language, please: '$TARGET' or '$1'"
+                TARGET=$1
+                ;;
+            *) die "unknown target language '$1': choose de or fr" ;;
+        esac
+        shift
+    done
+    TARGET=${TARGET:-de}
+}
+
+absolute() {
+    case $1 in
+        /*) printf '%s\n' "$1" ;;
+        *) printf '%s\n' "$PWD/$1" ;;
+    esac
+}
+
+# open_run NAME=VALUE...: installs what is missing and makes or reopens RUN_DIR.
+open_run() {
+    RUN_DIR=$(absolute "${RUN_DIR:-$ROOT/data/$RECIPE-$TARGET}")
+    [[ $RUN_DIR != *:* ]] || die "fairseq reads a colon as the end of a path: RUN_DIR=$RUN_DIR"
+    if [[ -d $RUN_DIR && ! -f $RUN_DIR/settings && -n $(ls -A "$RUN_DIR") ]]; then
+        die "RUN_DIR=$RUN_DIR holds other files: name an empty or a new folder"
+    fi
+    "$ROOT/recipes/setup.sh"
+    if [[ -n $CLEAN ]]; then
+        rm -rf "$RUN_DIR"
+    fi
+    mkdir -p "$RUN_DIR"
+    local settings was now
+    settings=$(printf '%s\n' "$@" "extra=${EXTRA[*]-}")
+    if [[ ! -s $RUN_DIR/settings ]]; then
+        echo "$settings" >"$RUN_DIR/settings"
+    fi
+    was=$(grep -vxF "$settings" "$RUN_DIR/settings" | tr '\n' ' ' || true)
+    now=$(echo "$settings" | grep -vxFf "$RUN_DIR/settings" | tr '\n' ' ' || true)
+    [[ -z $was$now ]] ||
+        die "$RUN_DIR was made with ${was% }, now it is ${now% }:" \
+            "use --clean to start over, or another RUN_DIR"
+    PREVIOUS=$RUN_DIR/settings STAGE=''
+    trap close_stage EXIT
+}
+
+# stage NAME COMMAND...: runs the command unless it is done; it writes into $RUN_DIR/NAME.
+stage() {
+    local folder=$RUN_DIR/$1 name=$1
+    shift
+    if [[ $folder/.started -ot $PREVIOUS ]]; then
+        rm -rf "$folder"
+    fi
+    if [[ -f $folder/.done ]]; then
+        echo "== $name: done ($(cat "$folder/.seconds") s)"
+    else
+        echo "== $name"
+        mkdir -p "$folder"
+        [[ -f $folder/.started ]] || : >"$folder/.started"
+        STAGE=$folder STAGE_START=$SECONDS
+        "$@"
+        add_seconds
+        : >"$folder/.done"
+        STAGE=''
+    fi
+    PREVIOUS=$folder/.done
+}
+
+add_seconds() {
+    local before=0
+    [[ ! -s $STAGE/.seconds ]] || before=$(cat "$STAGE/.seconds")
+    echo $((before + SECONDS - STAGE_START)) >"$STAGE/.seconds"
+}
+
+close_stage() {
+    local status=$?
+    if [[ -n $STAGE && -d $STAGE ]]; then
+        add_seconds
+        echo "$RECIPE: stopped in stage $(basename "$STAGE");" \
+            "the same command continues there" >&2
+    fi
+    exit "$status"
+}
+
+# logged LOG COMMAND...: what the command prints goes to the log, the end of it also here when
+# the command fails.
+logged() {
+    local log=$1
+    shift
+    "$@" >"$log" 2>&1 || {
+        tail -n 5 "$log" >&2
+        die "that failed, all of the output is in $log"
+    }
+}
+
+# The stages that all recipes have, from $RUN_DIR/corpus/en-$TARGET/{train,valid,test}.
+
+make_wordpieces() { # make_wordpieces SIZE MAX_PIECES
+    local corpus=$RUN_DIR/corpus/en-$TARGET out=$RUN_DIR/wordpieces
+    python -m nmt_moe.corpus.wordpieces train --vocabulary "$1" --out "$out/model" \
+        "$corpus/train.en" "$corpus/train.$TARGET"
+    local split
+    for split in train valid; do
+        python -m nmt_moe.corpus.wordpieces encode --model "$out/model.model" \
+            --langs en "$TARGET" --max-pieces "$2" "$corpus/$split" "$out/$split"
+    done
+    # Nothing is dropped from the test set.
+    python -m nmt_moe.corpus.wordpieces encode --model "$out/model.model" \
+        --langs en "$TARGET" --max-pieces "$2" --keep-all "$corpus/test" "$out/test"
+}
+
+make_binary() {
+    local out=$RUN_DIR/binary pieces=$RUN_DIR/wordpieces
+    rm -f "$out"/dict.* # fairseq-preprocess refuses to replace what an interrupted try left
+    logged "$out/output.log" fairseq-preprocess --source-lang en --target-lang "$TARGET" \
+        --trainpref "$pieces/train" --validpref "$pieces/valid" --testpref "$pieces/test" \
+        --joined-dictionary --srcdict "$pieces/model.dict.txt" --destdir "$out" --workers 2
+}
+
+# fairseq drops the last batch when its size is no multiple of this, 8 by default: up to seven
+# sentences of a test set would get no translation.
+WHOLE=(--required-batch-size-multiple 1)
+
+# train OPTION...: continues from the last checkpoint by itself.
+train() {
+    local out=$RUN_DIR/training
+    fairseq-train "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
+        --source-lang en --target-lang "$TARGET" --seed "$SEED" \
+        --save-dir "$out" --no-epoch-checkpoints --tensorboard-logdir "$out/tensorboard" \
+        --log-format json --log-interval 100 --distributed-world-size 1 "${WHOLE[@]}" \
+        "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 |
+        tee -a "$out/train.log" | python -m nmt_moe.report.progress ||
+        die "fairseq-train failed, all it printed is in $out/train.log"
+}
+
+# decode COMMAND OPTION...: the options that fairseq-generate and fairseq-interactive share.
+# A translation ends after 250 pieces: fairseq holds an attention weight for each piece of source
+# and translation, in all beams of a batch, and a line of 10,000 words must fit too.
+decode() {
+    "$@" "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
+        --source-lang en --target-lang "$TARGET" \
+        --path "$RUN_DIR/training/checkpoint_best.pt" \
+        --bpe sentencepiece --sentencepiece-model "$RUN_DIR/wordpieces/model.model" \
+        "${WHOLE[@]}" --beam 4 --max-len-b 250 \
+        --max-source-positions 100000 --max-target-positions 100000
+}
+
+# Writes hypotheses.txt, one line for each line of the test set, and sacrebleu's scores.
+translate() {
+    local out=$RUN_DIR/translation reference=$RUN_DIR/corpus/en-$TARGET/test.$TARGET
+    logged "$out/output.log" decode fairseq-generate --gen-subset test --batch-size 16 \
+        --results-path "$out"
+    grep '^D-' "$out/generate-test.txt" | LC_ALL=C sort -t- -k2n | cut -f 3- >"$out/hypotheses.txt"
+    sacrebleu "$reference" -i "$out/hypotheses.txt" -m bleu -w 2 >"$out/detokenised.json"
+}
+
+# For comparison with papers: both sides normalised and tokenised as Moses does, lower-cased.
+score_tokenised() {
+    local out=$RUN_DIR/translation reference=$RUN_DIR/corpus/en-$TARGET/test.$TARGET
+    sacremoses -q -l "$TARGET" normalize tokenize <"$reference" >"$out/reference.tok"
+    sacremoses -q -l "$TARGET" normalize tokenize <"$out/hypotheses.txt" >"$out/hypotheses.tok"
+    sacrebleu "$out/reference.tok" -i "$out/hypotheses.tok" -m bleu -w 2 \
+        --tokenize none --lowercase --force >"$out/tokenised_lower-cased.json"
+}
+
+# Five sentences of the test set as a user would type them.
+translate_examples() {
+    local out=$RUN_DIR/examples
+    head -n 5 "$RUN_DIR/corpus/en-$TARGET/test.en" >"$out/source.txt"
+    logged "$out/output.log" interactive "$out/source.txt" "$out/translated.txt"
+}
+
+interactive() { # interactive SOURCE OUTPUT
+    decode fairseq-interactive --input "$1" >"$2"
+}
+
+summarise() {
+    python -m nmt_moe.report.summary "$RUN_DIR"
+}

@@ -1,0 +1,220 @@
+"""The recipes as a user runs them, on tiny settings and from another working directory."""
+
+import gzip
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = {
+    **{"TRAIN_PAIRS": "300", "VALID_PAIRS": "20", "TEST_PAIRS": "9", "VOCABULARY": "300"},
+    **{"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+}
+# A small model that stops after few updates; an option given again later wins.
+TRAINING = [
+    *("--", "--dim", "16", "--lstm-cells", "16", "--moe-experts", "4", "--moe-hidden-dim", "16"),
+    *("--max-tokens", "500", "--log-interval", "5"),
+]
+STAGES = ["corpus", "wordpieces", "binary", "training", "translation", "examples"]
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """The settings of this test, free of what the shell around it may have set."""
+    own = {"RUN_DIR", "SEED", "MULTI30K", "MULTI30K_URL", "PYTHON", "CXX"}
+    kept = {name: value for name, value in os.environ.items() if name not in own}
+    return kept | SMALL | {name: str(value) for name, value in settings.items()}
+
+
+def run(script: Path | str, *arguments: str, cwd: Path | str = "/", **settings: object):
+    """Run a script of ``recipes/`` to its end."""
+    return subprocess.run(
+        [str(ROOT / "recipes" / script), *arguments],
+        cwd=cwd,
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=500,
+    )
+
+
+def error(finished: subprocess.CompletedProcess[str]) -> str:
+    """The one line that says what was wrong."""
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert len(finished.stderr.splitlines()) == 1, finished.stderr
+    return finished.stderr
+
+
+def headings(text: str) -> list[str]:
+    """The stages as printed, and whether each was done before."""
+    names = [line[3:] for line in text.splitlines() if line.startswith("== ")]
+    return [name.partition(" (")[0] for name in names if not name.startswith("summary")]
+
+
+@pytest.mark.parametrize("recipe", ["quickstart.sh", "multi30k.sh"])
+def test_help_and_mistyped_arguments(recipe: str, tmp_path: Path) -> None:
+    help_text = run(recipe, "--help").stdout
+    assert help_text.startswith(f"usage: recipes/{recipe} [de|fr]") and "RUN_DIR" in help_text
+    name = recipe.removesuffix(".sh")
+    assert error(run(recipe, "es")) == f"{name}: unknown target language 'es': choose de or fr\n"
+    assert "unknown option '--cleen'" in error(run(recipe, "de", "--cleen"))
+    assert "one target language" in error(run(recipe, "de", "fr"))
+    assert "a colon" in error(run(recipe, RUN_DIR=tmp_path / "a:b"))
+
+
+def test_never_takes_a_folder_with_other_files(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for arguments in ([], ["--clean"]):
+        assert "holds other files" in error(run("quickstart.sh", *arguments, RUN_DIR=tmp_path))
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_other_settings_than_before_stop_it(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    settings = {"RUN_DIR": tmp_path / "run", "MULTI30K": nowhere}
+    first = run("multi30k.sh", **settings)
+    assert f"no folder {nowhere}" in first.stderr
+    assert "stopped in stage corpus; the same command continues there" in first.stderr
+    assert "seed=1, now it is" in error(run("multi30k.sh", **settings, SEED=2))
+    assert "now it is target=fr" in error(run("multi30k.sh", "fr", **settings))
+    changed = error(run("multi30k.sh", **(settings | {"MULTI30K": tmp_path})))
+    assert f"was made with from={nowhere}, now it is from={tmp_path}: use --clean" in changed
+    fresh = run("multi30k.sh", "fr", "--clean", **settings)
+    assert f"no folder {nowhere}" in fresh.stderr
+
+
+def test_says_how_to_go_on_when_multi30k_cannot_be_cloned(tmp_path: Path) -> None:
+    url = tmp_path / "no-repository"
+    failed = run("multi30k.sh", RUN_DIR=tmp_path / "run", MULTI30K_URL=url)
+    assert failed.returncode == 1
+    assert "name their folder, MULTI30K=/path/to/folder" in failed.stderr
+
+
+class TestSetup:
+    """``setup.sh`` in a bare copy: how it says what is missing."""
+
+    @pytest.fixture
+    def setup(self, tmp_path: Path) -> Path:
+        (tmp_path / "recipes").mkdir()
+        for name in ("recipes/setup.sh", "pyproject.toml", "constraints.txt"):
+            shutil.copy(ROOT / name, tmp_path / name)
+        (tmp_path / "bin").mkdir()
+        for name in ("bash", "dirname", "cat", "tail", "rm"):
+            (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+        return tmp_path / "recipes/setup.sh"
+
+    def fake(self, setup: Path, name: str, body: str) -> str:
+        path = setup.parents[1] / "bin" / name
+        path.write_text(f"#!{shutil.which('bash')}\n{body}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    def test_no_python(self, setup: Path) -> None:
+        text = error(run(setup, PATH=setup.parents[1] / "bin"))
+        assert "needs Python 3.11, 3.12 or 3.13; found: none" in text
+
+    def test_only_an_old_python(self, setup: Path) -> None:
+        old = self.fake(setup, "python3", "echo 3.10")
+        self.fake(setup, "python3.12", "exit 127")  # as pyenv leaves it
+        text = error(run(setup, PATH=setup.parents[1] / "bin"))
+        assert "found: python3 is 3.10" in text and "3.12 is" not in text
+        assert f"found: {old} is 3.10" in error(run(setup, PYTHON=old))
+        assert "which does not run" in error(run(setup, PYTHON="/no/python"))
+
+    def test_python_without_venv_or_headers(self, setup: Path) -> None:
+        no_venv = self.fake(setup, "python3", '[[ $2 == *ensurepip* ]] && exit 1; echo "3.12"')
+        assert "apt install python3.12-venv" in error(run(setup, PYTHON=no_venv))
+        no_headers = self.fake(setup, "python3", '[[ $2 == *Python.h* ]] && exit 1; echo "3.12"')
+        assert "apt install python3.12-dev" in error(run(setup, PYTHON=no_headers))
+
+    def test_no_compiler(self, setup: Path) -> None:
+        self.fake(setup, "python3", 'echo "3.12"')
+        text = error(run(setup, PATH=setup.parents[1] / "bin"))
+        assert "no C++ compiler" in text and "apt install g++" in text
+        assert "CXX=/bin/false does not compile" in error(run(setup, CXX="/bin/false"))
+
+
+@pytest.mark.slow
+def test_quickstart_killed_and_continued(tmp_path: Path) -> None:
+    folder = tmp_path / "a run"  # with a space
+    command = [str(ROOT / "recipes/quickstart.sh"), "fr", *TRAINING, "--max-epoch", "3"]
+    started = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment(RUN_DIR="a run"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    last = folder / "training/checkpoint_last.pt"
+    until = time.monotonic() + 300
+    while not last.exists() and started.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    assert last.exists() and not (folder / "training/.done").exists()
+
+    again = run("quickstart.sh", "fr", *TRAINING, "--max-epoch", "3", RUN_DIR="a run", cwd=tmp_path)
+    assert again.returncode == 0, again.stdout + again.stderr
+    done = [f"{name}: done" for name in STAGES[:3]]
+    assert headings(again.stdout) == [*done, *STAGES[3:]]
+    assert "Loaded checkpoint" in again.stdout and "epoch 3 done" in again.stdout
+    assert "BLEU, detokenised:" in again.stdout and "encoder 2" in again.stdout
+    assert again.stdout.count("  -> ") == 5
+    # Nine sentences: no multiple of eight, and all of them translated.
+    assert len((folder / "translation/hypotheses.txt").read_text().splitlines()) == 9
+
+    shutil.rmtree(folder / "translation")
+    third = run("quickstart.sh", "fr", *TRAINING, "--max-epoch", "3", RUN_DIR=folder)
+    done = [f"{name}: done" for name in STAGES[:4]]
+    assert headings(third.stdout) == [*done, *STAGES[4:]]
+
+
+@pytest.fixture(scope="module")
+def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like Multi30k's, with an empty and a very long line in training and test."""
+    folder = tmp_path_factory.mktemp("captions")
+    chance = random.Random(1)
+    words = {"en": "dog man red park runs two the in".split(), "de": "Hund Mann Park der".split()}
+    odd = {6: "", 7: "dog " * 10_000}  # not among the five examples
+    for name, size in (("train", 100), ("val", 10), ("test_2016_flickr", 9)):
+        for language, choice in words.items():
+            lines = [" ".join(chance.choices(choice, k=6)) for _ in range(size)]
+            for number, line in odd.items():
+                lines[number] = line
+            text = "".join(f"{line}\n" for line in lines).encode()
+            (folder / f"{name}.{language}.gz").write_bytes(gzip.compress(text))
+    return folder
+
+
+@pytest.mark.slow
+def test_multi30k_loses_no_test_sentence(tmp_path: Path, captions: Path) -> None:
+    small = {"VOCABULARY": "40", "RUN_DIR": tmp_path / "run"}
+    finished = run("multi30k.sh", *TRAINING, "--max-epoch", "1", MULTI30K=captions, **small)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "train: 100 pairs, 98 kept; dropped 1 with an empty side and 1 with" in finished.stdout
+    assert "test: 9 pairs, all kept; 1 with an empty side and 1 with more" in finished.stdout
+    assert len((tmp_path / "run/translation/hypotheses.txt").read_text().split("\n")) == 10
+    assert "BLEU, detokenised:" in finished.stdout
+    assert "BLEU, tokenised lower-cased:" in finished.stdout and "case:lc" in finished.stdout
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_multi30k_is_cloned(tmp_path: Path, captions: Path) -> None:
+    repository = tmp_path / "dataset"
+    shutil.copytree(captions, repository / "data/task1/raw")
+    (repository / "data/task1/raw/train.en.gz").unlink()
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "captions"]):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
+        subprocess.run(["git", *who, *command], cwd=repository, check=True)
+    finished = run("multi30k.sh", RUN_DIR=tmp_path / "run", MULTI30K_URL=f"file://{repository}")
+    # The clone is there, and used: what it lacks is what is missed.
+    assert headings(finished.stdout) == ["download", "corpus"]
+    assert "holds neither train.en.gz nor train.en" in finished.stderr
