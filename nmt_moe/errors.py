@@ -1,6 +1,7 @@
 """Errors that a user can mend, shown as one line."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -30,6 +31,16 @@ def one_line(error: BaseException) -> str | None:
         or (isinstance(error, AssertionError) and " " in str(error))
     )
     return " ".join(str(error).split()) if meant_for_users else None
+
+
+def exit_code(command: Callable[[], None]) -> int:
+    """Run a command line of ours: 0, or 1 with a line on stderr for what the user can mend."""
+    try:
+        command()
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def show_in_one_line() -> None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from nmt_moe.corpus.lines import read_pairs
-from nmt_moe.errors import UserError
+from nmt_moe.errors import UserError, exit_code
 
 SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 _IN_CLONE = Path("data/task1/raw")
@@ -63,13 +63,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--target", choices=("de", "fr"), required=True, help="target language")
     parser.add_argument("--out", type=Path, required=True, help="folder for the splits")
     args = parser.parse_args(arguments)
-    try:
+
+    def run() -> None:
         pairs = prepare(args.folder, args.target, args.out)
-    except (UserError, OSError) as error:
-        print(f"multi30k: {error}", file=sys.stderr)
-        return 1
-    print(", ".join(f"{split}: {number:,} pairs" for split, number in pairs.items()))
-    return 0
+        print(", ".join(f"{split}: {number:,} pairs" for split, number in pairs.items()))
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":

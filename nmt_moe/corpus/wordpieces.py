@@ -15,7 +15,7 @@ from pathlib import Path
 import sentencepiece
 
 from nmt_moe.corpus.lines import read_lines, read_pairs
-from nmt_moe.errors import UserError
+from nmt_moe.errors import UserError, exit_code
 
 _PROGRESS = 500_000  # pairs between two progress lines
 
@@ -174,22 +174,21 @@ def _sides(prefix: Path, languages: list[str]) -> tuple[Path, Path]:
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     args = _arguments().parse_args(arguments)
-    try:
+
+    def run() -> None:
         if args.command == "train":
             pieces = train(args.files, args.out, args.vocabulary)
             print(f"{args.out}.model: {pieces:,} pieces")
-        else:
-            args.output.parent.mkdir(parents=True, exist_ok=True)
-            inputs = _sides(args.input, args.langs)
-            outputs = _sides(args.output, args.langs)
-            counts = encode(load(args.model), inputs, outputs, args.max_pieces, args.keep_all)
-            print(describe(args.input.name, counts, args.max_pieces))
-            if not counts.kept:
-                raise UserError(f"{inputs[0]}: no pair is left")
-    except (UserError, OSError) as error:
-        print(f"wordpieces: {error}", file=sys.stderr)
-        return 1
-    return 0
+            return
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        inputs = _sides(args.input, args.langs)
+        outputs = _sides(args.output, args.langs)
+        counts = encode(load(args.model), inputs, outputs, args.max_pieces, args.keep_all)
+        print(describe(args.input.name, counts, args.max_pieces))
+        if not counts.kept:
+            raise UserError(f"{inputs[0]}: no pair is left")
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":

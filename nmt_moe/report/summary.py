@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from nmt_moe.errors import UserError
+from nmt_moe.errors import UserError, exit_code
 from nmt_moe.report.training_log import last_validation
 
 _LAYER = re.compile(r"valid_moe_(.+)_importance_cv")
@@ -130,13 +130,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path, help="the run's folder, for example data/quickstart-de")
     args = parser.parse_args(arguments)
-    try:
+
+    def run() -> None:
         for line in summary(args.run):
             print(line)
-    except (UserError, OSError) as error:
-        print(f"summary: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":

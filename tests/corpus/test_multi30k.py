@@ -37,6 +37,6 @@ def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert multi30k.main([str(folder), "--target", target, "--out", out]) == 1
         return capsys.readouterr().err
 
-    assert run(tmp_path / "nowhere").startswith("multi30k: no folder ")
+    assert run(tmp_path / "nowhere").startswith("error: no folder ")
     assert "holds neither train.fr.gz nor train.fr" in run(fill(tmp_path / "in"), "fr")
     assert "2 lines but" in run(fill(tmp_path / "uneven", valid_targets=3))

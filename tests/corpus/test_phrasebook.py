@@ -187,7 +187,7 @@ def test_the_seed_matters_and_the_target_does_not_change_the_english() -> None:
 
 
 def test_unknown_language_is_one_clear_line(tmp_path, capsys) -> None:
-    assert main(["--target", "xx", "--out", str(tmp_path)]) == 2
+    assert main(["--target", "xx", "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "error: unknown target language 'xx': choose de or fr\n"
     assert not list(tmp_path.iterdir())
 
@@ -195,7 +195,7 @@ def test_unknown_language_is_one_clear_line(tmp_path, capsys) -> None:
 def test_too_many_pairs_says_how_many_there_are(tmp_path, capsys) -> None:
     code = main(["--target", "de", "--train", "1000000000", "--out", str(tmp_path)])
     error = capsys.readouterr().err
-    assert code == 2
+    assert code == 1
     assert error.count("\n") == 1
     assert f"only {pairs_available()} are available" in error
     assert not list(tmp_path.iterdir())

@@ -119,7 +119,7 @@ def test_errors_are_one_line(
     expected = ["2 lines but", "missing.en", "no.model", "latin.txt, line 2", "no words"]
     assert len(errors) == len(expected)
     for error, words in zip(errors, expected, strict=True):
-        assert error.startswith("wordpieces: ") and words in error
+        assert error.startswith("error: ") and words in error
 
 
 def test_a_failed_training_leaves_no_model(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from nmt_moe.corpus.phrasebook.files import TARGETS, check_target, contents, summary, write
 from nmt_moe.corpus.phrasebook.generate import build
 from nmt_moe.corpus.phrasebook.render import pairs_available
-from nmt_moe.errors import UserError
+from nmt_moe.errors import exit_code
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,14 +44,9 @@ def run(args: argparse.Namespace) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, or 2 with one line on stderr."""
+    """Run the command line and return its exit code."""
     args = parser().parse_args(argv)
-    try:
-        print(run(args))
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: print(run(args)))
 
 
 if __name__ == "__main__":

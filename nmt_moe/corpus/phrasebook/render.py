@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 from nmt_moe.corpus.phrasebook.slots import SLOTS
-from nmt_moe.corpus.phrasebook.template import LANGUAGES, Entry, Template, sentence, slot_name
+from nmt_moe.corpus.phrasebook.template import (
+    LANGUAGES,
+    Entry,
+    Template,
+    Trilingual,
+    sentence,
+    slot_name,
+)
 from nmt_moe.corpus.phrasebook.templates_life import HEALTH, NUMBERS, TALK
 from nmt_moe.corpus.phrasebook.templates_town import RESTAURANT, SHOPPING
 from nmt_moe.corpus.phrasebook.templates_travel import HOTEL, TRAVEL
@@ -18,18 +24,8 @@ TEMPLATES: list[Template] = [
 DOMAINS = tuple(dict.fromkeys(template.domain for template in TEMPLATES))
 
 
-@dataclass(frozen=True)
-class Sentence:
-    """One sentence in three languages, with the domain of its template."""
-
-    domain: str
-    en: str
-    de: str
-    fr: str
-
-    def text(self, language: str) -> str:
-        """Return the sentence in ``language``."""
-        return {"en": self.en, "de": self.de, "fr": self.fr}[language]
+class Sentence(Trilingual):
+    """A template with every field filled."""
 
 
 def choices(template: Template) -> list[int]:

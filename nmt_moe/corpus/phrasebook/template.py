@@ -47,11 +47,8 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Template:
-    """One sentence in three languages. Fields look like ``{city}``, ``{city2}``, ``{city:de}``.
-
-    A number after the slot's name gives a second value of that slot, different from the first.
-    """
+class Trilingual:
+    """A text in three languages, with its domain."""
 
     domain: str
     en: str
@@ -59,8 +56,15 @@ class Template:
     fr: str
 
     def text(self, language: str) -> str:
-        """Return the template's sentence in ``language`` with the fields unfilled."""
+        """Return the text in ``language``."""
         return {"en": self.en, "de": self.de, "fr": self.fr}[language]
+
+
+class Template(Trilingual):
+    """One sentence in three languages. Fields look like ``{city}``, ``{city2}``, ``{city:de}``.
+
+    A number after the slot's name gives a second value of that slot, different from the first.
+    """
 
     def fields(self, language: str = "en") -> tuple[str, ...]:
         """Return the names of the fields in their first order of appearance, without repeats."""

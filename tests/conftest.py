@@ -1,0 +1,54 @@
+"""What the tests of the commands share: a small corpus, and a model trained on it."""
+
+import os
+import random
+from pathlib import Path
+
+# Some virtual machines announce AMX and stop a bfloat16 product that uses it.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+
+import pytest
+import torch
+
+from tests.commands import run, train
+
+torch.set_num_threads(1)  # the tests' tensors are small
+
+WORDS = [f"w{number}" for number in range(20)]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the tests that need no subprocess: they fail soonest."""
+    items.sort(key=lambda item: "corpus" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of text files: sentences of 2 to 8 words, and the same words in reverse."""
+    folder = tmp_path_factory.mktemp("corpus")
+    chance = random.Random(0)
+    for split, size in {"train": 200, "valid": 20, "test": 20}.items():
+        sentences = [chance.choices(WORDS, k=chance.randint(2, 8)) for _ in range(size)]
+        lines = {"a": sentences, "b": [sentence[::-1] for sentence in sentences]}
+        for language, texts in lines.items():
+            text = "".join(" ".join(words) + "\n" for words in texts)
+            (folder / f"{split}.{language}").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data(corpus: Path) -> Path:
+    """The corpus as ``fairseq-preprocess`` leaves it, with one dictionary for both languages."""
+    folder = corpus / "bin"
+    prefixes = [f"--{split}pref={corpus / split}" for split in ("train", "valid", "test")]
+    languages = ["--source-lang", "a", "--target-lang", "b", "--joined-dictionary"]
+    run("fairseq-preprocess", *languages, *prefixes, "--destdir", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a model that was trained for 150 updates."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(data, folder, "--max-update", 150, "--lr", 0.02)
+    return folder / "checkpoint_last.pt"
