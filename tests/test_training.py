@@ -123,3 +123,12 @@ def test_a_training_with_an_older_optimizer_resumes(data, tmp_path):
     with torch.serialization.safe_globals([Namespace]):
         state = load(tmp_path)
     assert state["optimizer_history"][-1]["num_updates"] == 6
+
+
+@pytest.mark.slow
+def test_training_in_bfloat16(data, tmp_path):
+    """fairseq takes --bf16 for a wish for TPUs; gates and balance stay in float32."""
+    finished = train(data, tmp_path, "--bf16", "--max-update", 20)
+    losses = [float(log["nll_loss"]) for log in finished.logs("train_inner")]
+    assert losses[-1] < losses[0]
+    assert load(tmp_path)["cfg"]["common"]["bf16"] is True
