@@ -41,7 +41,7 @@ def log_balance(logging_outputs: list[dict[str, Any]]) -> None:
         for vector in _VECTORS:
             name = f"moe_{vector}/{layer}"
             # "_": kept and summed by the log's meters, and not shown.
-            total_E = sum(torch.as_tensor(log[name]).double().cpu() for log in logging_outputs)
+            total_E = sum(torch.as_tensor(log[name]).cpu().double() for log in logging_outputs)
             metrics.log_custom(meters.SumMeter, f"_{name}", total_E)
         _log_layer(layer)
 
