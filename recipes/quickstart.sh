@@ -33,7 +33,7 @@ LOSS=(--criterion moe_label_smoothed_cross_entropy --label-smoothing 0.1
     --moe-importance-weight 0.01 --moe-load-weight 0.01)
 OPTIMIZER=(--optimizer adam --adam-betas '(0.9,0.98)' --lr 3e-3 --lr-scheduler cosine
     --warmup-updates 200 --clip-norm 1.0)
-LENGTH=(--max-tokens 1000 --max-update 2000)
+LENGTH=(--max-tokens 1000 --max-update 2400)
 
 open_run "target=$TARGET" "seed=$SEED" "pairs=$TRAIN_PAIRS $VALID_PAIRS $TEST_PAIRS" \
     "vocabulary=$VOCABULARY" "max_pieces=$MAX_PIECES" "model=${MODEL[*]}" "loss=${LOSS[*]}" \
