@@ -1,1 +1,1 @@
-"""Losses: the translation loss, and the importance and load losses of the paper."""
+"""Losses: cross entropy, and what the paper adds to it for the experts' gates."""

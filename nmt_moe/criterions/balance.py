@@ -19,6 +19,16 @@ def balance_losses(routing: dict[str, Routing]) -> tuple[Tensor | float, Tensor 
     return importance, load
 
 
+def threshold_loss(routing: dict[str, Routing]) -> Tensor | None:
+    """The loss of the thresholds (appendix F) over all layers, a sum over tokens and experts.
+
+    None where nothing learns thresholds: other gatings, and evaluation.
+    """
+    losses = [routed.threshold_loss for routed in routing.values()]
+    found = [loss for loss in losses if loss is not None]
+    return torch.stack(found).sum() if found else None
+
+
 def logging_vectors(routing: dict[str, Routing]) -> dict[str, Tensor]:
     """Per layer and expert the importance, load and assignments of a batch.
 

@@ -11,7 +11,12 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from fairseq.logging import metrics
 
-from nmt_moe.criterions.balance import balance_losses, log_balance, logging_vectors
+from nmt_moe.criterions.balance import (
+    balance_losses,
+    log_balance,
+    logging_vectors,
+    threshold_loss,
+)
 from nmt_moe.errors import UserError
 
 
@@ -23,18 +28,25 @@ class MoELabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfi
     moe_load_weight: float = field(
         default=0.01, metadata={"help": "weight of CV(load)^2 in the training loss"}
     )
+    moe_threshold_weight: float = field(
+        default=1.0,
+        metadata={
+            "help": "weight of the loss that teaches strictly balanced gating its thresholds"
+        },
+    )
 
 
 @register_criterion(
     "moe_label_smoothed_cross_entropy", dataclass=MoELabelSmoothedCrossEntropyConfig
 )
 class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
-    """Label-smoothed cross entropy, plus the importance and load losses while training.
+    """Label-smoothed cross entropy, plus the losses of the experts' gates while training.
 
     The gradient is that of ``cross entropy per token + w_importance * CV(importance)^2 +
     w_load * CV(load)^2``, the squares summed over the MoE layers and taken per batch; over
     several batches per update (``--update-freq``, several processes) they are averaged by
-    tokens. The logged ``loss`` is the translation loss alone.
+    tokens. Strictly balanced gating adds ``w_threshold * L_batchwise`` per token (appendix F).
+    The logged ``loss`` is the cross entropy alone.
     """
 
     def __init__(
@@ -46,10 +58,12 @@ class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         report_accuracy: bool = False,
         moe_importance_weight: float = 0.01,
         moe_load_weight: float = 0.01,
+        moe_threshold_weight: float = 1.0,
     ) -> None:
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.importance_weight = _weight("--moe-importance-weight", moe_importance_weight)
         self.load_weight = _weight("--moe-load-weight", moe_load_weight)
+        self.threshold_weight = _weight("--moe-threshold-weight", moe_threshold_weight)
 
     def forward(self, model: Any, sample: dict, reduce: bool = True) -> tuple:
         """The loss to differentiate, its sample size, and what to log."""
@@ -76,15 +90,19 @@ class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             loss = loss + importance_loss + load_loss
             logging_output["moe_importance_loss"] = importance_loss.detach()
             logging_output["moe_load_loss"] = load_loss.detach()
+            thresholds = threshold_loss(routing)
+            if thresholds is not None:  # a sum over tokens, as the cross entropy is
+                loss = loss + self.threshold_weight * thresholds
+                logging_output["moe_threshold_loss"] = self.threshold_weight * thresholds.detach()
             logging_output.update(logging_vectors(routing))
         return loss, sample_size, logging_output
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log the translation loss, the balance losses in the same unit, and the balance."""
+        """Log the cross entropy, the gates' losses in the same unit, and the balance."""
         super().reduce_metrics(logging_outputs)
         sample_size = sum(log.get("sample_size", 0) for log in logging_outputs)
-        for name in ("moe_importance_loss", "moe_load_loss"):
+        for name in ("moe_importance_loss", "moe_load_loss", "moe_threshold_loss"):
             if logging_outputs and name in logging_outputs[0]:
                 total = sum(log[name] for log in logging_outputs)
                 bits = total / sample_size / math.log(2)

@@ -1,22 +1,35 @@
 """The experts: many small feed-forward networks, each run once on its group of tokens."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from nmt_moe.moe.grouped import segments
 
 
 class Experts(nn.Module):
     """``E`` networks ``Linear(D, H) -> ReLU -> Linear(H, D)`` without biases.
 
-    Weights are stacked: ``w_in`` is ``[E, D, H]``, ``w_out`` is ``[E, H, D]``.
+    Weights are stacked: ``w_in`` is ``[E, D, H]``, ``w_out`` is ``[E, H, D]``. Their attribute
+    ``param_group``, which fairseq copies along with a parameter, tells an optimizer what they are.
+
+    Args:
+        num_experts: ``E``.
+        dim: ``D``.
+        hidden_dim: ``H``.
+        recompute: compute the hidden activations again in the backward pass instead of keeping
+            them (appendix D): ``A*H`` numbers less, one product more, the same gradients.
     """
 
-    def __init__(self, num_experts: int, dim: int, hidden_dim: int) -> None:
+    def __init__(
+        self, num_experts: int, dim: int, hidden_dim: int, recompute: bool = False
+    ) -> None:
         super().__init__()
+        self.recompute = recompute
         self.w_in = nn.Parameter(torch.empty(num_experts, dim, hidden_dim))
         self.w_out = nn.Parameter(torch.empty(num_experts, hidden_dim, dim))
+        for weight in (self.w_in, self.w_out):
+            weight.param_group = "experts"  # type: ignore[attr-defined]
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -37,7 +50,8 @@ class Experts(nn.Module):
         device = x_AD.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         tensors = (x_AD.to(dtype), self.w_in.to(dtype), self.w_out.to(dtype))
-        return _GroupedFeedForward.apply(*tensors, counts_E.tolist())
+        keep_hidden = torch.is_grad_enabled() and not self.recompute
+        return _GroupedFeedForward.apply(*tensors, counts_E.tolist(), keep_hidden)
 
 
 class _GroupedFeedForward(torch.autograd.Function):
@@ -48,12 +62,13 @@ class _GroupedFeedForward(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x_AD, w_in, w_out, counts):
-        hidden_AH = x_AD.new_empty(x_AD.shape[0], w_in.shape[2])
+    def forward(ctx, x_AD, w_in, w_out, counts, keep_hidden):
+        hidden_AH = x_AD.new_empty(x_AD.shape[0], w_in.shape[2]) if keep_hidden else None
         y_AD = torch.empty_like(x_AD)
-        for e, rows in _segments(counts):
-            torch.mm(x_AD[rows], w_in[e], out=hidden_AH[rows])
-            torch.mm(hidden_AH[rows].relu_(), w_out[e], out=y_AD[rows])
+        for e, rows in segments(counts):
+            out = None if hidden_AH is None else hidden_AH[rows]
+            hidden = torch.mm(x_AD[rows], w_in[e], out=out).relu_()
+            torch.mm(hidden, w_out[e], out=y_AD[rows])
         ctx.save_for_backward(x_AD, w_in, w_out, hidden_AH)
         ctx.counts = counts
         return y_AD
@@ -64,23 +79,15 @@ class _GroupedFeedForward(torch.autograd.Function):
         x_AD, w_in, w_out, hidden_AH = ctx.saved_tensors
         dy_AD = dy_AD.contiguous()
         dx_AD, dw_in, dw_out = (torch.empty_like(t) for t in (x_AD, w_in, w_out))
-        for e, rows in _segments(ctx.counts):
-            h = hidden_AH[rows]
-            torch.mm(h.t(), dy_AD[rows], out=dw_out[e])
-            dh = torch.mm(dy_AD[rows], w_out[e].t()).mul_(h > 0)
-            torch.mm(x_AD[rows].t(), dh, out=dw_in[e])
-            torch.mm(dh, w_in[e].t(), out=dx_AD[rows])
+        for e, rows in segments(ctx.counts):
+            kept = hidden_AH is not None
+            hidden = hidden_AH[rows] if kept else torch.mm(x_AD[rows], w_in[e]).relu_()
+            torch.mm(hidden.t(), dy_AD[rows], out=dw_out[e])
+            dhidden = torch.mm(dy_AD[rows], w_out[e].t()).mul_(hidden > 0)
+            torch.mm(x_AD[rows].t(), dhidden, out=dw_in[e])
+            torch.mm(dhidden, w_in[e].t(), out=dx_AD[rows])
         for e, count in enumerate(ctx.counts):
             if not count:
                 dw_in[e].zero_()
                 dw_out[e].zero_()
-        return dx_AD, dw_in, dw_out, None
-
-
-def _segments(counts: list[int]) -> Iterator[tuple[int, slice]]:
-    """``(expert, its slice of the rows)`` for each expert that has any."""
-    start = 0
-    for expert, count in enumerate(counts):
-        if count:
-            yield expert, slice(start, start + count)
-        start += count
+        return dx_AD, dw_in, dw_out, None, None

@@ -1,11 +1,22 @@
-"""Gates: from a token to the experts that see it (section 2.1)."""
+"""Gates: from a token to the experts that see it (section 2.1, appendix F).
+
+Each class here is one gate over ``E`` experts, or a *bank* of ``G`` such gates, one for each
+group of a hierarchy (``hierarchy.py``), with parameters that have ``G`` in front.
+"""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nmt_moe.errors import UserError
 from nmt_moe.moe.balance import load_probability
-from nmt_moe.moe.routing import Routing
+from nmt_moe.moe.grouped import GroupedTokens
+from nmt_moe.moe.routing import Choice, Routing
+
+Rows = Tensor | GroupedTokens
+"""What a gate chooses for: ``[T, D]`` tokens, or the rows of a bank."""
 
 
 class TopKGate(nn.Module):
@@ -17,30 +28,38 @@ class TopKGate(nn.Module):
         dim: width ``D`` of a token.
         num_experts: ``E``.
         k: experts per token, 1 to ``E``.
+        groups: how many gates this is; None: one, whose parameters have no ``G``.
     """
 
-    def __init__(self, dim: int, num_experts: int, k: int) -> None:
+    def __init__(self, dim: int, num_experts: int, k: int, groups: int | None = None) -> None:
         super().__init__()
-        self.num_experts = num_experts
-        self.k = k
-        self.w_gate = nn.Parameter(torch.empty(dim, num_experts))
+        self.dim, self.num_experts, self.k = dim, num_experts, k
+        self.bank = () if groups is None else (groups,)
+        self.w_gate = nn.Parameter(torch.empty(*self.bank, dim, num_experts))
         self.reset_parameters()
+
+    @property
+    def ops_per_token(self) -> int:
+        """Multiply-adds of a token that sees this gate, or one of this bank."""
+        return self.dim * self.num_experts
 
     def reset_parameters(self) -> None:
         # All logits equal would send every token to the same k experts for good.
-        nn.init.normal_(self.w_gate, std=self.w_gate.shape[0] ** -0.5)
+        nn.init.normal_(self.w_gate, std=self.dim**-0.5)
 
     def forward(self, x_TD: Tensor) -> Routing:
         """Route ``[T, D]`` tokens. Computed in float32 (float64 for float64 tokens)."""
         with torch.autocast(x_TD.device.type, enabled=False):
-            return self._route(_at_least_float32(x_TD))
+            return Routing.from_choice(self.choose(at_least_float32(x_TD)), self.num_experts)
 
-    def _route(self, x_TD: Tensor) -> Routing:
-        return self._choose(x_TD @ self.w_gate.to(x_TD.dtype))
+    def choose(self, rows: Rows) -> Choice:
+        """Choose experts; rows as in ``Rows``."""
+        return self._choose(_product(rows, self.w_gate))
 
-    def _choose(self, logits_TE: Tensor, load_E: Tensor | None = None) -> Routing:
-        logits_TK, expert_TK = logits_TE.topk(self.k, dim=1)
-        return Routing.from_choices(expert_TK, logits_TK.softmax(1), self.num_experts, load_E)
+    def _choose(self, logits_RE: Tensor, load: Tensor | None = None) -> Choice:
+        logits_RK, expert_RK = logits_RE.topk(self.k, dim=1)
+        row_A = torch.arange(len(logits_RE), device=logits_RE.device).repeat_interleave(self.k)
+        return Choice(row_A, expert_RK.reshape(-1), logits_RK.softmax(1).reshape(-1), load)
 
 
 class NoisyTopKGate(TopKGate):
@@ -50,26 +69,118 @@ class NoisyTopKGate(TopKGate):
     step. The noise is drawn in training only.
     """
 
-    def __init__(self, dim: int, num_experts: int, k: int) -> None:
-        super().__init__(dim, num_experts, k)
-        self.w_noise = nn.Parameter(torch.zeros(dim, num_experts))
+    def __init__(self, dim: int, num_experts: int, k: int, groups: int | None = None) -> None:
+        super().__init__(dim, num_experts, k, groups)
+        self.w_noise = nn.Parameter(torch.zeros_like(self.w_gate))
+
+    @property
+    def ops_per_token(self) -> int:
+        return 2 * super().ops_per_token
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.w_gate)
 
-    def _route(self, x_TD: Tensor) -> Routing:
-        clean_TE = x_TD @ self.w_gate.to(x_TD.dtype)
+    def choose(self, rows: Rows) -> Choice:
+        clean_RE = _product(rows, self.w_gate)
         if not self.training:
-            return self._choose(clean_TE)
-        stddev_TE = F.softplus(x_TD @ self.w_noise.to(x_TD.dtype))
-        noisy_TE = clean_TE + torch.randn_like(clean_TE) * stddev_TE
-        load_TE = load_probability(clean_TE, noisy_TE, stddev_TE, self.k)
-        return self._choose(noisy_TE, load_E=load_TE.sum(0))
+            return self._choose(clean_RE)
+        stddev_RE = F.softplus(_product(rows, self.w_noise))
+        noisy_RE = clean_RE + torch.randn_like(clean_RE) * stddev_RE
+        load_RE = load_probability(clean_RE, noisy_RE, stddev_RE, self.k)
+        if isinstance(rows, Tensor):
+            return self._choose(noisy_RE, load_RE.sum(0))
+        load_GE = load_RE.new_zeros(*self.bank, self.num_experts)
+        return self._choose(noisy_RE, load_GE.index_add(0, rows.group_R, load_RE))
 
 
-GATES: dict[str, type[TopKGate]] = {"noisy_top_k": NoisyTopKGate, "top_k": TopKGate}
-"""Gates by the name that users give."""
+class StrictlyBalancedGate(TopKGate):
+    """Appendix F: in training each expert chooses its ``m`` best tokens of the batch.
+
+    With ``g = softmax(x W_gate)``, expert ``i`` takes the ``m`` tokens with the largest ``g_i``,
+    and a token weighs the experts that took it by their ``g``, scaled to sum to 1. ``m`` is
+    ``k*T/E`` to the nearest whole number, at least 1 (a batch of fewer than ``E/k`` tokens keeps
+    all experts at work) and at most ``T``. Among tokens with equal ``g_i`` the first are taken.
+    A token that no expert took gets an output of zero: only the residual connection around the
+    layer carries it on.
+
+    In evaluation an expert takes every token with ``g_i`` above its learned threshold, which
+    depends on no other token. The thresholds learn in training, from the routing's
+    ``threshold_loss``, to make the same choice as the batch.
+    """
+
+    def __init__(self, dim: int, num_experts: int, k: int, groups: int | None = None) -> None:
+        super().__init__(dim, num_experts, k, groups)
+        self.threshold = nn.Parameter(torch.full((*self.bank, num_experts), 1 / num_experts))
+
+    def reset_parameters(self) -> None:
+        # Zeros would be ties between all tokens.
+        nn.init.normal_(self.w_gate, std=0.1 * self.dim**-0.5)
+
+    def choose(self, rows: Rows) -> Choice:
+        logits_RE = _product(rows, self.w_gate)
+        gate_RE = logits_RE.softmax(1)
+        threshold = self.threshold.to(gate_RE.dtype)
+        if not isinstance(rows, Tensor):
+            threshold = threshold.index_select(0, rows.group_R)
+        above_RE = gate_RE > threshold
+        if not self.training:
+            return _choice(logits_RE, above_RE)
+        with torch.no_grad():
+            # Balanced groups are equally large.
+            num_groups = 1 if isinstance(rows, Tensor) else len(rows.counts_G)
+            gate_GNE = gate_RE.view(num_groups, len(gate_RE) // num_groups, self.num_experts)
+            taken_RE = batchwise_mask(gate_GNE, self.k).view_as(gate_RE)
+        differ_RE = above_RE.to(gate_RE.dtype) - taken_RE.to(gate_RE.dtype)
+        return _choice(logits_RE, taken_RE, (differ_RE * (gate_RE - threshold)).sum())
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        if prefix + "w_gate" in state_dict and prefix + "threshold" not in state_dict:
+            raise UserError(
+                f"the checkpoint has no {prefix}threshold, which strictly balanced gating needs: "
+                "it was trained with another gating; use that one, or train anew"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def _at_least_float32(x: Tensor) -> Tensor:
+def batchwise_mask(gate_GNE: Tensor, k: int) -> Tensor:
+    """Which of its group's ``N`` tokens each expert takes: a bool mask of the same shape.
+
+    Each takes the same number, see :class:`StrictlyBalancedGate`.
+    """
+    _, tokens, num_experts = gate_GNE.shape
+    if not tokens:
+        return torch.zeros_like(gate_GNE, dtype=torch.bool)
+    m = max(1, (2 * k * tokens + num_experts) // (2 * num_experts))
+    bar_G1E = gate_GNE.topk(m, dim=1).values[:, -1:]
+    better_GNE, equal_GNE = gate_GNE > bar_G1E, gate_GNE == bar_G1E
+    left_G1E = m - better_GNE.sum(1, keepdim=True)
+    return better_GNE | (equal_GNE & (equal_GNE.cumsum(1) <= left_G1E))
+
+
+def _choice(logits_RE: Tensor, mask_RE: Tensor, threshold_loss: Tensor | None = None) -> Choice:
+    """The softmax over what the mask leaves of each row: ``g_i M_i / sum_j g_j M_j``."""
+    out_RE = mask_RE.logical_not() & mask_RE.any(1, keepdim=True)  # an empty row would be 0/0
+    gate_RE = logits_RE.masked_fill(out_RE, float("-inf")).softmax(1)
+    row_A, expert_A = mask_RE.nonzero(as_tuple=True)
+    return Choice(row_A, expert_A, gate_RE[row_A, expert_A], threshold_loss=threshold_loss)
+
+
+def _product(rows: Rows, weight: Tensor) -> Tensor:
+    """The logits ``[R, E]`` in the tokens' precision."""
+    if isinstance(rows, Tensor):
+        return rows @ weight.to(rows.dtype)
+    return rows.product(weight)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
+
+
+GATES: dict[str, type[TopKGate]] = {
+    "noisy_top_k": NoisyTopKGate,
+    "strictly_balanced": StrictlyBalancedGate,
+    "top_k": TopKGate,
+}
+"""Gates by the name that users give."""

@@ -5,41 +5,61 @@ from torch import Tensor, nn
 from nmt_moe.errors import UserError
 from nmt_moe.moe.dispatch import combine, dispatch
 from nmt_moe.moe.experts import Experts
-from nmt_moe.moe.gating import GATES
+from nmt_moe.moe.gating import GATES, TopKGate
+from nmt_moe.moe.hierarchy import HierarchicalGate
 from nmt_moe.moe.routing import Routing
 
 
 class MixtureOfExperts(nn.Module):
-    """``y = sum_i G(x)_i * E_i(x)``, where only the ``k`` chosen experts are evaluated.
+    """``y = sum_i G(x)_i * E_i(x)``, where only the chosen experts are evaluated.
 
     Args:
         dim: width ``D`` of input and output.
         hidden_dim: hidden width ``H`` of each expert.
         num_experts: ``E``.
-        k: experts per token, 1 to ``E``.
-        gating: ``noisy_top_k`` (the paper's) or ``top_k`` (no noise, no smooth load).
+        k: experts per token, 1 to ``E``. With groups, choices at each level: ``k`` groups and
+            ``k`` experts in each, ``k*k`` per token.
+        gating: ``noisy_top_k`` (section 2.1), ``strictly_balanced`` (appendix F), or ``top_k``
+            (no noise, no smooth load).
+        groups: groups of ``E / groups`` experts under a primary gate (appendix B); 1: none.
+        recompute: trade time for memory, see :class:`Experts`.
 
     Raises:
-        UserError: a size below 1, ``k`` above ``num_experts``, or an unknown gating.
+        UserError: sizes that are below 1 or do not fit together, or an unknown gating.
     """
 
     def __init__(
-        self, dim: int, hidden_dim: int, num_experts: int, k: int, gating: str = "noisy_top_k"
+        self,
+        dim: int,
+        hidden_dim: int,
+        num_experts: int,
+        k: int,
+        gating: str = "noisy_top_k",
+        groups: int = 1,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         sizes = {"dim": dim, "hidden_dim": hidden_dim, "num_experts": num_experts, "k": k}
-        for name, value in sizes.items():
+        for name, value in {**sizes, "groups": groups}.items():
             if value < 1:
                 raise UserError(f"a mixture of experts needs {name} of at least 1, not {value}")
-        if k > num_experts:
-            raise UserError(
-                f"k = {k} experts per token is more than the {num_experts} experts there are: "
-                f"choose k from 1 to {num_experts}"
-            )
         if gating not in GATES:
             raise UserError(f"unknown gating {gating!r}: choose one of {', '.join(GATES)}")
-        self.gate = GATES[gating](dim, num_experts, k)
-        self.experts = Experts(num_experts, dim, hidden_dim)
+        check_sizes(num_experts, k, groups)
+        self.num_experts, self.groups = num_experts, groups
+        self.experts_per_token = k if groups == 1 else k * k
+        self.gate: TopKGate | HierarchicalGate
+        if groups == 1:
+            self.gate = GATES[gating](dim, num_experts, k)
+        else:
+            self.gate = HierarchicalGate(dim, num_experts, k, groups, gating)
+        self.experts = Experts(num_experts, dim, hidden_dim, recompute)
+
+    @property
+    def ops_per_token(self) -> int:
+        """Multiply-adds of a token: the gates that see it, and its experts."""
+        expert = self.experts.w_in[0].numel() + self.experts.w_out[0].numel()
+        return self.gate.ops_per_token + self.experts_per_token * expert
 
     def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
         """Apply the layer to every token of ``[..., D]``.
@@ -55,3 +75,23 @@ class MixtureOfExperts(nn.Module):
         y_AD = self.experts(dispatch(x_TD, routing), routing.counts_E)
         y_TD = combine(y_AD, routing, x_TD.shape[0])
         return y_TD.to(x.dtype).view(x.shape), routing
+
+
+def check_sizes(num_experts: int, k: int, groups: int) -> None:
+    """Raise a :class:`UserError` for experts, choices and groups that do not fit together."""
+    if num_experts % groups:
+        raise UserError(
+            f"{num_experts} experts cannot be divided into {groups} groups: "
+            "choose a number of groups that divides the number of experts"
+        )
+    per_group = num_experts // groups
+    if groups == 1 and k > num_experts:
+        raise UserError(
+            f"k = {k} experts per token is more than the {num_experts} experts there are: "
+            f"choose k from 1 to {num_experts}"
+        )
+    if groups > 1 and k > min(groups, per_group):
+        raise UserError(
+            f"k = {k} counts at both levels, {groups} groups of {per_group} experts: "
+            f"choose k from 1 to {min(groups, per_group)}"
+        )

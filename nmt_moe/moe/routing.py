@@ -7,6 +7,23 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What one gate, or a bank of gates, chose for its rows, in no particular order."""
+
+    row_A: Tensor
+    """int64: the row that a choice is about."""
+    expert_A: Tensor
+    """int64: what was chosen for it."""
+    gate_A: Tensor
+    """The weight of the choice; differentiable."""
+    load: Tensor | None = None
+    """Smooth estimate of the rows per expert, where there is one: ``[E]``, or ``[G, E]`` of a
+    bank."""
+    threshold_loss: Tensor | None = None
+    """0-d: see :class:`Routing`."""
+
+
+@dataclass(frozen=True)
 class Routing:
     """Which token goes to which expert, and what that did to the experts.
 
@@ -28,27 +45,28 @@ class Routing:
     is noisy and training; otherwise ``counts_E`` as real numbers."""
     counts_E: Tensor
     """int64: assignments really made."""
+    threshold_loss: Tensor | None = None
+    """0-d, summed over tokens and experts: what teaches the thresholds of strictly balanced
+    gating in training (appendix F); None otherwise."""
 
     @classmethod
-    def from_choices(
-        cls, expert_TK: Tensor, gate_TK: Tensor, num_experts: int, load_E: Tensor | None = None
-    ) -> "Routing":
-        """Sort the choices of ``[T, K]`` experts and their gates by expert.
+    def from_choice(cls, choice: Choice, num_experts: int) -> "Routing":
+        """Sort what was chosen for tokens by expert.
 
-        Without ``load_E`` the load is the number of assignments made.
+        Within an expert the tokens keep the order that they have in ``choice``. Without a
+        smooth load, the load is the number of assignments made.
         """
-        top_k = expert_TK.shape[1]
-        expert_A = expert_TK.reshape(-1)
-        # A stable sort keeps an expert's tokens in order: results do not depend on the device.
-        expert_A, order_A = expert_A.sort(stable=True)
-        gate_A = gate_TK.reshape(-1).index_select(0, order_A)
+        # A stable sort: results do not depend on the device.
+        expert_A, order_A = choice.expert_A.sort(stable=True)
+        gate_A = choice.gate_A.index_select(0, order_A)
         counts_E = torch.bincount(expert_A, minlength=num_experts)
         importance_E = gate_A.new_zeros(num_experts).index_add(0, expert_A, gate_A)
         return cls(
-            token_A=order_A.div(top_k, rounding_mode="floor"),
+            token_A=choice.row_A.index_select(0, order_A),
             expert_A=expert_A,
             gate_A=gate_A,
             importance_E=importance_E,
-            load_E=counts_E.to(gate_A.dtype) if load_E is None else load_E,
+            load_E=counts_E.to(gate_A.dtype) if choice.load is None else choice.load,
             counts_E=counts_E,
+            threshold_loss=choice.threshold_loss,
         )

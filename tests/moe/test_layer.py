@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nmt_moe.errors import UserError
 from nmt_moe.moe import MixtureOfExperts
-from tests.moe.reference import naive_importance, naive_layer, naive_load
+from tests.moe.reference import naive_load, naive_mixture, naive_top_k
 
 D, H = 6, 5
 
@@ -48,8 +48,8 @@ def test_output_and_every_gradient_equal_a_naive_loop(experts, data, tokens, see
     torch.manual_seed(seed)
     y_TD, routing = layer(x_TD)
     clean_TE, noisy_TE, stddev_TE = noisy_logits(layer, x_TD, seed)
-    expected_TD = naive_layer(x_TD, noisy_TE, layer.experts.w_in, layer.experts.w_out, k)
-    importance_E = naive_importance(noisy_TE, k)
+    gates = [naive_top_k(logits_E, k) for logits_E in noisy_TE]
+    expected_TD, importance_E = naive_mixture(x_TD, gates, *layer.experts.parameters())
     load_E = naive_load(clean_TE, noisy_TE, stddev_TE, k)
 
     torch.testing.assert_close(y_TD, expected_TD, rtol=1e-10, atol=1e-10)
@@ -72,9 +72,8 @@ def test_evaluation_has_no_noise_and_counts_as_load():
     first, second = layer(x_TD), layer(x_TD)
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1].load_E, first[1].counts_E.double())
-    expected = naive_layer(
-        x_TD, x_TD @ layer.gate.w_gate, layer.experts.w_in, layer.experts.w_out, 2
-    )
+    gates = [naive_top_k(logits_E, 2) for logits_E in x_TD @ layer.gate.w_gate]
+    expected, _ = naive_mixture(x_TD, gates, *layer.experts.parameters())
     torch.testing.assert_close(first[0], expected, rtol=1e-10, atol=1e-10)
 
 
@@ -162,7 +161,11 @@ def test_autocast_leaves_the_gate_in_float32():
         (dict(k=5), "k = 5 experts per token is more than the 4 experts"),
         (dict(k=0), "k of at least 1"),
         (dict(hidden_dim=0), "hidden_dim of at least 1"),
-        (dict(gating="best"), "unknown gating 'best': choose one of noisy_top_k, top_k"),
+        (dict(gating="best"), "unknown gating 'best': choose one of noisy_top_k, strictly_"),
+        (dict(groups=0), "groups of at least 1"),
+        (dict(groups=3), "4 experts cannot be divided into 3 groups"),
+        (dict(groups=4, k=2), "4 groups of 1 experts: choose k from 1 to 1"),
+        (dict(groups=2, k=3, num_experts=8), "2 groups of 4 experts: choose k from 1 to 2"),
     ],
 )
 def test_bad_sizes_are_refused(options, message):

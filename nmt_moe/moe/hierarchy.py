@@ -1,0 +1,67 @@
+"""The hierarchical gate: first groups, then experts inside them (appendix B)."""
+
+import torch
+from torch import Tensor, nn
+
+from nmt_moe.moe.gating import GATES, at_least_float32
+from nmt_moe.moe.grouped import GroupedTokens
+from nmt_moe.moe.routing import Choice, Routing
+
+
+class HierarchicalGate(nn.Module):
+    """``G(x)_ij = G_primary(x)_i * G_i(x)_j``: expert ``j`` of group ``i`` is number ``i*b + j``.
+
+    The primary gate sends a token to ``k`` of the ``a`` groups (to all, if there are fewer), and
+    the secondary gate of each of these to ``k`` of its ``b`` experts. No other secondary gate is
+    computed, so that memory grows with ``T * (a + k*b)``.
+
+    Args:
+        dim: width ``D`` of a token.
+        num_experts: ``E = a*b``.
+        k: choices at each level.
+        groups: ``a``.
+        gating: the kind of both levels, a name in ``GATES``.
+    """
+
+    def __init__(self, dim: int, num_experts: int, k: int, groups: int, gating: str) -> None:
+        super().__init__()
+        self.num_experts, self.groups = num_experts, groups
+        self.per_group = num_experts // groups
+        self.primary = GATES[gating](dim, groups, min(k, groups))
+        self.secondary = GATES[gating](dim, self.per_group, k, groups)
+
+    @property
+    def ops_per_token(self) -> int:
+        """Multiply-adds of the primary gate and of the chosen groups' secondary gates."""
+        return self.primary.ops_per_token + self.primary.k * self.secondary.ops_per_token
+
+    def forward(self, x_TD: Tensor) -> Routing:
+        """Route ``[T, D]`` tokens. Computed in float32 (float64 for float64 tokens)."""
+        with torch.autocast(x_TD.device.type, enabled=False):
+            return self._route(at_least_float32(x_TD))
+
+    def _route(self, x_TD: Tensor) -> Routing:
+        first = Routing.from_choice(self.primary.choose(x_TD), self.groups)
+        sent = GroupedTokens(x_TD, first.token_A, first.expert_A, first.counts_E)
+        second = self.secondary.choose(sent)
+        group_A = first.expert_A.index_select(0, second.row_A)
+        threshold_loss = second.threshold_loss
+        if first.threshold_loss is not None and threshold_loss is not None:
+            threshold_loss = first.threshold_loss + threshold_loss
+        choice = Choice(
+            row_A=first.token_A.index_select(0, second.row_A),
+            expert_A=group_A * self.per_group + second.expert_A,
+            gate_A=first.gate_A.index_select(0, second.row_A) * second.gate_A,
+            load=None if second.load is None else _load(first, second.load),
+            threshold_loss=threshold_loss,
+        )
+        return Routing.from_choice(choice, self.num_experts)
+
+
+def _load(first: Routing, load_GE: Tensor) -> Tensor:
+    """``load_ij = load_primary(X)_i * load_i(X^(i))_j / |X^(i)|`` (equation 14).
+
+    The product gives the primary gate a gradient. A group without tokens has no load.
+    """
+    size_G = first.counts_E.clamp_min(1).to(load_GE.dtype)
+    return ((first.load_E / size_G).unsqueeze(1) * load_GE).reshape(-1)
