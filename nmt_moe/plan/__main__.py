@@ -1,0 +1,247 @@
+"""``python -m nmt_moe.plan``: what an architecture costs, as a table or as JSON."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from nmt_moe.errors import UserError, exit_code
+from nmt_moe.models.architectures import LANGUAGE, TRANSLATION, build, config
+from nmt_moe.plan import counts, devices
+
+_OPTIMIZERS = ("moe_adam", "adam")
+
+
+def plan(args: argparse.Namespace) -> dict[str, Any]:
+    """All figures, under the names that ``--json`` has.
+
+    Raises:
+        UserError: an unknown architecture or option, or values that do not fit.
+    """
+    # fairseq's dictionaries begin with four symbols of their own.
+    for name, least in {"vocabulary": 4, "devices": 1, "batch_tokens": 1}.items():
+        if getattr(args, name) < least:
+            option = "--" + name.replace("_", "-")
+            raise UserError(f"{option} must be at least {least}, not {getattr(args, name)}")
+    if (args.flops is None) != (args.bandwidth is None):
+        raise UserError("--flops and --bandwidth describe a device together: give both")
+    cfg = config(args.arch, dict(map(_override, args.override)))
+    with torch.device("meta"):
+        model = build(cfg, args.vocabulary)
+    operations = counts.operations(model)
+    figures = {
+        "arch": args.arch,
+        "overrides": args.override,
+        "vocabulary": args.vocabulary,
+        "ops_per_timestep": sum(operations.values()),
+        "ops_by_kind": operations,
+        "parameters": counts.parameters(model),
+        "parameters_without_embedding_and_softmax": (
+            counts.parameters_without_embedding_and_softmax(model)
+        ),
+        "parameters_in_experts": counts.parameters_in_experts(model),
+        "parameters_active_per_token": counts.parameters_active(model),
+        "devices": args.devices,
+        "optimizer": args.optimizer,
+        "bytes_per_device": asdict(devices.memory(model, args.devices)),
+        "batch_tokens_per_device": args.batch_tokens,
+        "precision": args.precision,
+        "bytes_sent_for_dense_gradients": devices.all_reduce_bytes(model, args.devices),
+        "layers": {
+            name: asdict(devices.traffic(layer, args.devices, args.batch_tokens, args.precision))
+            for name, layer in counts.mixtures(model).items()
+        },
+    }
+    if args.flops is not None:
+        if args.devices == 1 or not figures["layers"]:
+            raise UserError(
+                "--flops and --bandwidth are compared with what experts send: that needs "
+                "--devices of at least 2 and an architecture with experts"
+            )
+        figures["ops_per_number_of_device"] = devices.machine_ratio(
+            args.flops, args.bandwidth, args.precision
+        )
+    return figures
+
+
+def _override(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise UserError(f"--override {text!r} is not name=value, such as moe_experts=64")
+    return name.removeprefix("--").replace("-", "_"), value
+
+
+def table(figures: dict[str, Any]) -> Iterator[str]:
+    """The figures for people, line by line."""
+    changes = "".join(f", {change}" for change in figures["overrides"])
+    yield f"{figures['arch']}{changes}; vocabulary {figures['vocabulary']:,}"
+    yield ""
+    yield from _operations(figures)
+    yield ""
+    yield from _parameters(figures)
+    yield ""
+    yield from _memory(figures)
+    if figures["layers"]:
+        yield ""
+        yield from _layers(figures)
+    if figures["devices"] > 1:
+        yield ""
+        yield from _network(figures)
+
+
+def _operations(figures: dict[str, Any]) -> Iterator[str]:
+    yield "multiply-adds per token, forward pass"
+    for kind, count in figures["ops_by_kind"].items():
+        if count:
+            share = count / figures["ops_per_timestep"]
+            yield f"{_millions(kind.replace('_', ' '), count)} {share:8.1%}"
+    yield _millions("ops/timestep", figures["ops_per_timestep"])
+
+
+def _parameters(figures: dict[str, Any]) -> Iterator[str]:
+    yield "parameters"
+    yield _millions("all", figures["parameters"])
+    without = figures["parameters_without_embedding_and_softmax"]
+    yield _millions("without embedding and softmax", without)
+    yield _millions("  of these in experts", figures["parameters_in_experts"])
+    yield _millions("  of these active for a token", figures["parameters_active_per_token"])
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    return f"  {name:32} " + " ".join(f"{cell:>19}" for cell in cells)
+
+
+def _millions(name: str, count: int) -> str:
+    return f"{_row(name, [f'{count:,}'])} {count / 1e6:>12,.1f} M"
+
+
+def _memory(figures: dict[str, Any]) -> Iterator[str]:
+    memory = figures["bytes_per_device"]
+    chosen = figures["optimizer"]
+    optimizers = [chosen] if chosen == "adam" else [chosen, "adam"]
+    where = "of the fullest of {devices} devices".format_map(figures)
+    yield f"memory {where if figures['devices'] > 1 else 'of the device'}, float32"
+    yield _row("", optimizers)
+    weights, gradients = memory["weights"], memory["gradients"]
+    states = [memory["optimizer_state"][name] for name in optimizers]
+    rows = {
+        "weights": [weights for _ in states],
+        "gradients": [gradients for _ in states],
+        "optimizer state": states,
+        "together, without activations": [weights + gradients + state for state in states],
+    }
+    for name, row in rows.items():
+        yield _row(name, map(_bytes, row))
+
+
+def _layers(figures: dict[str, Any]) -> Iterator[str]:
+    yield "experts, {batch_tokens_per_device:,} tokens per device in a batch".format_map(figures)
+    columns = ("layer", "experts", "groups", "per token", "per device", "tokens each")
+    yield "  {:12} {:>9} {:>7} {:>10} {:>11} {:>12}".format(*columns)
+    for name, layer in figures["layers"].items():
+        yield (
+            f"  {name:12} {layer['experts']:>9,} {layer['groups']:>7,} "
+            f"{layer['experts_per_token']:>10} {layer['experts_per_device']:>11,} "
+            f"{layer['tokens_per_expert']:>12,.1f}"
+        )
+
+
+def _network(figures: dict[str, Any]) -> Iterator[str]:
+    yield "sent by each device in an update"
+    for name, layer in figures["layers"].items():
+        sent = _row(f"{name}, tokens, {figures['precision']}", [_bytes(layer["bytes_sent"])])
+        yield f"{sent}   for {layer['ops_per_number']:,} multiply-adds per number"
+    yield _row("dense gradients, float32", [_bytes(figures["bytes_sent_for_dense_gradients"])])
+    if not figures["layers"]:
+        return
+    needed = min(layer["ops_per_number"] for layer in figures["layers"].values())
+    device = figures.get("ops_per_number_of_device")
+    if device is None:
+        yield (
+            f"  Devices that do fewer than {needed:,} multiply-adds while they send a number "
+            "are kept busy."
+        )
+        return
+    busy = "the experts keep it busy" if device < needed else "it waits for the network"
+    yield f"  This device does {device:,.0f} multiply-adds while it sends a number: {busy}."
+
+
+def _bytes(count: int) -> str:
+    for unit, size in {"TB": 1e12, "GB": 1e9, "MB": 1e6}.items():
+        if count >= size:
+            return f"{count / size:,.2f} {unit}"
+    return f"{count / 1e3:,.2f} kB"
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nmt_moe.plan",
+        description="Operations, parameters, memory and network traffic of an architecture. "
+        "The model is never allocated: any size can be planned on any machine.",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--arch", metavar="NAME", help="an architecture, as for fairseq-train")
+    what.add_argument("--list", action="store_true", help="print the names of all architectures")
+    parser.add_argument(
+        "--override", action="append", default=[], metavar="NAME=VALUE",
+        help="change an option of the architecture, for example moe_experts=64; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--vocabulary", type=int, default=32_000, metavar="N",
+        help="symbols in each dictionary, fairseq's own included (default: 32000)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--devices", type=int, default=1, metavar="D",
+        help="data-parallel devices with one copy of each expert between them (section 3.1); "
+        "where every device holds all experts, each needs the memory of 1 (default: 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--batch-tokens", type=int, default=16_000, metavar="N",
+        help="tokens on each side in a device's batch (default: 16000)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--optimizer", choices=_OPTIMIZERS, default=_OPTIMIZERS[0],
+        help="the one whose state the table shows, beside adam's (default: moe_adam)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=devices.TOKEN_BYTES, default="float32",
+        help="of what is sent to experts and back: 4 bytes a number, or 2; weights, gradients "
+        "and optimizer state are float32 all the same (default: float32)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--flops", type=float, metavar="F",
+        help="floating-point operations per second of a device, two to a multiply-add, such as "
+        "60e12; with --bandwidth this says whether experts, which do H multiply-adds for each "
+        "number that they read or write, keep the device busy (section 3.2)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--bandwidth", type=float, metavar="B",
+        help="bytes per second that a device can send to the others, such as 12.5e9",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print all figures as one JSON object")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    args = _arguments().parse_args(arguments)
+
+    def run() -> None:
+        if args.list:
+            print("\n".join([*TRANSLATION, *LANGUAGE]))
+            return
+        figures = plan(args)
+        if args.json:
+            print(json.dumps(figures, indent=2))
+        else:
+            print("\n".join(table(figures)))
+
+    return exit_code(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
