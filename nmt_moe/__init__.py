@@ -14,7 +14,9 @@ warnings.filterwarnings("ignore", message=".*torch.cuda.amp.autocast.* is deprec
 warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
 
 import nmt_moe.criterions.label_smoothed  # noqa: E402
-import nmt_moe.models.architectures  # noqa: E402, F401
+import nmt_moe.models.architectures  # noqa: E402
+import nmt_moe.optim.fairseq_adam  # noqa: E402
+import nmt_moe.optim.schedule  # noqa: E402, F401
 from nmt_moe import checkpoint, errors  # noqa: E402
 
 checkpoint.install()

@@ -1,0 +1,1 @@
+"""The paper's optimizer for experts and its schedule of the learning rate."""

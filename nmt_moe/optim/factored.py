@@ -1,0 +1,99 @@
+"""One Adam update of stacked expert matrices with a factored second moment (appendix D).
+
+Shape letters: ``E`` experts, ``R`` rows and ``C`` columns of an expert's matrix.
+"""
+
+import torch
+from torch import Tensor
+
+
+def factored_update_(
+    param_ERC: Tensor,
+    grad_ERC: Tensor,
+    row_ER: Tensor,
+    column_EC: Tensor,
+    updates_E: Tensor,
+    *,
+    lr: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    update_unused: bool,
+) -> None:
+    """Change the parameters and the three state tensors in place.
+
+    Per expert: ``row`` and ``column`` are moving averages of the means of the squared gradient
+    over columns and over rows, and ``v = row * column / mean(row)`` is the second moment. Then
+
+        ``param -= lr * weight_decay * param``
+        ``param -= lr * grad / (sqrt(v / (1 - beta2 ** updates)) + eps)``
+
+    An expert whose gradient is all zero is left as it was, state included, unless
+    ``update_unused``; then it decays, and so does its second moment. Gradients so small that
+    all their squares are zero count as zero.
+
+    Parameters and gradients may be of half precision; the state's is that of the computation.
+    """
+    num_experts, rows, columns = param_ERC.shape
+    at_once = max(1, _chunk(param_ERC.device) // (rows * columns))
+    scratch = torch.empty(
+        (min(at_once, num_experts), rows, columns), dtype=row_ER.dtype, device=row_ER.device
+    )
+    for start in range(0, num_experts, at_once):
+        part = slice(start, start + at_once)
+        param, grad = param_ERC[part].to(row_ER.dtype), grad_ERC[part].to(row_ER.dtype)
+        work = scratch[: len(param)]
+        used_E = _accumulate_(
+            torch.mul(grad, grad, out=work),
+            row_ER[part],
+            column_EC[part],
+            updates_E[part],
+            beta2,
+            update_unused,
+        )
+        row, column = _corrected_factors(row_ER[part], column_EC[part], updates_E[part], beta2)
+        torch.mul(row.unsqueeze(2), column.unsqueeze(1), out=work).add_(eps)
+        if weight_decay:
+            param.mul_((1 - lr * weight_decay * used_E)[:, None, None])
+        # Without a gradient this adds an exact zero: nothing to select, nothing to wait for.
+        param.addcdiv_(grad, work, value=-lr)
+        if param.dtype != param_ERC.dtype:
+            param_ERC[part].copy_(param)
+
+
+def _accumulate_(
+    squared_ERC: Tensor,
+    row_ER: Tensor,
+    column_EC: Tensor,
+    updates_E: Tensor,
+    beta2: float,
+    update_unused: bool,
+) -> Tensor:
+    """Take a squared gradient into the averages; ``[E]``: 1 for experts it touches, else 0."""
+    mean_ER, mean_EC = squared_ERC.mean(2), squared_ERC.mean(1)
+    touched_E = mean_ER.any(1).to(row_ER.dtype)
+    used_E = torch.ones_like(touched_E) if update_unused else touched_E
+    share_E1 = (used_E * (1 - beta2)).unsqueeze(1)
+    row_ER.lerp_(mean_ER, share_E1)
+    column_EC.lerp_(mean_EC, share_E1)
+    updates_E.add_(used_E)
+    return used_E
+
+
+def _corrected_factors(
+    row_ER: Tensor, column_EC: Tensor, updates_E: Tensor, beta2: float
+) -> tuple[Tensor, Tensor]:
+    """Two factors whose outer product is the root of the bias-corrected second moment."""
+    correction_E = 1 - beta2 ** updates_E.double()  # float32 would lose the digits of 1 - 0.999
+    scale_E = (row_ER.mean(1) * correction_E).to(row_ER.dtype)
+    # An expert that has never had a gradient has zeros everywhere, and 0 / tiny is 0.
+    scale_E1 = scale_E.clamp_min(torch.finfo(scale_E.dtype).tiny).unsqueeze(1)
+    return (row_ER / scale_E1).sqrt_(), column_EC.sqrt()
+
+
+def _chunk(device: torch.device) -> int:
+    """Numbers of a matrix to update at a time: whole experts, at least one.
+
+    On a CPU, what several passes read should stay in its cache; elsewhere, launches cost more.
+    """
+    return 2**21 if device.type == "cpu" else 2**24

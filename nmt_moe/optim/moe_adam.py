@@ -1,0 +1,152 @@
+"""Adam that keeps little state for experts (appendix D)."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+from nmt_moe.optim.factored import factored_update_
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+def is_expert(param: Tensor) -> bool:
+    """Whether this is a stack of expert matrices ``[E, rows, columns]``.
+
+    The mark is an attribute that fairseq's optimizers for half precision carry over to their
+    float32 copies.
+    """
+    return getattr(param, "param_group", None) == "experts"
+
+
+class MoEAdam(torch.optim.Optimizer):
+    """Adam for dense parameters; for experts beta1 = 0 and a factored second moment.
+
+    An expert matrix needs ``rows + columns + 1`` numbers of state where Adam has
+    ``2 * rows * columns``. What it needs of its gradient is in :mod:`nmt_moe.optim.factored`.
+    Dense parameters are updated by torch's own Adam. Weight decay is decoupled, as in AdamW.
+    State is float32 for parameters of half precision too.
+
+    Args:
+        params: as in every torch optimizer; see :func:`is_expert`.
+        lr: learning rate.
+        betas: Adam's, each at least 0 and below 1; experts use the second alone.
+        eps: added to the root of the bias-corrected second moment.
+        weight_decay: in units of the learning rate.
+        plain: treat experts as dense parameters.
+        update_unused: let an expert matrix without a gradient decay, and its second moment
+            too, as Adam would. Otherwise it is left as it was, and bias correction counts
+            the updates of each matrix of each expert.
+    """
+
+    supports_memory_efficient_fp16 = True
+    supports_flat_params = False
+    disable_mem_eff_fp16_loading_hack = True  # load_state_dict needs no help with float32
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        plain: bool = False,
+        update_unused: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "plain": plain,
+            "update_unused": update_unused,
+        }
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; returns what ``closure`` does."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            together = []
+            for param in group["params"]:
+                if param.grad is None:
+                    continue
+                if is_expert(param) and not group["plain"]:
+                    self._update_experts(param, param.grad, group)
+                elif param.dtype in HALF:
+                    # alone, so that no more than one float32 copy is around
+                    self._update_dense([(param, param.grad)], group)
+                else:
+                    together.append((param, param.grad))
+            self._update_dense(together, group)
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As in every torch optimizer, but float32 state stays float32."""
+        super().load_state_dict(state_dict)
+        numbers = [n for group in state_dict["param_groups"] for n in group["params"]]
+        params = [param for group in self.param_groups for param in group["params"]]
+        for number, param in zip(numbers, params, strict=True):
+            if param.dtype in HALF and number in state_dict["state"]:
+                self.state[param] = {
+                    # torch keeps "step", which is no matter for the device, on the CPU
+                    name: value if name == "step" else value.to(param.device)
+                    for name, value in state_dict["state"][number].items()
+                }
+
+    def _update_experts(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[param]
+        if not state:
+            num_experts, rows, columns = param.shape
+            state["row"] = _zeros(param, num_experts, rows)
+            state["column"] = _zeros(param, num_experts, columns)
+            state["updates"] = _zeros(param, num_experts)
+        options = {name: group[name] for name in ("lr", "eps", "weight_decay", "update_unused")}
+        factored_update_(
+            param,
+            grad,
+            state["row"],
+            state["column"],
+            state["updates"],
+            beta2=group["betas"][1],
+            **options,
+        )
+
+    def _update_dense(self, pairs: list[tuple[Tensor, Tensor]], group: dict[str, Any]) -> None:
+        """Update parameters, given with their gradients, by torch's Adam."""
+        states = [self.state[param] for param, _ in pairs]
+        for (param, _), state in zip(pairs, states, strict=True):
+            if not state:
+                state["step"] = torch.tensor(0.0)
+                state["exp_avg"] = _zeros(param, *param.shape)
+                state["exp_avg_sq"] = _zeros(param, *param.shape)
+        params = [param.float() if param.dtype in HALF else param for param, _ in pairs]
+        adamw(
+            params,
+            [grad.float() if grad.dtype in HALF else grad for _, grad in pairs],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+        for (param, _), updated in zip(pairs, params, strict=True):
+            if updated is not param:
+                param.copy_(updated)
+
+
+def _zeros(param: Tensor, *shape: int) -> Tensor:
+    dtype = torch.float32 if param.dtype in HALF else param.dtype
+    return torch.zeros(shape, dtype=dtype, device=param.device)

@@ -1,0 +1,73 @@
+"""``--lr-scheduler warmup_hold_inverse_sqrt``: the paper's schedule (appendix E)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
+from omegaconf import II
+
+from nmt_moe.errors import UserError
+
+
+@dataclass
+class WarmupHoldInverseSqrtConfig(FairseqDataclass):
+    warmup_updates: int = field(
+        default=2000, metadata={"help": "raise the learning rate linearly for N updates"}
+    )
+    hold_updates: int = field(default=8000, metadata={"help": "then keep it at --lr for N updates"})
+    decay_power: float = field(
+        default=0.5, metadata={"help": "then lower it in proportion to update ** -power"}
+    )
+    lr: list[float] = field(default=II("optimization.lr"))
+
+
+@register_lr_scheduler("warmup_hold_inverse_sqrt", dataclass=WarmupHoldInverseSqrtConfig)
+class WarmupHoldInverseSqrtSchedule(FairseqLRScheduler):
+    """Linear warm-up, a constant stretch, then proportional to ``1 / sqrt(update)``.
+
+    The rate depends on the number of the update alone, so a training that was stopped goes
+    on with the same rates.
+
+    Raises:
+        UserError: several learning rates, or an option out of its range.
+    """
+
+    def __init__(self, cfg: WarmupHoldInverseSqrtConfig, optimizer: Any) -> None:
+        super().__init__(cfg, optimizer)
+        if len(cfg.lr) != 1:
+            raise UserError(
+                "--lr-scheduler warmup_hold_inverse_sqrt takes one --lr, the highest rate, not "
+                f"{len(cfg.lr)}"
+            )
+        limits = {
+            "--lr": cfg.lr[0],
+            "--warmup-updates": cfg.warmup_updates,
+            "--hold-updates": cfg.hold_updates,
+        }
+        for option, value in limits.items():
+            if not value >= 0:
+                raise UserError(f"{option} must be at least 0, not {value}")
+        if not cfg.decay_power > 0:
+            raise UserError(f"--decay-power must be above 0, not {cfg.decay_power}")
+
+    def step_update(self, num_updates: int) -> float:
+        """Set and return the rate of the update that follows ``num_updates`` others."""
+        cfg = self.cfg
+        share = share_of_rate(
+            num_updates + 1, cfg.warmup_updates, cfg.hold_updates, cfg.decay_power
+        )
+        self.optimizer.set_lr(cfg.lr[0] * share)
+        return self.optimizer.get_lr()
+
+
+def share_of_rate(update: int, warmup: int, hold: int, power: float) -> float:
+    """The rate of an update, counted from 1, as a share of the highest one.
+
+    The first update of a warm-up has ``1 / warmup``, its last one 1; with neither warm-up
+    nor hold, the first update has 1 and the second ``2 ** -power``.
+    """
+    if update < warmup:
+        return update / warmup
+    flat_until = max(warmup + hold, 1)
+    return 1.0 if update <= flat_until else (flat_until / update) ** power
