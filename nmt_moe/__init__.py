@@ -6,12 +6,18 @@ criterions with fairseq and makes its checkpoints safe.
 
 import logging
 import warnings
+from types import SimpleNamespace
+
+import numpy as np
 
 # Not for a user to act on: fairseq asks for tensorboardX where tensorboard is enough, and for
 # autocast by its old name at every update; torch remarks that oneDNN lacks LSTM projections.
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*torch.cuda.amp.autocast.* is deprecated")
 warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+
+if not hasattr(np, "compat"):  # gone since numpy 2; fairseq reads single sentences with it
+    np.compat = SimpleNamespace(long=int)  # type: ignore[attr-defined]
 
 import nmt_moe.criterions.label_smoothed  # noqa: E402
 import nmt_moe.models.architectures  # noqa: E402

@@ -24,7 +24,7 @@ def configure(args: Namespace) -> None:
     if importlib.util.find_spec("torch_xla") is None:
         args.tpu = False
     processes = int(os.environ.get("WORLD_SIZE", 1))
-    if processes == 1 or "RANK" not in os.environ or not hasattr(args, "distributed_world_size"):
+    if processes == 1 or "RANK" not in os.environ:
         return
     args.distributed_world_size = processes
     if args.cpu or not torch.cuda.is_available():

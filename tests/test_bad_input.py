@@ -15,6 +15,13 @@ slow = pytest.mark.slow
         (["--moe-k", 5], "--moe-k 5 is more than --moe-experts 4"),
         (["--moe-load-weight", -1], "--moe-load-weight must be at least 0"),
         pytest.param(
+            ["--moe-groups", 3], "--moe-experts 4 cannot be divided into --moe-groups 3", marks=slow
+        ),
+        pytest.param(["--moe-groups", 4], "--moe-k 2 counts at both levels", marks=slow),
+        pytest.param(
+            ["--moe-threshold-weight", -1], "--moe-threshold-weight must be at least 0", marks=slow
+        ),
+        pytest.param(
             ["--encoder-moe-after", 4], "'4': there is no layer 4, the encoder has", marks=slow
         ),
         pytest.param(["--decoder-moe-after", "1,x"], "is not a list of layer numbers", marks=slow),

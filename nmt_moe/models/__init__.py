@@ -1,5 +1,5 @@
-"""The translation model: stacked LSTMs with mixtures of experts between them.
+"""Translation and language models: stacked LSTMs with mixtures of experts between them.
 
-Tensors inside the model are time-major: ``x_SBD`` for the source, ``x_LBD`` for the target,
-with ``S`` and ``L`` time steps, ``B`` sentences and width ``D``.
+Tensors inside the model are time-major: ``x_SBD`` for the source, ``x_LBD`` for what
+is predicted, with ``S`` and ``L`` time steps, ``B`` sentences and width ``D``.
 """

@@ -1,35 +1,155 @@
-"""The named architectures, as data: what each changes in the options' defaults."""
+"""The named architectures, as data: what each changes in the options' defaults.
 
-from argparse import Namespace
-from collections.abc import Callable
+Those of the paper have its names: the number of experts, with ``h`` for a hierarchy.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from enum import Enum
+from types import SimpleNamespace
 from typing import Any
 
+from fairseq.data import Dictionary
 from fairseq.models import ARCH_CONFIG_REGISTRY, register_model_architecture
+from fairseq.tasks import TASK_REGISTRY
+from torch import nn
 
 from nmt_moe import launch
-from nmt_moe.models.translation import NAME
+from nmt_moe.errors import UserError
+from nmt_moe.models import language_model, translation
+from nmt_moe.models.config import LSTMMoEConfig, LSTMMoELanguageModelConfig, StackConfig
+from nmt_moe.models.task import check_task
 
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    NAME: {},  # the options' own defaults
-    "lstm_moe_tiny": dict(  # for CPUs and tests
-        dim=128, lstm_cells=128, moe_experts=8, moe_k=2, moe_hidden_dim=256, dropout=0.1
-    ),
+_TINY = dict(dim=128, lstm_cells=128, moe_experts=8, moe_k=2, moe_hidden_dim=256, dropout=0.1)
+_WMT14 = dict(moe_gating="strictly_balanced")
+_HIERARCHY = dict(moe_groups=16, moe_k=2)
+_34M = dict(dim=1024, lstm_cells=1024, moe_hidden_dim=2048)
+_143M = dict(dim=1024, lstm_cells=4096, moe_hidden_dim=8192)
+
+# Appendix E. The defaults: 2048 cells and experts of 2048, 32 of them, k = 4, noisy top-k.
+TRANSLATION: dict[str, dict[str, Any]] = {
+    translation.NAME: dict(),
+    "lstm_moe_tiny": dict(_TINY),  # for CPUs and tests
+    "lstm_moe_wmt14_dense": dict(feed_forward="none"),
+    "lstm_moe_wmt14_32": dict(_WMT14, moe_experts=32, moe_k=4),
+    "lstm_moe_wmt14_512h": dict(_WMT14, moe_experts=512, **_HIERARCHY),
+    "lstm_moe_wmt14_2048h": dict(_WMT14, moe_experts=2048, **_HIERARCHY),
+    "lstm_moe_multilingual": dict(moe_experts=512, moe_k=2, moe_hidden_dim=8192),
+}
+
+# Appendices C and D. The defaults: 512 cells and experts of 1024, 32 of them, k = 4.
+LANGUAGE: dict[str, dict[str, Any]] = {
+    language_model.NAME: dict(),
+    "lstm_moe_lm_tiny": dict(_TINY),  # for CPUs and tests
+    "lstm_lm_4x512": dict(feed_forward="none", layers=4),
+    "lstm_lm_2048_512": dict(feed_forward="none", layers=1, lstm_cells=2048),
+    "lstm_moe_lm_1_wide": dict(feed_forward="dense"),
+    "lstm_moe_lm_1_deep": dict(feed_forward="deep"),
+    "lstm_moe_lm_4": dict(moe_experts=4),
+    "lstm_moe_lm_32": dict(moe_experts=32),
+    "lstm_moe_lm_256": dict(moe_experts=256),
+    "lstm_moe_lm_256h": dict(moe_experts=256, **_HIERARCHY),
+    "lstm_moe_lm_1024h": dict(moe_experts=1024, **_HIERARCHY),
+    "lstm_moe_lm_4096h": dict(moe_experts=4096, **_HIERARCHY),
+    "lstm_moe_lm_16384h": dict(moe_experts=16384, moe_groups=128, moe_k=2),
+    "lstm_moe_lm_65536h": dict(moe_experts=65536, moe_groups=256, moe_k=2),
+    "lstm_moe_lm_131072h": dict(moe_experts=131072, moe_groups=256, moe_k=2),
+    "lstm_moe_lm_34m": dict(_34M, moe_experts=1024, **_HIERARCHY),
+    "lstm_moe_lm_143m": dict(_143M, moe_experts=256, **_HIERARCHY),
 }
 
 
-def _configure(changes: dict[str, Any]) -> Callable[[Namespace], None]:
-    """What fairseq calls with all options of a training of this architecture."""
+def config(arch: str, overrides: Mapping[str, object] = {}) -> StackConfig:
+    """The options of an architecture.
 
-    def apply(args: Namespace) -> None:
-        for name, value in changes.items():
+    Args:
+        arch: its name.
+        overrides: options by name, such as ``moe_experts``, which count instead of the
+            architecture's; values may be text.
+
+    Raises:
+        UserError: an unknown architecture or option, or a value that is none of its type.
+    """
+    if arch not in TRANSLATION | LANGUAGE:
+        raise _unknown("architecture", arch, [*TRANSLATION, *LANGUAGE])
+    cfg = LSTMMoEConfig() if arch in TRANSLATION else LSTMMoELanguageModelConfig()
+    types = {option.name: option.type for option in fields(cfg) if option.name[0] != "_"}
+    for name, value in ((TRANSLATION | LANGUAGE)[arch] | dict(overrides)).items():
+        if name not in types:
+            raise _unknown(f"option of {arch}", name, list(types))
+        setattr(cfg, name, _coerced(name, value, types[name]))
+    cfg._name = arch
+    return cfg
+
+
+def build(cfg: StackConfig, vocabulary: int) -> nn.Module:
+    """The model itself, with that many symbols in each dictionary, fairseq's own included.
+
+    Inside ``with torch.device("meta")`` it takes no memory, whatever its size.
+
+    Raises:
+        UserError: options that do not fit together.
+    """
+    words = Dictionary()
+    for number in range(vocabulary - len(words)):
+        words.add_symbol(f"w{number}")
+    task = SimpleNamespace(source_dictionary=words, target_dictionary=words)
+    if isinstance(cfg, LSTMMoEConfig):
+        return translation.LSTMMoEModel.build_model(cfg, task)
+    return language_model.LSTMMoELanguageModel.build_model(cfg, task)
+
+
+def _unknown(kind: str, name: str, known: list[str]) -> UserError:
+    close = difflib.get_close_matches(name, known)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
+    return UserError(f"there is no {kind} named {name!r}: {hint}")
+
+
+def _coerced(name: str, value: object, kind: Any) -> Any:
+    """The value as an option of this type has it."""
+    text = str(value)
+    if kind is bool:
+        known = {"true": True, "false": False}
+        if text.lower() in known:
+            return known[text.lower()]
+        raise UserError(f"{name} must be true or false, not {text!r}")
+    if issubclass(kind, Enum):
+        choices = [choice.value for choice in kind]
+        if text in choices:
+            return text
+        raise UserError(f"{name} must be one of {', '.join(choices)}, not {text!r}")
+    try:
+        return kind(text)
+    except ValueError:
+        raise UserError(f"{name} must be of type {kind.__name__}, not {text!r}") from None
+
+
+def _configure(arch: str) -> Callable[[Any], None]:
+    """What fairseq calls with all options of a training of this architecture.
+
+    It may call it again when it builds the model, with the model's options alone. Those of an
+    older checkpoint then get the options that it does not know.
+    """
+
+    def apply(args: Any) -> None:
+        if "task" in args:
+            # Before the data is read: a wrong task may fail there with another message.
+            check_task(arch, TASK_REGISTRY[args.task], arch in LANGUAGE)
+            launch.configure(args)
+        for name, value in vars(config(arch)).items():
             setattr(args, name, getattr(args, name, value))
-        launch.configure(args)
 
     return apply
 
 
-for _name, _changes in ARCHITECTURES.items():
-    if _name == NAME:  # known since register_model, which gives no other way to add this
-        ARCH_CONFIG_REGISTRY[_name] = _configure(_changes)
-    else:
-        register_model_architecture(NAME, _name)(_configure(_changes))
+def _register(model: str, architectures: Iterable[str]) -> None:
+    for arch in architectures:
+        if arch == model:  # known since register_model, which gives no other way to add this
+            ARCH_CONFIG_REGISTRY[arch] = _configure(arch)
+        else:
+            register_model_architecture(model, arch)(_configure(arch))
+
+
+_register(translation.NAME, TRANSLATION)
+_register(language_model.NAME, LANGUAGE)

@@ -1,6 +1,7 @@
-"""The options of the translation model, each an option of ``fairseq-train``."""
+"""The options of the models, each an option of ``fairseq-train``."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
@@ -10,7 +11,9 @@ from nmt_moe.moe.gating import GATES
 
 
 @dataclass
-class LSTMMoEConfig(FairseqDataclass):
+class StackConfig(FairseqDataclass):
+    """What every stack of LSTM and MoE layers has."""
+
     dim: int = field(
         default=512, metadata={"help": "width of every layer's input and output, embeddings too"}
     )
@@ -18,6 +21,52 @@ class LSTMMoEConfig(FairseqDataclass):
         default=2048,
         metadata={"help": "cells of each LSTM, projected to --dim; equal to --dim: no projection"},
     )
+    feed_forward: ChoiceEnum(["moe", "dense", "deep", "none"]) = field(  # type: ignore[valid-type]
+        default="moe",
+        metadata={
+            "help": "what stands between LSTM layers: mixtures of experts; dense: one "
+            "feed-forward of equal active size, as many times the expert width as experts see "
+            "a token; deep: one with as many hidden layers of that width; none: nothing"
+        },
+    )
+    moe_experts: int = field(default=32, metadata={"help": "experts in each MoE layer"})
+    moe_k: int = field(default=4, metadata={"help": "experts that see each token"})
+    moe_groups: int = field(
+        default=1,
+        metadata={
+            "help": "groups of experts under a primary gate (appendix B); k counts at both "
+            "levels; 1: no hierarchy"
+        },
+    )
+    moe_hidden_dim: int = field(default=2048, metadata={"help": "hidden width of an expert"})
+    moe_gating: ChoiceEnum(list(GATES)) = field(  # type: ignore[valid-type]
+        default="noisy_top_k",
+        metadata={
+            "help": "how experts are chosen: noisy_top_k (section 2.1), strictly_balanced "
+            "(appendix F), or, for comparison, top_k without noise"
+        },
+    )
+    moe_recompute: bool = field(
+        default=False,
+        metadata={
+            "help": "compute the experts' hidden activations again in the backward pass "
+            "instead of keeping them (appendix D)"
+        },
+    )
+    no_moe_sigmoid: bool = field(
+        default=False,
+        metadata={"help": "leave out the sigmoid on the output of MoE and dense layers"},
+    )
+    dropout: float = field(
+        default=0.4,
+        metadata={"help": "dropout on the output of every embedding, LSTM and MoE layer"},
+    )
+
+
+@dataclass
+class LSTMMoEConfig(StackConfig):
+    """The translation model (appendix E)."""
+
     encoder_layers: int = field(default=3, metadata={"help": "LSTM layers of the encoder"})
     decoder_layers: int = field(default=2, metadata={"help": "LSTM layers of the decoder"})
     encoder_bidirectional: bool = field(
@@ -31,13 +80,6 @@ class LSTMMoEConfig(FairseqDataclass):
         default="multiplicative",
         metadata={"help": "attention function: the paper's (appendix G), or GNMT's additive one"},
     )
-    feed_forward: ChoiceEnum(["moe", "dense", "none"]) = field(  # type: ignore[valid-type]
-        default="moe",
-        metadata={
-            "help": "what stands at the positions below: mixtures of experts; dense: one "
-            "feed-forward of equal active size, k times the expert width; none: nothing"
-        },
-    )
     encoder_moe_after: str = field(
         default="2",
         metadata={"help": "encoder layers followed by a MoE layer, such as 1,2; empty for none"},
@@ -46,31 +88,45 @@ class LSTMMoEConfig(FairseqDataclass):
         default="1",
         metadata={"help": "decoder layers followed by a MoE layer, such as 1; empty for none"},
     )
-    moe_experts: int = field(default=32, metadata={"help": "experts in each MoE layer"})
-    moe_k: int = field(default=4, metadata={"help": "experts that see each token"})
-    moe_hidden_dim: int = field(default=2048, metadata={"help": "hidden width of an expert"})
-    moe_gating: ChoiceEnum(list(GATES)) = field(  # type: ignore[valid-type]
-        default="noisy_top_k",
-        metadata={"help": "how experts are chosen; top_k: without noise, for comparison"},
-    )
-    no_moe_sigmoid: bool = field(
-        default=False,
-        metadata={"help": "leave out the sigmoid on the output of MoE and dense layers"},
-    )
-    dropout: float = field(
-        default=0.4,
-        metadata={"help": "dropout on the output of every embedding, LSTM and MoE layer"},
+
+
+def _default(name: str, value: Any) -> Any:
+    """A shared option with another default."""
+    return field(default=value, metadata=StackConfig.__dataclass_fields__[name].metadata)
+
+
+@dataclass
+class LSTMMoELanguageModelConfig(StackConfig):
+    """The language model; its defaults are the paper's MoE-32 (appendix C)."""
+
+    lstm_cells: int = _default("lstm_cells", 512)
+    moe_hidden_dim: int = _default("moe_hidden_dim", 1024)
+    dropout: float = _default("dropout", 0.1)
+    layers: int = field(default=2, metadata={"help": "LSTM layers"})
+    moe_after: str = field(
+        default="1",
+        metadata={"help": "LSTM layers followed by a MoE layer, such as 1; empty for none"},
     )
 
 
-def moe_positions(cfg: LSTMMoEConfig, side: str) -> list[int]:
-    """The 1-based numbers of the ``encoder``'s or ``decoder``'s layers that a MoE follows.
+def active_experts(cfg: StackConfig) -> int:
+    """How many experts see a token: ``k``, or ``k`` in each of ``k`` groups."""
+    return cfg.moe_k if cfg.moe_groups == 1 else cfg.moe_k**2
+
+
+def moe_positions(cfg: StackConfig, side: str = "") -> list[int]:
+    """The 1-based numbers of the layers that a MoE follows.
+
+    Args:
+        cfg: a model's options.
+        side: ``encoder`` or ``decoder``; empty for the language model, which has but one.
 
     Raises:
         UserError: not a list of numbers, or a number outside the stack.
     """
-    text, layers = getattr(cfg, f"{side}_moe_after"), getattr(cfg, f"{side}_layers")
-    option = f"--{side}-moe-after {text!r}"
+    prefix = f"{side}_" if side else ""
+    text, layers = getattr(cfg, f"{prefix}moe_after"), getattr(cfg, f"{prefix}layers")
+    option = f"{_option(prefix)}moe-after {text!r}"
     try:
         positions = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
@@ -78,33 +134,47 @@ def moe_positions(cfg: LSTMMoEConfig, side: str) -> list[int]:
     for position in positions:
         if not 1 <= position <= layers:
             raise UserError(
-                f"{option}: there is no layer {position}, the {side} has layers 1 to {layers}"
+                f"{option}: there is no layer {position}, the {side or 'model'} has layers "
+                f"1 to {layers}"
             )
     return sorted(set(positions))
 
 
-def check(cfg: LSTMMoEConfig) -> None:
+def check(cfg: StackConfig) -> None:
     """Raise a :class:`UserError` that names the first option that does not fit the others."""
-    counts = ("dim", "lstm_cells", "encoder_layers", "decoder_layers")
-    for name in (*counts, "moe_experts", "moe_k", "moe_hidden_dim"):
-        if getattr(cfg, name) < 1:
+    counts = ("dim", "lstm_cells", "encoder_layers", "decoder_layers", "layers")
+    for name in (*counts, "moe_experts", "moe_k", "moe_groups", "moe_hidden_dim"):
+        if getattr(cfg, name, 1) < 1:
             raise UserError(f"{_option(name)} must be at least 1, not {getattr(cfg, name)}")
     if cfg.lstm_cells < cfg.dim:
         raise UserError(
             f"--lstm-cells {cfg.lstm_cells} is less than --dim {cfg.dim}: an LSTM's output is "
             "a projection of its cells to a smaller width; give at least as many cells"
         )
-    if cfg.encoder_bidirectional and (cfg.dim % 2 or cfg.lstm_cells % 2):
+    if getattr(cfg, "encoder_bidirectional", False) and (cfg.dim % 2 or cfg.lstm_cells % 2):
         raise UserError("--encoder-bidirectional needs an even --dim and even --lstm-cells")
-    if cfg.moe_k > cfg.moe_experts:
-        raise UserError(
-            f"--moe-k {cfg.moe_k} is more than --moe-experts {cfg.moe_experts}: "
-            f"choose from 1 to {cfg.moe_experts}"
-        )
+    _check_experts(cfg)
     if not 0 <= cfg.dropout < 1:
         raise UserError(f"--dropout {cfg.dropout} must be at least 0 and less than 1")
-    for side in ("encoder", "decoder"):
+    for side in ("encoder", "decoder") if hasattr(cfg, "encoder_layers") else ("",):
         moe_positions(cfg, side)
+
+
+def _check_experts(cfg: StackConfig) -> None:
+    k, groups, experts = cfg.moe_k, cfg.moe_groups, cfg.moe_experts
+    if experts % groups:
+        raise UserError(
+            f"--moe-experts {experts} cannot be divided into --moe-groups {groups} of one size"
+        )
+    if groups == 1 and k > experts:
+        raise UserError(
+            f"--moe-k {k} is more than --moe-experts {experts}: choose from 1 to {experts}"
+        )
+    if groups > 1 and k > min(groups, experts // groups):
+        raise UserError(
+            f"--moe-k {k} counts at both levels: --moe-groups {groups} and the "
+            f"{experts // groups} experts of each group must be at least as many"
+        )
 
 
 def _option(name: str) -> str:

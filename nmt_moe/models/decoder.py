@@ -3,19 +3,17 @@
 from functools import partial
 from typing import Any
 
-from fairseq.models import FairseqIncrementalDecoder
 from torch import Tensor, nn
 
 from nmt_moe.models.attention import ATTENTIONS
 from nmt_moe.models.config import LSTMMoEConfig, moe_positions
 from nmt_moe.models.embedding import embed, make_embedding
-from nmt_moe.models.feed_forward import feed_forwards
+from nmt_moe.models.feed_forward import FeedForwards
+from nmt_moe.models.incremental import IncrementalDecoder
 from nmt_moe.models.lstm import LSTM, AttentionLSTM
 
-_CACHE = "lstm_moe"  # our key in fairseq's incremental state
 
-
-class LSTMMoEDecoder(FairseqIncrementalDecoder):
+class LSTMMoEDecoder(IncrementalDecoder):
     """Stacked LSTMs with residual connections, attention in layer 1, and the softmax.
 
     Args:
@@ -32,7 +30,7 @@ class LSTMMoEDecoder(FairseqIncrementalDecoder):
         self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells)])
         for _ in range(cfg.decoder_layers - 1):
             self.layers.append(LSTM(cfg.dim, cfg.dim, cfg.lstm_cells))
-        self.feed_forwards = feed_forwards(cfg, moe_positions(cfg, "decoder"))
+        self.feed_forwards = FeedForwards(cfg, moe_positions(cfg, "decoder"), "decoder")
         self.output = nn.Linear(cfg.dim, len(dictionary), bias=False)
 
     def forward(
@@ -54,10 +52,7 @@ class LSTMMoEDecoder(FairseqIncrementalDecoder):
             Logits ``[B, L, V]`` and a dict with ``attn`` ``[[B, L, S]]`` and ``routing``, the
             :class:`Routing` of every MoE layer of encoder and decoder by name.
         """
-        cache: dict[str, Tensor] = {}
-        if incremental_state is not None:
-            prev_output_tokens = prev_output_tokens[:, -1:]
-            cache = self.get_incremental_state(incremental_state, _CACHE) or {}
+        prev_output_tokens, cache = self.resume(prev_output_tokens, incremental_state)
         source_BSD = encoder_out["encoder_out"][0].transpose(0, 1)
         keys_BSD = cache.get("keys")
         if keys_BSD is None:
@@ -77,22 +72,7 @@ class LSTMMoEDecoder(FairseqIncrementalDecoder):
                 y_LBD, state = layer(x_LBD, state)
             new_cache[f"h{number}"], new_cache[f"c{number}"] = state
             x_LBD = x_LBD + self.dropout(y_LBD)
-            if str(number) in self.feed_forwards:
-                x_LBD, routed = self.feed_forwards[str(number)](x_LBD, pad_BL)
-                if routed is not None:
-                    routing[f"decoder.{number}"] = routed
-        if incremental_state is not None:
-            self.set_incremental_state(incremental_state, _CACHE, new_cache)
+            x_LBD = self.feed_forwards.after(number, x_LBD, pad_BL, routing)
+        self.keep(new_cache, incremental_state)
         logits_BLV = self.output(x_LBD.transpose(0, 1))
         return logits_BLV, {"attn": [attn_BLS], "routing": routing}
-
-    def reorder_incremental_state(self, incremental_state: dict, new_order: Tensor) -> None:
-        """Move every cached tensor to the sentences ``new_order``, for beam search."""
-        cache = self.get_incremental_state(incremental_state, _CACHE)
-        if cache:
-            cache = {name: tensor.index_select(0, new_order) for name, tensor in cache.items()}
-            self.set_incremental_state(incremental_state, _CACHE, cache)
-
-    def max_positions(self) -> int:
-        """No limit of its own."""
-        return int(1e5)

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from nmt_moe.models.config import LSTMMoEConfig, moe_positions
 from nmt_moe.models.embedding import embed, make_embedding
-from nmt_moe.models.feed_forward import feed_forwards
+from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.lstm import LSTM
+from nmt_moe.models.padding import gather_time, move_right
+from nmt_moe.moe import Routing
 
 
 class LSTMMoEEncoder(FairseqEncoder):
@@ -32,7 +34,7 @@ class LSTMMoEEncoder(FairseqEncoder):
         self.layers = nn.ModuleList(LSTM(cfg.dim, dim, cells) for dim, cells in widths)
         if self.bidirectional:
             self.backward_layer = LSTM(cfg.dim, *widths[0])
-        self.feed_forwards = feed_forwards(cfg, moe_positions(cfg, "encoder"))
+        self.feed_forwards = FeedForwards(cfg, moe_positions(cfg, "encoder"), "encoder")
 
     def forward(self, src_tokens: Tensor, src_lengths: Tensor | None = None, **_: Any) -> dict:
         """Encode ``[B, S]`` tokens, padded on either side.
@@ -42,25 +44,19 @@ class LSTMMoEEncoder(FairseqEncoder):
             layout of ``src_tokens`` and as lists of one, as fairseq has them, and ``routing``,
             the :class:`Routing` of each MoE layer by its name, ``encoder.<layer>``.
         """
-        pad_BS = src_tokens.eq(self.padding_idx)
-        # An LSTM would carry left padding into the sentence: move it to the right, where
-        # nothing comes after it, and move the result back at the end.
-        order_BS = pad_BS.int().argsort(dim=1, stable=True)
-        pad_right_BS = pad_BS.gather(1, order_BS)
-        x_SBD = self.dropout(embed(self.embedding, src_tokens.gather(1, order_BS)))
-        routing = {}
+        tokens_BS, order_BS = move_right(src_tokens, self.padding_idx)
+        pad_right_BS = tokens_BS.eq(self.padding_idx)
+        x_SBD = self.dropout(embed(self.embedding, tokens_BS))
+        routing: dict[str, Routing] = {}
         for number, layer in enumerate(self.layers, start=1):
             y_SBD, _ = layer(x_SBD)
             if number == 1 and self.bidirectional:
                 y_SBD = torch.cat([y_SBD, self._backward(x_SBD, pad_right_BS)], dim=2)
             x_SBD = x_SBD + self.dropout(y_SBD)
-            if str(number) in self.feed_forwards:
-                x_SBD, routed = self.feed_forwards[str(number)](x_SBD, pad_right_BS)
-                if routed is not None:
-                    routing[f"encoder.{number}"] = routed
+            x_SBD = self.feed_forwards.after(number, x_SBD, pad_right_BS, routing)
         return {
-            "encoder_out": [_gather_time(x_SBD, order_BS.argsort(dim=1))],
-            "encoder_padding_mask": [pad_BS],
+            "encoder_out": [gather_time(x_SBD, order_BS.argsort(dim=1))],
+            "encoder_padding_mask": [src_tokens.eq(self.padding_idx)],
             "routing": routing,
         }
 
@@ -69,8 +65,8 @@ class LSTMMoEEncoder(FairseqEncoder):
         steps_S = torch.arange(x_SBD.shape[0], device=x_SBD.device)
         lengths_B1 = pad_right_BS.logical_not().sum(dim=1, keepdim=True)
         reverse_BS = torch.where(pad_right_BS, steps_S, lengths_B1 - 1 - steps_S)
-        y_SBD, _ = self.backward_layer(_gather_time(x_SBD, reverse_BS))
-        return _gather_time(y_SBD, reverse_BS)
+        y_SBD, _ = self.backward_layer(gather_time(x_SBD, reverse_BS))
+        return gather_time(y_SBD, reverse_BS)
 
     def reorder_encoder_out(self, encoder_out: dict, new_order: Tensor) -> dict:
         """The same output for the sentences ``new_order``, for beam search."""
@@ -85,8 +81,3 @@ class LSTMMoEEncoder(FairseqEncoder):
     def max_positions(self) -> int:
         """No limit of its own."""
         return int(1e5)
-
-
-def _gather_time(x_SBD: Tensor, index_BS: Tensor) -> Tensor:
-    """Each sentence's steps in the order that ``index_BS`` gives."""
-    return x_SBD.gather(0, index_BS.t().unsqueeze(2).expand_as(x_SBD))

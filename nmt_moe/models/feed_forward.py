@@ -1,35 +1,45 @@
-"""What stands between two LSTM layers: a mixture of experts, or its dense twin."""
+"""What stands between two LSTM layers: a mixture of experts, or a dense twin."""
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from nmt_moe.models.config import LSTMMoEConfig
+from nmt_moe.models.config import StackConfig, active_experts
 from nmt_moe.moe import MixtureOfExperts, Routing
 
 
 class FeedForward(nn.Module):
     """``x + dropout(sigmoid(f(x)))`` on every real token; padding passes unchanged.
 
-    ``f`` is a mixture of experts or, with ``--feed-forward dense``, one feed-forward network
-    of the size that is active for a token.
+    ``f`` is a mixture of experts, or one network of the size that is active for a token: with
+    ``--feed-forward dense`` its hidden layer is that of all active experts side by side, with
+    ``deep`` it has theirs one after the other.
     """
 
-    def __init__(self, cfg: LSTMMoEConfig) -> None:
+    def __init__(self, cfg: StackConfig) -> None:
         super().__init__()
         self.sigmoid = not cfg.no_moe_sigmoid
         self.dropout = nn.Dropout(cfg.dropout)
         self.moe: MixtureOfExperts | None = None
         if cfg.feed_forward == "moe":
             self.moe = MixtureOfExperts(
-                cfg.dim, cfg.moe_hidden_dim, cfg.moe_experts, cfg.moe_k, cfg.moe_gating
+                cfg.dim,
+                cfg.moe_hidden_dim,
+                cfg.moe_experts,
+                cfg.moe_k,
+                str(cfg.moe_gating),
+                groups=cfg.moe_groups,
+                recompute=cfg.moe_recompute,
             )
         else:
-            hidden_dim = cfg.moe_k * cfg.moe_hidden_dim
-            self.dense = nn.Sequential(
-                nn.Linear(cfg.dim, hidden_dim, bias=False),
-                nn.ReLU(),
-                nn.Linear(hidden_dim, cfg.dim, bias=False),
-            )
+            active, hidden_dim = active_experts(cfg), cfg.moe_hidden_dim
+            deep = cfg.feed_forward == "deep"
+            hidden_dims = [hidden_dim] * active if deep else [hidden_dim * active]
+            layers: list[nn.Module] = []
+            for width, next_width in pairwise([cfg.dim, *hidden_dims, cfg.dim]):
+                layers += [nn.Linear(width, next_width, bias=False), nn.ReLU()]
+            self.dense = nn.Sequential(*layers[:-1])
 
     def forward(self, x_LBD: Tensor, pad_BL: Tensor) -> tuple[Tensor, Routing | None]:
         """All time steps at once.
@@ -39,7 +49,7 @@ class FeedForward(nn.Module):
             pad_BL: true where there is no token.
 
         Returns:
-            The new ``x_LBD``, and the routing of the mixture (None for the dense twin). The
+            The new ``x_LBD``, and the routing of the mixture (None for a dense twin). The
             routing counts only real tokens, in the order of ``x_LBD``.
         """
         flat_ND = x_LBD.reshape(-1, x_LBD.shape[-1])
@@ -54,8 +64,28 @@ class FeedForward(nn.Module):
         return flat_ND.index_add(0, real_T, y_TD.type_as(flat_ND)).view_as(x_LBD), routing
 
 
-def feed_forwards(cfg: LSTMMoEConfig, positions: list[int]) -> nn.ModuleDict:
-    """The feed-forward after each of the given layers, by the layer's number as text."""
-    if cfg.feed_forward == "none":
-        return nn.ModuleDict()
-    return nn.ModuleDict({str(position): FeedForward(cfg) for position in positions})
+class FeedForwards(nn.ModuleDict):
+    """Those of a stack of layers.
+
+    Args:
+        cfg: the model's options.
+        positions: the numbers of the layers that one follows.
+        stack: the name of the stack in the names of the routings, ``<stack>.<layer>``.
+    """
+
+    def __init__(self, cfg: StackConfig, positions: list[int], stack: str) -> None:
+        if cfg.feed_forward == "none":
+            positions = []
+        super().__init__({str(position): FeedForward(cfg) for position in positions})
+        self.stack = stack
+
+    def after(
+        self, layer: int, x_LBD: Tensor, pad_BL: Tensor, routing: dict[str, Routing]
+    ) -> Tensor:
+        """What the next layer reads; adds to ``routing`` if a mixture follows this layer."""
+        if str(layer) not in self:
+            return x_LBD
+        x_LBD, routed = self[str(layer)](x_LBD, pad_BL)
+        if routed is not None:
+            routing[f"{self.stack}.{layer}"] = routed
+        return x_LBD

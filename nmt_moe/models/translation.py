@@ -7,6 +7,7 @@ from fairseq.models import FairseqEncoderDecoderModel, register_model
 from nmt_moe.models.config import LSTMMoEConfig, check
 from nmt_moe.models.decoder import LSTMMoEDecoder
 from nmt_moe.models.encoder import LSTMMoEEncoder
+from nmt_moe.models.task import check_task
 
 NAME = "lstm_moe"
 
@@ -20,8 +21,9 @@ class LSTMMoEModel(FairseqEncoderDecoderModel):
         """Build the model that the options describe.
 
         Raises:
-            UserError: options that do not fit together.
+            UserError: options that do not fit together, or a language-modelling task.
         """
+        check_task(cfg._name or NAME, type(task), language_model=False)
         check(cfg)
         source, target = task.source_dictionary, task.target_dictionary
         return cls(LSTMMoEEncoder(cfg, source), LSTMMoEDecoder(cfg, target))

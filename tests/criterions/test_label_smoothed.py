@@ -94,6 +94,23 @@ def test_each_weight_is_of_its_own_loss_and_zero_switches_it_off():
         assert total.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_strictly_balanced_gating_adds_its_threshold_loss_in_training_only(groups):
+    torch.manual_seed(0)
+    model = build_model(moe_gating="strictly_balanced", moe_groups=groups).double().train()
+    sample = batch()
+    entropy, importance, _ = by_hand(model, sample, seed=1)
+    layers = model(**sample["net_input"])[1]["routing"].values()
+    thresholds = sum(layer.threshold_loss for layer in layers)
+    assert thresholds.item() > 0
+    loss = criterion(moe_importance_weight=0.5, moe_load_weight=0, moe_threshold_weight=3.0)
+    total, size, logged = loss(model, sample)
+    expected = (entropy + size * 0.5 * importance + 3 * thresholds).detach()
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert logged["moe_threshold_loss"].item() == pytest.approx(3 * thresholds.item())
+    assert "moe_threshold_loss" not in loss(model.eval(), sample)[2]
+
+
 def test_logged_losses_are_bits_per_token():
     loss = MoELabelSmoothedCrossEntropy
     one = {"loss": 3.0, "nll_loss": 2.0, "ntokens": 4, "nsentences": 1, "sample_size": 4}
@@ -116,7 +133,9 @@ def test_a_model_without_experts_has_the_translation_loss_alone(feed_forward):
     assert not [name for name in logged if name.startswith("moe")]
 
 
-@pytest.mark.parametrize("option", ["moe_importance_weight", "moe_load_weight"])
+@pytest.mark.parametrize(
+    "option", ["moe_importance_weight", "moe_load_weight", "moe_threshold_weight"]
+)
 @pytest.mark.parametrize("value", [-0.1, math.nan])
 def test_negative_weights_are_refused(option, value):
     with pytest.raises(UserError, match=f"--{option.replace('_', '-')} must be at least 0"):

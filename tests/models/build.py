@@ -1,13 +1,10 @@
 """Small models and batches for tests."""
 
-from types import SimpleNamespace
-
 import torch
 from fairseq.data import Dictionary
-from torch import Tensor
+from torch import Tensor, nn
 
-from nmt_moe.models.config import LSTMMoEConfig
-from nmt_moe.models.translation import LSTMMoEModel
+from nmt_moe.models.architectures import build, config
 
 WORDS = 20
 SMALL = dict(dim=8, lstm_cells=8, moe_experts=4, moe_k=2, moe_hidden_dim=6, dropout=0.0)
@@ -20,13 +17,11 @@ def dictionary(words: int = WORDS) -> Dictionary:
     return result
 
 
-def build_model(**options) -> LSTMMoEModel:
+def build_model(arch: str = "lstm_moe", **options) -> nn.Module:
     """A model of ``SMALL`` size with gates away from their initial zeros."""
-    words = dictionary()
-    task = SimpleNamespace(source_dictionary=words, target_dictionary=words)
-    model = LSTMMoEModel.build_model(LSTMMoEConfig(**(SMALL | options)), task)
+    model = build(config(arch, SMALL | options), len(dictionary()))
     for name, parameter in model.named_parameters():
-        if ".gate." in name:
+        if ".gate." in name and not name.endswith(".threshold"):
             torch.nn.init.normal_(parameter)
     return model
 

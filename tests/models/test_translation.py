@@ -13,8 +13,12 @@ VARIANTS = [
     dict(attention="additive", no_moe_sigmoid=True),
     dict(encoder_layers=1, encoder_moe_after="1", decoder_layers=3, decoder_moe_after="1,3"),
     dict(feed_forward="dense"),
+    dict(feed_forward="deep"),
     dict(feed_forward="none"),
     dict(moe_gating="top_k", moe_k=4),
+    dict(moe_groups=3, moe_experts=9, moe_recompute=True),
+    dict(moe_gating="strictly_balanced"),
+    dict(moe_gating="strictly_balanced", moe_groups=2, moe_experts=8),
 ]
 
 
@@ -106,11 +110,14 @@ def test_attention_follows_the_formula(attention):
 
 
 def test_every_parameter_gets_a_gradient():
+    torch.manual_seed(0)
     for options in VARIANTS:
         model = build_model(**options)
         logits, extra = model(*batch())
-        load = sum(r.load_E.square().sum() for r in extra["routing"].values())
-        (logits.square().sum() + load).backward()
+        routings = extra["routing"].values()
+        load = sum(r.load_E.square().sum() for r in routings)
+        thresholds = sum(r.threshold_loss for r in routings if r.threshold_loss is not None)
+        (logits.square().sum() + load + thresholds).backward()
         missing = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
         assert not missing, (options, missing)
 
@@ -118,9 +125,8 @@ def test_every_parameter_gets_a_gradient():
 def parameters_without_embedding_and_softmax(**options) -> int:
     with torch.device("meta"):
         model = build_model(
-            dim=512, lstm_cells=2048, moe_experts=32, moe_k=4, moe_hidden_dim=2048,
-            **options,
-        )  # fmt: skip
+            **dict(dim=512, lstm_cells=2048, moe_experts=32, moe_k=4, moe_hidden_dim=2048) | options
+        )
     total = sum(p.numel() for p in model.parameters())
     words = (model.encoder.embedding, model.decoder.embedding, model.decoder.output)
     return total - sum(module.weight.numel() for module in words)
@@ -138,6 +144,12 @@ def test_the_default_size_is_the_papers():
     assert parameters_without_embedding_and_softmax() == moe
     twin = dense + 2 * 4 * expert  # the experts that are active for a token
     assert parameters_without_embedding_and_softmax(feed_forward="dense") == twin
+    # Hidden layers one after the other are multiplied with each other, not with the width.
+    deep = dense + 2 * (expert + 3 * 2048 * 2048)
+    assert parameters_without_embedding_and_softmax(feed_forward="deep") == deep
+    twin = dense + 2 * 9 * expert  # 3 experts in each of 3 groups
+    wide = parameters_without_embedding_and_softmax(feed_forward="dense", moe_k=3, moe_groups=4)
+    assert wide == twin
 
 
 @pytest.mark.parametrize(
@@ -145,6 +157,10 @@ def test_the_default_size_is_the_papers():
     [
         (dict(moe_k=5), "--moe-k 5 is more than --moe-experts 4: choose from 1 to 4"),
         (dict(moe_k=0), "--moe-k must be at least 1, not 0"),
+        (dict(moe_groups=0), "--moe-groups must be at least 1, not 0"),
+        (dict(moe_groups=3), "--moe-experts 4 cannot be divided into --moe-groups 3"),
+        (dict(moe_groups=4), "--moe-k 2 counts at both levels: --moe-groups 4 and the 1 experts"),
+        (dict(moe_groups=2, moe_experts=8, moe_k=3), "--moe-k 3 counts at both levels"),
         (dict(encoder_moe_after="4"), "no layer 4, the encoder has layers 1 to 3"),
         (dict(decoder_moe_after="0"), "no layer 0, the decoder has layers 1 to 2"),
         (dict(decoder_moe_after="top"), "not a list of layer numbers such as 1,2"),

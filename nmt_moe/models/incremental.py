@@ -1,0 +1,34 @@
+"""What a decoder keeps between the steps of a beam search."""
+
+from fairseq.models import FairseqIncrementalDecoder
+from torch import Tensor
+
+_CACHE = "lstm_moe"  # our key in fairseq's incremental state
+
+
+class IncrementalDecoder(FairseqIncrementalDecoder):
+    """A decoder whose cache is tensors ``[B, ...]`` by name."""
+
+    def resume(
+        self, tokens_BL: Tensor, incremental_state: dict | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The tokens to read and the cache: with a state, the last column and what was kept."""
+        if incremental_state is None:
+            return tokens_BL, {}
+        return tokens_BL[:, -1:], self.get_incremental_state(incremental_state, _CACHE) or {}
+
+    def keep(self, cache: dict[str, Tensor], incremental_state: dict | None) -> None:
+        """Keep the cache for the next step, if there is to be one."""
+        if incremental_state is not None:
+            self.set_incremental_state(incremental_state, _CACHE, cache)
+
+    def reorder_incremental_state(self, incremental_state: dict, new_order: Tensor) -> None:
+        """Move every cached tensor to the sentences ``new_order``, for beam search."""
+        _, cache = self.resume(new_order[:, None], incremental_state)
+        if cache:
+            cache = {name: tensor.index_select(0, new_order) for name, tensor in cache.items()}
+            self.keep(cache, incremental_state)
+
+    def max_positions(self) -> int:
+        """No limit of its own."""
+        return int(1e5)

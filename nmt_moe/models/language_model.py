@@ -1,0 +1,90 @@
+"""``--arch lstm_moe_lm``: the language model of appendix C."""
+
+from typing import Any
+
+from fairseq.models import FairseqLanguageModel, register_model
+from torch import Tensor, nn
+
+from nmt_moe.models.config import LSTMMoELanguageModelConfig, check, moe_positions
+from nmt_moe.models.embedding import embed, make_embedding
+from nmt_moe.models.feed_forward import FeedForwards
+from nmt_moe.models.incremental import IncrementalDecoder
+from nmt_moe.models.lstm import LSTM
+from nmt_moe.models.padding import gather_time, move_right
+from nmt_moe.models.task import check_task
+from nmt_moe.moe import Routing
+
+NAME = "lstm_moe_lm"
+
+
+class LSTMMoELanguageModelDecoder(IncrementalDecoder):
+    """Embedding, LSTMs with mixtures of experts between them, and the softmax.
+
+    Residual connections around every layer, dropout on each output but the last.
+
+    Args:
+        cfg: the model's options.
+        source: the dictionary of what is read.
+        target: the dictionary of what is predicted; fairseq can make it a shorter one.
+    """
+
+    def __init__(self, cfg: LSTMMoELanguageModelConfig, source: Any, target: Any) -> None:
+        super().__init__(target)
+        self.padding_idx = source.pad()
+        self.embedding = make_embedding(source, cfg.dim)
+        self.dropout = nn.Dropout(cfg.dropout)
+        self.layers = nn.ModuleList(
+            LSTM(cfg.dim, cfg.dim, cfg.lstm_cells) for _ in range(cfg.layers)
+        )
+        self.feed_forwards = FeedForwards(cfg, moe_positions(cfg), "decoder")
+        self.output = nn.Linear(cfg.dim, len(target), bias=False)
+
+    def forward(
+        self,
+        src_tokens: Tensor,
+        src_lengths: Tensor | None = None,
+        incremental_state: dict | None = None,
+        **_: Any,
+    ) -> tuple[Tensor, dict]:
+        """Score every next token.
+
+        Args:
+            src_tokens: ``[B, L]``, padded on either side. With an incremental state only the
+                last column is read.
+            src_lengths: not needed.
+            incremental_state: fairseq's cache between the steps of a beam search.
+
+        Returns:
+            Logits ``[B, L, V]`` and a dict with ``attn`` ``[None]``, for fairseq, and
+            ``routing``, the :class:`Routing` of every MoE layer by name, ``decoder.<layer>``.
+        """
+        src_tokens, cache = self.resume(src_tokens, incremental_state)
+        tokens_BL, order_BL = move_right(src_tokens, self.padding_idx)
+        pad_BL = tokens_BL.eq(self.padding_idx)
+        x_LBD = self.dropout(embed(self.embedding, tokens_BL))
+        routing: dict[str, Routing] = {}
+        new_cache: dict[str, Tensor] = {}
+        for number, layer in enumerate(self.layers, start=1):
+            state = (cache[f"h{number}"], cache[f"c{number}"]) if cache else None
+            y_LBD, (new_cache[f"h{number}"], new_cache[f"c{number}"]) = layer(x_LBD, state)
+            x_LBD = x_LBD + self.dropout(y_LBD)
+            x_LBD = self.feed_forwards.after(number, x_LBD, pad_BL, routing)
+        self.keep(new_cache, incremental_state)
+        x_LBD = gather_time(x_LBD, order_BL.argsort(dim=1))
+        return self.output(x_LBD.transpose(0, 1)), {"attn": [None], "routing": routing}
+
+
+@register_model(NAME, dataclass=LSTMMoELanguageModelConfig)
+class LSTMMoELanguageModel(FairseqLanguageModel):
+    """LSTM language model with sparsely-gated mixtures of experts between its layers."""
+
+    @classmethod
+    def build_model(cls, cfg: LSTMMoELanguageModelConfig, task: Any) -> "LSTMMoELanguageModel":
+        """Build the model that the options describe.
+
+        Raises:
+            UserError: options that do not fit together, or a translation task.
+        """
+        check_task(cfg._name or NAME, type(task), language_model=True)
+        check(cfg)
+        return cls(LSTMMoELanguageModelDecoder(cfg, task.source_dictionary, task.target_dictionary))
