@@ -67,6 +67,9 @@ def _damaged(path: str) -> str:
 
 
 def _save(obj: Any, file: Any) -> None:
+    model = obj.get("cfg", {}).get("model") if isinstance(obj, dict) else None
+    if model and "moe_expert_parallel_size" in model:
+        model["moe_expert_parallel_size"] = 1  # the file holds all experts, for any reader
     try:
         torch.save(obj, file)
     except (OSError, RuntimeError) as error:

@@ -6,6 +6,8 @@ from argparse import Namespace
 
 import torch
 
+from nmt_moe.errors import UserError
+
 
 def configure(args: Namespace) -> None:
     """Change the parsed options of ``fairseq-train``.
@@ -19,10 +21,13 @@ def configure(args: Namespace) -> None:
     and with one or none every process would train alone and overwrite the others' files. On
     CPUs it also fails to find the rank, and to set up PyTorch's DistributedDataParallel:
     there gloo and ``legacy_ddp`` do the same.
+
+    Experts are shared by the processes only where the rest of the training can handle it.
     """
     args.update_epoch_batch_itr = True
     if importlib.util.find_spec("torch_xla") is None:
         args.tpu = False
+    _share_experts(args)
     processes = int(os.environ.get("WORLD_SIZE", 1))
     if processes == 1 or "RANK" not in os.environ:
         return
@@ -34,3 +39,22 @@ def configure(args: Namespace) -> None:
         args.distributed_backend = "gloo"
         if args.ddp_backend in ("c10d", "pytorch_ddp"):
             args.ddp_backend = "legacy_ddp"
+
+
+def _share_experts(args: Namespace) -> None:
+    """Let each process have all experts, where that is what the other options need."""
+    size = getattr(args, "moe_expert_parallel_size", 0)
+    backends = ("c10d", "pytorch_ddp", "no_c10d", "legacy_ddp")
+    needed = {
+        "--optimizer moe_adam": args.optimizer == "moe_adam",
+        "--ddp-backend pytorch_ddp or legacy_ddp": args.ddp_backend in backends,
+        "a checkpoint with the optimizer's state": not args.no_save_optimizer_state,
+    }
+    missing = [what for what, there in needed.items() if not there]
+    if missing and size > 1:
+        raise UserError(
+            f"--moe-expert-parallel-size {size} needs {missing[0]}; "
+            "or give each process all experts (1)"
+        )
+    if missing:
+        args.moe_expert_parallel_size = 1

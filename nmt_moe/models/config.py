@@ -53,6 +53,13 @@ class StackConfig(FairseqDataclass):
             "instead of keeping them (appendix D)"
         },
     )
+    moe_expert_parallel_size: int = field(
+        default=0,
+        metadata={
+            "help": "processes of a distributed training that share the experts, each holding "
+            "its own (section 3.1); 0: as many as divide both; 1: each process holds all"
+        },
+    )
     no_moe_sigmoid: bool = field(
         default=False,
         metadata={"help": "leave out the sigmoid on the output of MoE and dense layers"},
@@ -154,6 +161,10 @@ def check(cfg: StackConfig) -> None:
     if getattr(cfg, "encoder_bidirectional", False) and (cfg.dim % 2 or cfg.lstm_cells % 2):
         raise UserError("--encoder-bidirectional needs an even --dim and even --lstm-cells")
     _check_experts(cfg)
+    if cfg.moe_expert_parallel_size < 0:
+        raise UserError(
+            f"--moe-expert-parallel-size must be at least 0, not {cfg.moe_expert_parallel_size}"
+        )
     if not 0 <= cfg.dropout < 1:
         raise UserError(f"--dropout {cfg.dropout} must be at least 0 and less than 1")
     for side in ("encoder", "decoder") if hasattr(cfg, "encoder_layers") else ("",):

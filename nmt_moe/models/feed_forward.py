@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nmt_moe.models.config import StackConfig, active_experts
 from nmt_moe.moe import MixtureOfExperts, Routing
+from nmt_moe.moe.mesh import mesh_for
 
 
 class FeedForward(nn.Module):
@@ -31,6 +32,7 @@ class FeedForward(nn.Module):
                 str(cfg.moe_gating),
                 groups=cfg.moe_groups,
                 recompute=cfg.moe_recompute,
+                mesh=mesh_for(cfg.moe_experts, cfg.moe_expert_parallel_size),
             )
         else:
             active, hidden_dim = active_experts(cfg), cfg.moe_hidden_dim

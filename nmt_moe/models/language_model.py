@@ -11,6 +11,7 @@ from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.incremental import IncrementalDecoder
 from nmt_moe.models.lstm import LSTM
 from nmt_moe.models.padding import gather_time, move_right
+from nmt_moe.models.sharing import share_experts
 from nmt_moe.models.task import check_task
 from nmt_moe.moe import Routing
 
@@ -87,4 +88,7 @@ class LSTMMoELanguageModel(FairseqLanguageModel):
         """
         check_task(cfg._name or NAME, type(task), language_model=True)
         check(cfg)
-        return cls(LSTMMoELanguageModelDecoder(cfg, task.source_dictionary, task.target_dictionary))
+        source, target = task.source_dictionary, task.target_dictionary
+        model = cls(LSTMMoELanguageModelDecoder(cfg, source, target))
+        share_experts(model, task)
+        return model

@@ -7,6 +7,7 @@ from fairseq.models import FairseqEncoderDecoderModel, register_model
 from nmt_moe.models.config import LSTMMoEConfig, check
 from nmt_moe.models.decoder import LSTMMoEDecoder
 from nmt_moe.models.encoder import LSTMMoEEncoder
+from nmt_moe.models.sharing import share_experts
 from nmt_moe.models.task import check_task
 
 NAME = "lstm_moe"
@@ -26,4 +27,6 @@ class LSTMMoEModel(FairseqEncoderDecoderModel):
         check_task(cfg._name or NAME, type(task), language_model=False)
         check(cfg)
         source, target = task.source_dictionary, task.target_dictionary
-        return cls(LSTMMoEEncoder(cfg, source), LSTMMoEDecoder(cfg, target))
+        model = cls(LSTMMoEEncoder(cfg, source), LSTMMoEDecoder(cfg, target))
+        share_experts(model, task)
+        return model

@@ -1,10 +1,14 @@
 """The experts: many small feed-forward networks, each run once on its group of tokens."""
 
+import weakref
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nmt_moe.moe.grouped import segments
+from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
 
 
 class Experts(nn.Module):
@@ -19,39 +23,87 @@ class Experts(nn.Module):
         hidden_dim: ``H``.
         recompute: compute the hidden activations again in the backward pass instead of keeping
             them (appendix D): ``A*H`` numbers less, one product more, the same gradients.
+        mesh: the processes that share the experts, of which this one holds its own only.
     """
 
     def __init__(
-        self, num_experts: int, dim: int, hidden_dim: int, recompute: bool = False
+        self,
+        num_experts: int,
+        dim: int,
+        hidden_dim: int,
+        recompute: bool = False,
+        mesh: Mesh | None = None,
     ) -> None:
         super().__init__()
-        self.recompute = recompute
-        self.w_in = nn.Parameter(torch.empty(num_experts, dim, hidden_dim))
-        self.w_out = nn.Parameter(torch.empty(num_experts, hidden_dim, dim))
+        self.num_experts, self.recompute, self.mesh = num_experts, recompute, mesh
+        here = num_experts if mesh is None else num_experts // mesh.size
+        self.w_in = nn.Parameter(torch.empty(here, dim, hidden_dim))
+        self.w_out = nn.Parameter(torch.empty(here, hidden_dim, dim))
         for weight in (self.w_in, self.w_out):
             weight.param_group = "experts"  # type: ignore[attr-defined]
+            if mesh is not None:
+                weight.expert = True  # type: ignore[attr-defined]  # fairseq: no copies elsewhere
+        if mesh is not None:
+            mesh.members.append(weakref.ref(self))
+        self._complete: dict[str, Tensor | None] = {}
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        """Draw the weights; each expert gets the same whatever the number of processes."""
         for weight in (self.w_in, self.w_out):
             bound = (3 / weight.shape[1]) ** 0.5  # unit variance: 1 / fan-in
-            nn.init.uniform_(weight, -bound, bound)
+            if self.mesh is None:
+                nn.init.uniform_(weight, -bound, bound)
+                continue
+            own = self.mesh.own(self.num_experts)
+            elsewhere = torch.empty_like(weight[0])
+            for e in range(self.num_experts):
+                here = own.start <= e < own.stop
+                nn.init.uniform_(weight[e - own.start] if here else elsewhere, -bound, bound)
 
-    def forward(self, x_AD: Tensor, counts_E: Tensor) -> Tensor:
-        """Run each expert on its rows.
+    def forward(self, x_AD: Tensor, counts: list[int]) -> Tensor:
+        """Run each expert of this process on its rows.
 
         Args:
             x_AD: rows sorted by expert.
-            counts_E: how many rows each expert has; sums to ``A``. Zeros are fine.
+            counts: how many rows each expert has; sums to ``A``. Zeros are fine.
 
         Returns:
-            ``[A, D]``, in the same order.
+            ``[A, D]``, in the same order and the precision of ``x_AD``.
         """
-        device = x_AD.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        tensors = (x_AD.to(dtype), self.w_in.to(dtype), self.w_out.to(dtype))
+        weights = [expert_weight(w, self.mesh).to(x_AD.dtype) for w in (self.w_in, self.w_out)]
         keep_hidden = torch.is_grad_enabled() and not self.recompute
-        return _GroupedFeedForward.apply(*tensors, counts_E.tolist(), keep_hidden)
+        return _GroupedFeedForward.apply(x_AD, *weights, counts, keep_hidden)
+
+    def gather(self) -> None:
+        """Bring all experts to the first process, for the next ``state_dict`` there.
+
+        All processes have to call it.
+        """
+        for name, weight in self.named_parameters():
+            if self.mesh is not None:
+                self._complete[name] = gather_experts(weight.detach(), self.mesh)
+
+    def release(self) -> None:
+        """Forget what was gathered."""
+        self._complete.clear()
+
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.mesh is None:
+            return
+        for name in ("w_in", "w_out"):
+            complete = self._complete.get(name)
+            if complete is None:
+                raise RuntimeError("experts of several processes have not been gathered here")
+            destination[prefix + name] = complete
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        for name in ("w_in", "w_out"):
+            weight = state_dict.get(prefix + name)
+            if self.mesh is not None and weight is not None and len(weight) == self.num_experts:
+                state_dict[prefix + name] = weight[self.mesh.own(self.num_experts)]
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class _GroupedFeedForward(torch.autograd.Function):

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from nmt_moe.errors import UserError
 from nmt_moe.moe.balance import load_probability
 from nmt_moe.moe.grouped import GroupedTokens
+from nmt_moe.moe.mesh import Mesh, collect, total
 from nmt_moe.moe.routing import Choice, Routing
 
+_NOTHING = -1.0  # below every softmax
 Rows = Tensor | GroupedTokens
 """What a gate chooses for: ``[T, D]`` tokens, or the rows of a bank."""
 
@@ -29,11 +31,19 @@ class TopKGate(nn.Module):
         num_experts: ``E``.
         k: experts per token, 1 to ``E``.
         groups: how many gates this is; None: one, whose parameters have no ``G``.
+        mesh: the processes whose tokens make one batch in training; None: this one's.
     """
 
-    def __init__(self, dim: int, num_experts: int, k: int, groups: int | None = None) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_experts: int,
+        k: int,
+        groups: int | None = None,
+        mesh: Mesh | None = None,
+    ) -> None:
         super().__init__()
-        self.dim, self.num_experts, self.k = dim, num_experts, k
+        self.dim, self.num_experts, self.k, self.mesh = dim, num_experts, k, mesh
         self.bank = () if groups is None else (groups,)
         self.w_gate = nn.Parameter(torch.empty(*self.bank, dim, num_experts))
         self.reset_parameters()
@@ -50,7 +60,9 @@ class TopKGate(nn.Module):
     def forward(self, x_TD: Tensor) -> Routing:
         """Route ``[T, D]`` tokens. Computed in float32 (float64 for float64 tokens)."""
         with torch.autocast(x_TD.device.type, enabled=False):
-            return Routing.from_choice(self.choose(at_least_float32(x_TD)), self.num_experts)
+            choice = self.choose(at_least_float32(x_TD))
+            mesh = self.mesh if self.training else None
+            return Routing.from_choice(choice, self.num_experts, mesh)
 
     def choose(self, rows: Rows) -> Choice:
         """Choose experts; rows as in ``Rows``."""
@@ -69,8 +81,8 @@ class NoisyTopKGate(TopKGate):
     step. The noise is drawn in training only.
     """
 
-    def __init__(self, dim: int, num_experts: int, k: int, groups: int | None = None) -> None:
-        super().__init__(dim, num_experts, k, groups)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.w_noise = nn.Parameter(torch.zeros_like(self.w_gate))
 
     @property
@@ -88,9 +100,11 @@ class NoisyTopKGate(TopKGate):
         noisy_RE = clean_RE + torch.randn_like(clean_RE) * stddev_RE
         load_RE = load_probability(clean_RE, noisy_RE, stddev_RE, self.k)
         if isinstance(rows, Tensor):
-            return self._choose(noisy_RE, load_RE.sum(0))
-        load_GE = load_RE.new_zeros(*self.bank, self.num_experts)
-        return self._choose(noisy_RE, load_GE.index_add(0, rows.group_R, load_RE))
+            load = load_RE.sum(0)
+        else:
+            load = load_RE.new_zeros(*self.bank, self.num_experts)
+            load = load.index_add(0, rows.group_R, load_RE)
+        return self._choose(noisy_RE, total(load, self.mesh))
 
 
 class StrictlyBalancedGate(TopKGate):
@@ -108,9 +122,10 @@ class StrictlyBalancedGate(TopKGate):
     ``threshold_loss``, to make the same choice as the batch.
     """
 
-    def __init__(self, dim: int, num_experts: int, k: int, groups: int | None = None) -> None:
-        super().__init__(dim, num_experts, k, groups)
-        self.threshold = nn.Parameter(torch.full((*self.bank, num_experts), 1 / num_experts))
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        start = torch.full((*self.bank, self.num_experts), 1 / self.num_experts)
+        self.threshold = nn.Parameter(start)
 
     def reset_parameters(self) -> None:
         # Zeros would be ties between all tokens.
@@ -126,10 +141,14 @@ class StrictlyBalancedGate(TopKGate):
         if not self.training:
             return _choice(logits_RE, above_RE)
         with torch.no_grad():
-            # Balanced groups are equally large.
-            num_groups = 1 if isinstance(rows, Tensor) else len(rows.counts_G)
-            gate_GNE = gate_RE.view(num_groups, len(gate_RE) // num_groups, self.num_experts)
-            taken_RE = batchwise_mask(gate_GNE, self.k).view_as(gate_RE)
+            if isinstance(rows, Tensor):
+                taken_RE = batchwise_mask(gate_RE[None], self.k, self.mesh)[0]
+            else:
+                place = (rows.group_R, rows.place_in_group())
+                largest = int(rows.counts_G.max())
+                gate_GNE = gate_RE.new_full((*self.bank, largest, self.num_experts), _NOTHING)
+                gate_GNE[place] = gate_RE
+                taken_RE = batchwise_mask(gate_GNE, self.k, self.mesh)[place]
         differ_RE = above_RE.to(gate_RE.dtype) - taken_RE.to(gate_RE.dtype)
         return _choice(logits_RE, taken_RE, (differ_RE * (gate_RE - threshold)).sum())
 
@@ -144,18 +163,28 @@ class StrictlyBalancedGate(TopKGate):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def batchwise_mask(gate_GNE: Tensor, k: int) -> Tensor:
+def batchwise_mask(gate_GNE: Tensor, k: int, mesh: Mesh | None = None) -> Tensor:
     """Which of its group's ``N`` tokens each expert takes: a bool mask of the same shape.
 
-    Each takes the same number, see :class:`StrictlyBalancedGate`.
+    Each takes the same number, see :class:`StrictlyBalancedGate`, of the tokens of all
+    processes. All groups have equally many there; a process may have fewer of some, and fills
+    up with ``_NOTHING``.
     """
-    _, tokens, num_experts = gate_GNE.shape
+    groups, here, num_experts = gate_GNE.shape
+    tokens = int(total((gate_GNE[:, :, 0] != _NOTHING).sum(), mesh)) // groups
     if not tokens:
         return torch.zeros_like(gate_GNE, dtype=torch.bool)
     m = max(1, (2 * k * tokens + num_experts) // (2 * num_experts))
-    bar_G1E = gate_GNE.topk(m, dim=1).values[:, -1:]
+    best_GME = gate_GNE.topk(min(m, here), dim=1).values
+    if mesh is not None:
+        best_GME = F.pad(best_GME, (0, 0, 0, m - best_GME.shape[1]), value=_NOTHING)
+        best_GME = torch.cat(list(collect(best_GME, mesh)), dim=1).topk(m, dim=1).values
+    bar_G1E = best_GME[:, -1:]
     better_GNE, equal_GNE = gate_GNE > bar_G1E, gate_GNE == bar_G1E
-    left_G1E = m - better_GNE.sum(1, keepdim=True)
+    better_PG1E = collect(better_GNE.sum(1, keepdim=True), mesh)
+    equal_PG1E = collect(equal_GNE.sum(1, keepdim=True), mesh)
+    before = 0 if mesh is None else mesh.place
+    left_G1E = m - better_PG1E.sum(0) - equal_PG1E[:before].sum(0)
     return better_GNE | (equal_GNE & (equal_GNE.cumsum(1) <= left_G1E))
 
 

@@ -32,6 +32,11 @@ class GroupedTokens:
     counts_G: Tensor
     """int64: rows per group."""
 
+    def place_in_group(self) -> Tensor:
+        """``[R]``: how many rows of its group come before each row."""
+        start_G = self.counts_G.cumsum(0) - self.counts_G
+        return torch.arange(len(self.group_R), device=start_G.device) - start_G[self.group_R]
+
     def product(self, w_GDE: Tensor) -> Tensor:
         """``[R, E]``: each row times the matrix of its group. Other groups cost nothing."""
         w_GDE = w_GDE.to(self.x_TD.dtype)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from nmt_moe.moe.gating import GATES, at_least_float32
 from nmt_moe.moe.grouped import GroupedTokens
+from nmt_moe.moe.mesh import Mesh, total
 from nmt_moe.moe.routing import Choice, Routing
 
 
@@ -21,14 +22,24 @@ class HierarchicalGate(nn.Module):
         k: choices at each level.
         groups: ``a``.
         gating: the kind of both levels, a name in ``GATES``.
+        mesh: as in :class:`~nmt_moe.moe.gating.TopKGate`.
     """
 
-    def __init__(self, dim: int, num_experts: int, k: int, groups: int, gating: str) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_experts: int,
+        k: int,
+        groups: int,
+        gating: str,
+        mesh: Mesh | None = None,
+    ) -> None:
         super().__init__()
+        self.mesh = mesh
         self.num_experts, self.groups = num_experts, groups
         self.per_group = num_experts // groups
-        self.primary = GATES[gating](dim, groups, min(k, groups))
-        self.secondary = GATES[gating](dim, self.per_group, k, groups)
+        self.primary = GATES[gating](dim, groups, min(k, groups), mesh=mesh)
+        self.secondary = GATES[gating](dim, self.per_group, k, groups, mesh)
 
     @property
     def ops_per_token(self) -> int:
@@ -41,7 +52,8 @@ class HierarchicalGate(nn.Module):
             return self._route(at_least_float32(x_TD))
 
     def _route(self, x_TD: Tensor) -> Routing:
-        first = Routing.from_choice(self.primary.choose(x_TD), self.groups)
+        mesh = self.mesh if self.training else None
+        first = Routing.from_choice(self.primary.choose(x_TD), self.groups, mesh)
         sent = GroupedTokens(x_TD, first.token_A, first.expert_A, first.counts_E)
         second = self.secondary.choose(sent)
         group_A = first.expert_A.index_select(0, second.row_A)
@@ -52,16 +64,16 @@ class HierarchicalGate(nn.Module):
             row_A=first.token_A.index_select(0, second.row_A),
             expert_A=group_A * self.per_group + second.expert_A,
             gate_A=first.gate_A.index_select(0, second.row_A) * second.gate_A,
-            load=None if second.load is None else _load(first, second.load),
+            load=None if second.load is None else _load(first, second.load, mesh),
             threshold_loss=threshold_loss,
         )
-        return Routing.from_choice(choice, self.num_experts)
+        return Routing.from_choice(choice, self.num_experts, mesh)
 
 
-def _load(first: Routing, load_GE: Tensor) -> Tensor:
+def _load(first: Routing, load_GE: Tensor, mesh: Mesh | None) -> Tensor:
     """``load_ij = load_primary(X)_i * load_i(X^(i))_j / |X^(i)|`` (equation 14).
 
     The product gives the primary gate a gradient. A group without tokens has no load.
     """
-    size_G = first.counts_E.clamp_min(1).to(load_GE.dtype)
+    size_G = total(first.counts_E, mesh).clamp_min(1).to(load_GE.dtype)
     return ((first.load_E / size_G).unsqueeze(1) * load_GE).reshape(-1)

@@ -3,10 +3,11 @@
 from torch import Tensor, nn
 
 from nmt_moe.errors import UserError
-from nmt_moe.moe.dispatch import combine, dispatch
+from nmt_moe.moe.dispatch import combine, run_experts
 from nmt_moe.moe.experts import Experts
 from nmt_moe.moe.gating import GATES, TopKGate
 from nmt_moe.moe.hierarchy import HierarchicalGate
+from nmt_moe.moe.mesh import Mesh
 from nmt_moe.moe.routing import Routing
 
 
@@ -23,6 +24,7 @@ class MixtureOfExperts(nn.Module):
             (no noise, no smooth load).
         groups: groups of ``E / groups`` experts under a primary gate (appendix B); 1: none.
         recompute: trade time for memory, see :class:`Experts`.
+        mesh: the processes that share the experts; None: this one has them all.
 
     Raises:
         UserError: sizes that are below 1 or do not fit together, or an unknown gating.
@@ -37,6 +39,7 @@ class MixtureOfExperts(nn.Module):
         gating: str = "noisy_top_k",
         groups: int = 1,
         recompute: bool = False,
+        mesh: Mesh | None = None,
     ) -> None:
         super().__init__()
         sizes = {"dim": dim, "hidden_dim": hidden_dim, "num_experts": num_experts, "k": k}
@@ -50,10 +53,10 @@ class MixtureOfExperts(nn.Module):
         self.experts_per_token = k if groups == 1 else k * k
         self.gate: TopKGate | HierarchicalGate
         if groups == 1:
-            self.gate = GATES[gating](dim, num_experts, k)
+            self.gate = GATES[gating](dim, num_experts, k, mesh=mesh)
         else:
-            self.gate = HierarchicalGate(dim, num_experts, k, groups, gating)
-        self.experts = Experts(num_experts, dim, hidden_dim, recompute)
+            self.gate = HierarchicalGate(dim, num_experts, k, groups, gating, mesh)
+        self.experts = Experts(num_experts, dim, hidden_dim, recompute, mesh)
 
     @property
     def ops_per_token(self) -> int:
@@ -72,7 +75,7 @@ class MixtureOfExperts(nn.Module):
         """
         x_TD = x.reshape(-1, x.shape[-1])
         routing = self.gate(x_TD)
-        y_AD = self.experts(dispatch(x_TD, routing), routing.counts_E)
+        y_AD = run_experts(self.experts, x_TD, routing)
         y_TD = combine(y_AD, routing, x_TD.shape[0])
         return y_TD.to(x.dtype).view(x.shape), routing
 

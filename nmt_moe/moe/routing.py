@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nmt_moe.moe.mesh import Mesh, total
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -30,6 +32,9 @@ class Routing:
     ``A`` is the number of assignments, ``E`` the number of experts. The three assignment
     vectors are sorted by expert, and by token within an expert. Real-valued members have
     the gate's precision: float32, or float64 for a float64 model.
+
+    Where processes share the experts, assignments and counts are those of this process, and
+    importance and load in training those of the tokens of all.
     """
 
     token_A: Tensor
@@ -50,23 +55,27 @@ class Routing:
     gating in training (appendix F); None otherwise."""
 
     @classmethod
-    def from_choice(cls, choice: Choice, num_experts: int) -> "Routing":
+    def from_choice(cls, choice: Choice, num_experts: int, mesh: Mesh | None = None) -> "Routing":
         """Sort what was chosen for tokens by expert.
 
         Within an expert the tokens keep the order that they have in ``choice``. Without a
-        smooth load, the load is the number of assignments made.
+        smooth load, the load is the number of assignments made. Importance, and the load if
+        it is that, are summed over the processes of ``mesh``.
         """
         # A stable sort: results do not depend on the device.
         expert_A, order_A = choice.expert_A.sort(stable=True)
         gate_A = choice.gate_A.index_select(0, order_A)
         counts_E = torch.bincount(expert_A, minlength=num_experts)
         importance_E = gate_A.new_zeros(num_experts).index_add(0, expert_A, gate_A)
+        load_E = choice.load
+        if load_E is None:
+            load_E = total(counts_E.to(gate_A.dtype), mesh)
         return cls(
             token_A=choice.row_A.index_select(0, order_A),
             expert_A=expert_A,
             gate_A=gate_A,
-            importance_E=importance_E,
-            load_E=counts_E.to(gate_A.dtype) if choice.load is None else choice.load,
+            importance_E=total(importance_E, mesh),
+            load_E=load_E,
             counts_E=counts_E,
             threshold_loss=choice.threshold_loss,
         )

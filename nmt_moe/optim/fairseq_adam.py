@@ -1,17 +1,20 @@
 """``--optimizer moe_adam``."""
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+import torch.distributed as dist
 from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 from torch import Tensor
 
 from nmt_moe.errors import UserError
-from nmt_moe.optim.moe_adam import MoEAdam
+from nmt_moe.moe.mesh import active_mesh
+from nmt_moe.optim.moe_adam import MoEAdam, is_expert
 
 
 @dataclass
@@ -56,7 +59,8 @@ class FairseqMoEAdam(FairseqOptimizer):
                 "--optimizer moe_adam must know experts from other parameters, which --fp16 "
                 "flattens into one vector: add --fp16-no-flatten-grads"
             )
-        self._optimizer = MoEAdam(params, **self.optimizer_config)
+        self.mesh = active_mesh()
+        self._optimizer = MoEAdam(params, mesh=self.mesh, **self.optimizer_config)
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
@@ -74,6 +78,25 @@ class FairseqMoEAdam(FairseqOptimizer):
             "plain": self.cfg.moe_adam_plain,
             "update_unused": self.cfg.moe_adam_update_unused,
         }
+
+    def clip_grad_norm(
+        self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Scale the gradient to a norm of ``max_norm``, if that is above 0 and below its own.
+
+        Returns:
+            The norm before, 0-d; experts count once, wherever they are.
+        """
+        if self.mesh is None:
+            return super().clip_grad_norm(max_norm, aggregate_norm_fn)
+        found = [(is_expert(param), param.grad) for param in self.params if param.grad is not None]
+        own = _squared_norm([grad for expert, grad in found if expert])
+        dist.all_reduce(own, group=self.mesh.team)
+        norm = (own + _squared_norm([grad for expert, grad in found if not expert])).sqrt()
+        if max_norm > 0:
+            scale = (max_norm / (norm + 1e-6)).clamp(max=1)
+            torch._foreach_mul_([grad for _, grad in found], scale)
+        return norm
 
     def load_state_dict(
         self, state_dict: dict[str, Any], optimizer_overrides: dict[str, Any] | None = None
@@ -100,6 +123,11 @@ class FairseqMoEAdam(FairseqOptimizer):
         options = self.optimizer_config
         del options["lr"]  # a schedule may go on from the saved one
         super().load_state_dict(state_dict, options | (optimizer_overrides or {}))
+
+
+def _squared_norm(grads: list[Tensor]) -> Tensor:
+    norms = [torch.linalg.vector_norm(grad, dtype=torch.float32) for grad in grads]
+    return torch.stack(norms).square().sum()
 
 
 def _in_range(option: str, value: float, fits: bool, needed: str) -> float:

@@ -1,5 +1,6 @@
 """Adam that keeps little state for experts (appendix D)."""
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+from nmt_moe.moe.mesh import Mesh, gather_experts
 from nmt_moe.optim.factored import factored_update_
 
 HALF = (torch.float16, torch.bfloat16)
@@ -39,6 +41,8 @@ class MoEAdam(torch.optim.Optimizer):
         update_unused: let an expert matrix without a gradient decay, and its second moment
             too, as Adam would. Otherwise it is left as it was, and bias correction counts
             the updates of each matrix of each expert.
+        mesh: the processes that share the experts. Their state is then saved for all experts
+            (see :meth:`consolidate_state_dict`), and each process loads its own part of it.
     """
 
     supports_memory_efficient_fp16 = True
@@ -54,7 +58,10 @@ class MoEAdam(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         plain: bool = False,
         update_unused: bool = False,
+        mesh: Mesh | None = None,
     ) -> None:
+        self.mesh = mesh
+        self._complete: dict[Tensor, dict[str, Any]] = {}
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -68,6 +75,7 @@ class MoEAdam(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; returns what ``closure`` does."""
+        self._release()
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -87,12 +95,72 @@ class MoEAdam(torch.optim.Optimizer):
             self._update_dense(together, group)
         return loss
 
+    def consolidate_state_dict(self) -> None:
+        """Bring all experts and their state to the first process, to be saved there.
+
+        fairseq calls it on all processes before a checkpoint is saved. It also calls it in the
+        one process where something went wrong; the others would not answer, and the error is
+        raised again instead.
+        """
+        if self.mesh is None:
+            return
+        error = sys.exception()
+        if error is not None:
+            raise error
+        for member in self.mesh.members:
+            experts = member()
+            if experts is not None:
+                experts.gather()
+        for param, state in self._sharded_states():
+            self._complete[param] = {
+                name: gather_experts(value, self.mesh) if value.dim() else value
+                for name, value in state.items()
+            }
+
+    def state_dict(self) -> dict[str, Any]:
+        """As in every torch optimizer; for all experts, after they were gathered."""
+        result = super().state_dict()
+        numbers = dict(zip(self._params(), _numbers(result), strict=True))
+        for param, _ in self._sharded_states():
+            if param not in self._complete:
+                raise RuntimeError("experts of several processes have not been gathered here")
+            result["state"][numbers[param]] = self._complete[param]
+        return result
+
+    def _params(self) -> list[Tensor]:
+        return [param for group in self.param_groups for param in group["params"]]
+
+    def _sharded_states(self) -> list[tuple[Tensor, dict[str, Any]]]:
+        """The experts' parameters of which this process has a part, with their state."""
+        if self.mesh is None:
+            return []
+        params = [param for param in self._params() if is_expert(param)]
+        return [(param, self.state[param]) for param in params if self.state[param]]
+
+    def _release(self) -> None:
+        """Forget what was gathered."""
+        self._complete.clear()
+        for member in self.mesh.members if self.mesh is not None else ():
+            experts = member()
+            if experts is not None:
+                experts.release()
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As in every torch optimizer, but float32 state stays float32."""
+        """As in every torch optimizer, but float32 state stays float32.
+
+        Of the state of all experts, a process takes that of its own.
+        """
+        if self.mesh is not None:
+            states = dict(state_dict["state"])
+            for number, param in zip(_numbers(state_dict), self._params(), strict=True):
+                if is_expert(param) and number in states:
+                    states[number] = {
+                        name: value[self.mesh.own(len(value))].clone() if value.dim() else value
+                        for name, value in states[number].items()
+                    }
+            state_dict = {**state_dict, "state": states}
         super().load_state_dict(state_dict)
-        numbers = [n for group in state_dict["param_groups"] for n in group["params"]]
-        params = [param for group in self.param_groups for param in group["params"]]
-        for number, param in zip(numbers, params, strict=True):
+        for number, param in zip(_numbers(state_dict), self._params(), strict=True):
             if param.dtype in HALF and number in state_dict["state"]:
                 self.state[param] = {
                     # torch keeps "step", which is no matter for the device, on the CPU
@@ -145,6 +213,11 @@ class MoEAdam(torch.optim.Optimizer):
         for (param, _), updated in zip(pairs, params, strict=True):
             if updated is not param:
                 param.copy_(updated)
+
+
+def _numbers(state_dict: dict[str, Any]) -> list[int]:
+    """What stands for the parameters in a state, in their order."""
+    return [number for group in state_dict["param_groups"] for number in group["params"]]
 
 
 def _zeros(param: Tensor, *shape: int) -> Tensor:

@@ -79,9 +79,13 @@ def test_names_and_values_that_do_not_exist(arch, options, message):
 
 
 def test_given_options_count_more_than_the_architecture():
-    args = Namespace(task="language_modeling", moe_k=3)
+    args = Namespace(
+        task="language_modeling", moe_k=3, optimizer="adam", ddp_backend="legacy_ddp",
+        no_save_optimizer_state=False,
+    )  # fmt: skip
     ARCH_CONFIG_REGISTRY["lstm_moe_lm_256h"](args)
     assert (args.moe_k, args.moe_groups, args.dropout, args.layers) == (3, 16, 0.1, 2)
+    assert args.moe_expert_parallel_size == 1  # only moe_adam can share experts
     assert args.update_epoch_batch_itr is True
 
 
