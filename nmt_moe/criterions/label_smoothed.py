@@ -29,7 +29,7 @@ class MoELabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfi
         default=0.01, metadata={"help": "weight of CV(load)^2 in the training loss"}
     )
     moe_threshold_weight: float = field(
-        default=1.0,
+        default=0.01,
         metadata={
             "help": "weight of the loss that teaches strictly balanced gating its thresholds"
         },
@@ -45,7 +45,8 @@ class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     The gradient is that of ``cross entropy per token + w_importance * CV(importance)^2 +
     w_load * CV(load)^2``, the squares summed over the MoE layers and taken per batch; over
     several batches per update (``--update-freq``, several processes) they are averaged by
-    tokens. Strictly balanced gating adds ``w_threshold * L_batchwise`` per token (appendix F).
+    tokens. Strictly balanced gating adds ``w_threshold * L_batchwise``, a sum over tokens as the
+    cross entropy is (appendix F).
     The logged ``loss`` is the cross entropy alone.
     """
 
@@ -54,11 +55,11 @@ class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         task: Any,
         sentence_avg: bool,
         label_smoothing: float,
-        ignore_prefix_size: int = 0,
-        report_accuracy: bool = False,
-        moe_importance_weight: float = 0.01,
-        moe_load_weight: float = 0.01,
-        moe_threshold_weight: float = 1.0,
+        ignore_prefix_size: int,
+        report_accuracy: bool,
+        moe_importance_weight: float,
+        moe_load_weight: float,
+        moe_threshold_weight: float,
     ) -> None:
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.importance_weight = _weight("--moe-importance-weight", moe_importance_weight)

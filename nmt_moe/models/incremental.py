@@ -24,7 +24,7 @@ class IncrementalDecoder(FairseqIncrementalDecoder):
 
     def reorder_incremental_state(self, incremental_state: dict, new_order: Tensor) -> None:
         """Move every cached tensor to the sentences ``new_order``, for beam search."""
-        _, cache = self.resume(new_order[:, None], incremental_state)
+        cache = self.get_incremental_state(incremental_state, _CACHE)
         if cache:
             cache = {name: tensor.index_select(0, new_order) for name, tensor in cache.items()}
             self.keep(cache, incremental_state)

@@ -114,18 +114,18 @@ class StrictlyBalancedGate(TopKGate):
     and a token weighs the experts that took it by their ``g``, scaled to sum to 1. ``m`` is
     ``k*T/E`` to the nearest whole number, at least 1 (a batch of fewer than ``E/k`` tokens keeps
     all experts at work) and at most ``T``. Among tokens with equal ``g_i`` the first are taken.
-    A token that no expert took gets an output of zero: only the residual connection around the
-    layer carries it on.
+    A token that no expert took gets an output of zero.
 
     In evaluation an expert takes every token with ``g_i`` above its learned threshold, which
     depends on no other token. The thresholds learn in training, from the routing's
-    ``threshold_loss``, to make the same choice as the batch.
+    ``threshold_loss``, to make the same choice as the batch. They start above all gates: before
+    they have learnt, evaluation uses no expert rather than half of them.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        start = torch.full((*self.bank, self.num_experts), 1 / self.num_experts)
-        self.threshold = nn.Parameter(start)
+        start = (self.k + 1) / self.num_experts
+        self.threshold = nn.Parameter(torch.full((*self.bank, self.num_experts), start))
 
     def reset_parameters(self) -> None:
         # Zeros would be ties between all tokens.

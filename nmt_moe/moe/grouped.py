@@ -59,10 +59,10 @@ class _GroupedProduct(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, dout_RE):
         x_TD, token_R, w_GDE = ctx.saved_tensors
-        dout_RE = dout_RE.contiguous()
         dx_TD, dw_GDE = torch.zeros_like(x_TD), torch.zeros_like(w_GDE)
-        for group, rows in segments(ctx.counts):
-            tokens, dout = token_R[rows], dout_RE[rows]
-            torch.mm(x_TD.index_select(0, tokens).t(), dout, out=dw_GDE[group])
-            dx_TD.index_add_(0, tokens, dout @ w_GDE[group].t())
+        with torch.autocast(x_TD.device.type, enabled=False):  # a caller's reaches backward, too
+            for group, rows in segments(ctx.counts):
+                tokens, dout = token_R[rows], dout_RE[rows]
+                torch.mm(x_TD.index_select(0, tokens).t(), dout, out=dw_GDE[group])
+                dx_TD.index_add_(0, tokens, dout @ w_GDE[group].t())
         return dx_TD, None, dw_GDE, None

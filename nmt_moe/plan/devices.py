@@ -1,9 +1,9 @@
 """Memory and network of data-parallel devices that share the experts (sections 3.1 and 3.2).
 
 Each device holds the dense parameters, and there is one copy of each expert. The experts of a
-layer are divided evenly, whole groups together where the devices divide the groups; otherwise
-the figures are those of the device with the most experts. All of it is float32, but for the
-tokens that half precision sends in 2 bytes.
+layer are divided evenly; where that leaves a rest, the figures are those of the device with the
+most. Gates are dense parameters, those of a hierarchy too, and a token travels once for each of
+its experts. All of it is float32, but for the tokens that half precision sends in 2 bytes.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """The training loss against one that is written down again here."""
 
 import math
+from dataclasses import fields
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropy
+from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropyConfig as Config
 from nmt_moe.errors import UserError
 from nmt_moe.models.translation import LSTMMoEModel
 from tests.models.build import SOURCE, TARGET, build_model, dictionary, pad_batch
@@ -18,8 +20,12 @@ PAD, EOS, SMOOTHING = 1, 2, 0.1
 
 
 def criterion(sentence_avg: bool = False, **options) -> MoELabelSmoothedCrossEntropy:
+    """With the defaults of its options."""
     task = SimpleNamespace(target_dictionary=dictionary())
-    return MoELabelSmoothedCrossEntropy(task, sentence_avg, SMOOTHING, **options)
+    defaults = {option.name: option.default for option in fields(Config) if "moe" in option.name}
+    return MoELabelSmoothedCrossEntropy(
+        task, sentence_avg, SMOOTHING, 0, False, **(defaults | options)
+    )
 
 
 def batch(source: list[list[int]] = SOURCE, target: list[list[int]] = TARGET) -> dict:
@@ -108,13 +114,22 @@ def test_strictly_balanced_gating_adds_its_threshold_loss_in_training_only(group
     expected = (entropy + size * 0.5 * importance + 3 * thresholds).detach()
     assert total.item() == pytest.approx(expected.item(), rel=1e-6)
     assert logged["moe_threshold_loss"].item() == pytest.approx(3 * thresholds.item())
-    assert "moe_threshold_loss" not in loss(model.eval(), sample)[2]
+    logged = loss(model.eval(), sample)[2]
+    assert "moe_threshold_loss" not in logged
+    assert "moe_importance_loss" in logged and "moe_counts/encoder.2" in logged
+
+
+def test_all_three_weights_are_one_hundredth_unless_given():
+    loss = criterion()
+    weights = (loss.importance_weight, loss.load_weight, loss.threshold_weight)
+    assert weights == (0.01, 0.01, 0.01)  # the paper's, in translation
 
 
 def test_logged_losses_are_bits_per_token():
     loss = MoELabelSmoothedCrossEntropy
     one = {"loss": 3.0, "nll_loss": 2.0, "ntokens": 4, "nsentences": 1, "sample_size": 4}
     one |= {"moe_importance_loss": torch.tensor(1.0), "moe_load_loss": torch.tensor(2.0)}
+    one |= {"moe_threshold_loss": torch.tensor(3.0)}
     with metrics.aggregate(new_root=True) as log:
         loss.reduce_metrics([one, one])
         shown = log.get_smoothed_values()
@@ -122,6 +137,7 @@ def test_logged_losses_are_bits_per_token():
     assert shown["nll_loss"] == pytest.approx(2 / 4 / math.log(2), abs=1e-3)
     assert shown["moe_importance_loss"] == pytest.approx(1 / 4 / math.log(2), abs=1e-4)
     assert shown["moe_load_loss"] == pytest.approx(2 / 4 / math.log(2), abs=1e-4)
+    assert shown["moe_threshold_loss"] == pytest.approx(3 / 4 / math.log(2), abs=1e-4)
 
 
 @pytest.mark.parametrize("feed_forward", ["dense", "none"])

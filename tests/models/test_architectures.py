@@ -45,6 +45,23 @@ def test_translation_models():
             assert not [name for name, _ in model.named_parameters() if "w_noise" in name]
 
 
+def test_groups_of_the_hierarchies():
+    groups = {
+        name: (cfg.moe_groups, cfg.moe_k)
+        for name in [*TRANSLATION, *LANGUAGE]
+        if (cfg := config(name)).moe_groups > 1
+    }
+    sixteen = "256h 1024h 4096h 34m 143m".split()
+    assert groups == {
+        **{f"lstm_moe_lm_{size}": (16, 2) for size in sixteen},
+        "lstm_moe_lm_16384h": (128, 2),
+        "lstm_moe_lm_65536h": (256, 2),
+        "lstm_moe_lm_131072h": (256, 2),
+        "lstm_moe_wmt14_512h": (16, 2),
+        "lstm_moe_wmt14_2048h": (16, 2),
+    }
+
+
 def test_fairseq_knows_every_architecture():
     tiny = {"lstm_moe_tiny", "lstm_moe_lm_tiny", "lstm_moe_lm"}
     assert set(LANGUAGE) - tiny == set(LANGUAGE_MODELS)

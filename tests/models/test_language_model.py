@@ -115,3 +115,17 @@ def test_the_dictionary_of_what_is_predicted_may_be_shorter():
 def test_options_that_do_not_fit_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         build(**options)
+
+
+def test_residual_connections_and_dropout_on_every_output():
+    model = build(dropout=0.5, feed_forward="none", layers=3)
+    dropped = []
+    model.decoder.dropout.register_forward_hook(lambda *_: dropped.append(1))
+    tokens = torch.randint(4, 20, (2, 5))
+    model(tokens)
+    assert len(dropped) == 1 + 3  # the embedding and each LSTM
+    for parameter in model.decoder.layers.parameters():
+        torch.nn.init.zeros_(parameter)
+    logits, _ = model.eval()(tokens)
+    decoder = model.decoder
+    torch.testing.assert_close(logits, decoder.output(decoder.embedding(tokens) * 8**0.5))

@@ -98,6 +98,12 @@ def test_routing_is_sorted_by_expert_and_complete():
     assert len(pairs) == 33
 
 
+def test_experts_start_with_the_variance_of_their_inputs():
+    layer = MixtureOfExperts(50, 200, 4, 2)
+    torch.testing.assert_close(layer.experts.w_in.std().item(), 50**-0.5, rtol=0.05, atol=0)
+    torch.testing.assert_close(layer.experts.w_out.std().item(), 200**-0.5, rtol=0.05, atol=0)
+
+
 def test_any_leading_shape():
     layer = make_layer(4, 2).eval()
     x = torch.randn(3, 5, D, dtype=torch.double)
@@ -128,28 +134,36 @@ def test_experts_without_a_token_get_zero_gradients():
     assert not layer.experts.w_out.grad[~used].any()
 
 
+KINDS = [dict(), dict(groups=2), dict(gating="strictly_balanced")]
+
+
+@pytest.mark.parametrize("options", KINDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_gate_and_measures_are_float32_in_half_precision(dtype):
-    layer = MixtureOfExperts(D, H, 4, 2).to(dtype)
+def test_gate_and_measures_are_float32_in_half_precision(dtype, options):
+    layer = MixtureOfExperts(D, H, 4, 2, **options).to(dtype)
     with torch.no_grad():
-        layer.gate.w_gate.normal_()
+        for parameter in layer.gate.parameters():
+            parameter.normal_()
     y, routing = layer(torch.randn(12, D, dtype=dtype))
     assert y.dtype == dtype
     assert routing.gate_A.dtype == routing.importance_E.dtype == routing.load_E.dtype
     assert routing.gate_A.dtype == torch.float32
-    (y.float().sum() + routing.load_E.var()).backward()
+    (y.float().sum() + routing.importance_E.var()).backward()
     assert layer.experts.w_in.grad.dtype == dtype and layer.experts.w_in.grad.any()
 
 
-def test_autocast_leaves_the_gate_in_float32():
+@pytest.mark.parametrize("options", KINDS)
+def test_autocast_leaves_the_gate_in_float32(options):
     torch.manual_seed(0)
-    layer = MixtureOfExperts(D, H, 4, 2).eval()
+    layer = MixtureOfExperts(D, H, 4, 2, **options).eval()
     with torch.no_grad():
-        layer.gate.w_gate.normal_()
-    x = torch.randn(12, D)
+        for name, parameter in layer.gate.named_parameters():
+            parameter.normal_() if name.endswith("w_gate") else parameter.fill_(0.1)
+    x = torch.randn(12, D, requires_grad=True)
     plain, reference = layer(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed, routing = layer(x)
+        mixed.sum().backward()  # autocast reaches the backward pass of a caller who does this
     assert torch.equal(routing.gate_A, reference.gate_A)
     torch.testing.assert_close(mixed, plain, rtol=0.05, atol=0.05)
     assert not torch.equal(mixed, plain)  # the experts did run in bfloat16

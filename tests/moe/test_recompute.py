@@ -5,6 +5,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from nmt_moe.moe import MixtureOfExperts
+from tests.moe.test_hierarchy import Sizes
 from tests.moe.test_layer import D
 
 
@@ -45,6 +46,13 @@ def saved_bytes(layer: MixtureOfExperts, x_TD) -> int:
     with saved_tensors_hooks(note, lambda tensor: tensor):
         layer(x_TD)
     return sum(storages.values())
+
+
+def test_without_gradients_nothing_of_that_size_is_made():
+    layer, _ = layers(hidden_dim=40)
+    with torch.no_grad(), Sizes() as seen:
+        layer(torch.randn(300, D))
+    assert seen.largest < 300 * 2 * 40
 
 
 def test_what_is_kept_falls_by_the_hidden_activations():

@@ -176,13 +176,27 @@ def test_in_evaluation_no_token_depends_on_another(groups):
 
 
 @pytest.mark.parametrize("groups", [1, 4])
+def test_before_thresholds_have_learnt_evaluation_uses_no_expert(groups):
+    layer = MixtureOfExperts(D, H, 16, 2, gating="strictly_balanced", groups=groups).eval()
+    assert not layer(torch.randn(100, D))[1].counts_E.any()
+
+
+def test_a_gate_at_its_threshold_is_not_above_it():
+    layer = MixtureOfExperts(D, H, 4, 2, gating="strictly_balanced").eval()
+    with torch.no_grad():
+        layer.gate.w_gate.zero_()  # every gate is 1/4
+        layer.gate.threshold.copy_(torch.tensor([0.2, 0.25, 0.25, 0.3]))
+    assert layer(torch.randn(9, D))[1].counts_E.tolist() == [9, 0, 0, 0]
+
+
+@pytest.mark.parametrize("groups", [1, 4])
 def test_thresholds_learn_the_choice_of_the_batch(groups):
     torch.manual_seed(0)
     layer = make_layer(16, 2, gating="strictly_balanced", groups=groups)
     thresholds = [p for name, p in layer.gate.named_parameters() if name.endswith("threshold")]
     with torch.no_grad():
         for threshold in thresholds:
-            threshold.fill_(1 / threshold.shape[-1])  # as they start
+            threshold.fill_(3 / threshold.shape[-1])  # as they start
     optimizer = torch.optim.Adam(thresholds, lr=0.01)
     rates = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
     for _ in range(400):
