@@ -104,13 +104,14 @@ class StrictlyBalancedGate(TopKGate):
 
     In evaluation an expert takes every token with ``g_i`` above its learned threshold, which
     depends on no other token. The thresholds learn in training, from the routing's
-    ``threshold_loss``, to make the same choice as the batch. They start above all gates: before
-    they have learnt, evaluation uses no expert rather than half of them.
+    ``threshold_loss``, to make the same choice as the batch. They start a little above the gates
+    of a new model: before they have learnt, evaluation uses few experts rather than half of all.
     """
 
     def __init__(self, dim: int, num_experts: int, k: int, groups: int | None = None) -> None:
         super().__init__(dim, num_experts, k, groups)
-        self.threshold = nn.Parameter(torch.full((*self.bank, num_experts), (k + 1) / num_experts))
+        start = min(1.5 / num_experts, 0.75)
+        self.threshold = nn.Parameter(torch.full((*self.bank, num_experts), start))
 
     def reset_parameters(self) -> None:
         # Zeros would be ties between all tokens.
