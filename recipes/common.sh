@@ -19,9 +19,10 @@ die() {
     exit 1
 }
 
-# Sets TARGET, CLEAN and EXTRA (options for fairseq-train, after --). The recipe defines usage.
-parse_arguments() {
-    TARGET='' CLEAN='' EXTRA=()
+# Sets CLEAN, EXTRA (options for fairseq-train, after --) and WORDS (what is no option). The
+# recipe defines usage.
+parse_options() {
+    TARGET='' CLEAN='' EXTRA=() WORDS=()
     while (($#)); do
         case $1 in
             -h | --help)
@@ -35,15 +36,19 @@ parse_arguments() {
                 break
                 ;;
             -*) die "unknown option '$1': see $RECIPE.sh --help" ;;
-            de | fr)
-                [[ -z $TARGET ]] || die "one target language, please: '$TARGET' or '$1'"
-                TARGET=$1
-                ;;
-            *) die "unknown target language '$1': choose de or fr" ;;
+            *) WORDS+=("$1") ;;
         esac
         shift
     done
-    TARGET=${TARGET:-de}
+}
+
+# The same, and TARGET.
+parse_arguments() {
+    parse_options "$@"
+    ((${#WORDS[@]} < 2)) || die "one target language, please: '${WORDS[0]}' or '${WORDS[1]}'"
+    TARGET=${WORDS[0]-de}
+    [[ $TARGET == de || $TARGET == fr ]] ||
+        die "unknown target language '$TARGET': choose de or fr"
 }
 
 absolute() {
@@ -55,7 +60,7 @@ absolute() {
 
 # open_run NAME=VALUE...: installs what is missing and makes or reopens RUN_DIR.
 open_run() {
-    RUN_DIR=$(absolute "${RUN_DIR:-$ROOT/data/$RECIPE-$TARGET}")
+    RUN_DIR=$(absolute "${RUN_DIR:-$ROOT/data/$RECIPE${TARGET:+-$TARGET}}")
     [[ $RUN_DIR != *:* ]] || die "fairseq reads a colon as the end of a path: RUN_DIR=$RUN_DIR"
     if [[ -d $RUN_DIR && ! -f $RUN_DIR/settings && -n $(ls -A "$RUN_DIR") ]]; then
         die "RUN_DIR=$RUN_DIR holds other files: name an empty or a new folder"
@@ -99,6 +104,16 @@ stage() {
         STAGE=''
     fi
     PREVIOUS=$folder/.done
+}
+
+# stage_each COMMAND NAME...: a stage for each name, COMMAND NAME; none needs another one of them.
+stage_each() {
+    local command=$1 before=$PREVIOUS name
+    shift
+    for name in "$@"; do
+        PREVIOUS=$before
+        stage "$name" "$command" "$name"
+    done
 }
 
 add_seconds() {
@@ -156,11 +171,15 @@ make_binary() {
 # sentences of a test set would get no translation.
 WHOLE=(--required-batch-size-multiple 1)
 
-# train OPTION...: continues from the last checkpoint by itself.
-train() {
-    local out=$RUN_DIR/training
-    fairseq-train "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
-        --source-lang en --target-lang "$TARGET" --seed "$SEED" \
+train() { # train OPTION...
+    train_into training --source-lang en --target-lang "$TARGET" "$@"
+}
+
+# train_into STAGE OPTION...: continues from the last checkpoint by itself.
+train_into() {
+    local out=$RUN_DIR/$1
+    shift
+    fairseq-train "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" --seed "$SEED" \
         --save-dir "$out" --no-epoch-checkpoints --tensorboard-logdir "$out/tensorboard" \
         --log-format json --log-interval 100 --distributed-world-size 1 "${WHOLE[@]}" \
         "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 |

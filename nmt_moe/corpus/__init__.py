@@ -1,1 +1,1 @@
-"""Makers of parallel text; each one is a subpackage with its own command line."""
+"""Text for training: parallel corpora and text in one language, each with its command line."""

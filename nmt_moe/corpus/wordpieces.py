@@ -1,14 +1,15 @@
-"""Wordpieces: one sentencepiece vocabulary for both languages, and text cut into its pieces.
+"""Wordpieces: one sentencepiece vocabulary for all languages, and text cut into its pieces.
 
-``train`` learns the vocabulary from training text, ``encode`` writes a parallel corpus as pieces
-for ``fairseq-preprocess``. The dictionary that ``train`` writes beside the model lists every piece,
-also those that the training text does not use, so that no known character becomes unknown.
+``train`` learns the vocabulary from training text, ``encode`` writes a parallel corpus, or text in
+one language, as pieces for ``fairseq-preprocess``. The dictionary that ``train`` writes beside the
+model lists every piece, also those that the training text does not use, so that no known character
+becomes unknown.
 """
 
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import sentencepiece
 from nmt_moe.corpus.lines import read_lines, read_pairs
 from nmt_moe.errors import UserError, exit_code
 
-_PROGRESS = 500_000  # pairs between two progress lines
+_PROGRESS = 500_000  # lines between two progress lines
 
 
 def train(files: Iterable[Path], out: Path, vocabulary: int) -> int:
@@ -85,7 +86,7 @@ def load(path: Path) -> sentencepiece.SentencePieceProcessor:
 
 @dataclass
 class Counts:
-    """What became of the pairs."""
+    """What became of the pairs, or of the lines of one language."""
 
     read: int = 0
     kept: int = 0
@@ -95,8 +96,8 @@ class Counts:
 
 def encode(
     model: sentencepiece.SentencePieceProcessor,
-    inputs: tuple[Path, Path],
-    outputs: tuple[Path, Path],
+    inputs: Sequence[Path],
+    outputs: Sequence[Path],
     max_pieces: int,
     keep_all: bool = False,
 ) -> Counts:
@@ -105,6 +106,8 @@ def encode(
     Drops pairs with an empty side or with a side of more than ``max_pieces`` pieces.
 
     Args:
+        inputs: two aligned files, or one.
+        outputs: as many.
         keep_all: only count them, as a test set needs.
 
     Returns:
@@ -113,7 +116,8 @@ def encode(
     counts = Counts()
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(path.open("w", encoding="utf-8")) for path in outputs]
-        for pair in read_pairs(*inputs):
+        # zip makes tuples of single lines.
+        for pair in read_pairs(*inputs) if len(inputs) == 2 else zip(read_lines(inputs[0])):
             counts.read += 1
             sides = [model.encode(line, out_type=str) for line in pair]
             empty = not all(sides)
@@ -125,25 +129,24 @@ def encode(
                 for file, side in zip(files, sides, strict=True):
                     file.write(" ".join(side) + "\n")
             if counts.read % _PROGRESS == 0:
-                print(f"{inputs[0]}: {counts.read:,} pairs ...", file=sys.stderr, flush=True)
+                print(f"{inputs[0]}: {counts.read:,} lines ...", file=sys.stderr, flush=True)
     return counts
 
 
-def describe(name: str, counts: Counts, max_pieces: int) -> str:
+def describe(name: str, counts: Counts, max_pieces: int, pairs: bool = True) -> str:
     """One line about what encode did."""
-    odd = (
-        f"{counts.empty:,} with an empty side and {counts.long:,} with more than "
-        f"{max_pieces} pieces"
-    )
+    read = f"{name}: {counts.read:,} {'pairs' if pairs else 'lines'}"
+    empty = f"{counts.empty:,} {'with an empty side' if pairs else 'empty'}"
+    odd = f"{empty} and {counts.long:,} with more than {max_pieces} pieces"
     if counts.kept == counts.read:
-        return f"{name}: {counts.read:,} pairs, all kept; {odd}"
-    return f"{name}: {counts.read:,} pairs, {counts.kept:,} kept; dropped {odd}"
+        return f"{read}, all kept; {odd}"
+    return f"{read}, {counts.kept:,} kept; dropped {odd}"
 
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m nmt_moe.corpus.wordpieces",
-        description="Learn a vocabulary of wordpieces, and cut parallel text into them.",
+        description="Learn a vocabulary of wordpieces, and cut text into them.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     learn = commands.add_parser("train", help="learn the vocabulary from training text")
@@ -153,22 +156,25 @@ def _arguments() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="PREFIX",
         help="writes PREFIX.model, PREFIX.vocab and PREFIX.dict.txt",
     )  # fmt: skip
-    cut = commands.add_parser("encode", help="write a parallel corpus as pieces")
+    cut = commands.add_parser("encode", help="write a corpus as pieces")
     cut.add_argument("--model", type=Path, required=True, help="the PREFIX.model of 'train'")
-    cut.add_argument("--langs", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
+    languages = cut.add_mutually_exclusive_group(required=True)
+    languages.add_argument("--langs", nargs=2, metavar=("SOURCE", "TARGET"), help="parallel text")
+    languages.add_argument(
+        "--lang", nargs=1, dest="langs", metavar="LANGUAGE", help="text in one language"
+    )
     cut.add_argument(
         "--max-pieces", type=int, default=250,
         help="drop pairs with an empty side or with a side of more pieces (default: 250)",
     )  # fmt: skip
     cut.add_argument("--keep-all", action="store_true", help="only count them: for test sets")
-    cut.add_argument("input", type=Path, metavar="INPUT", help="reads INPUT.SOURCE, INPUT.TARGET")
-    cut.add_argument("output", type=Path, metavar="OUTPUT", help="writes OUTPUT.SOURCE and so on")
+    cut.add_argument("input", type=Path, metavar="INPUT", help="reads INPUT.LANG")
+    cut.add_argument("output", type=Path, metavar="OUTPUT", help="writes OUTPUT.LANG")
     return parser
 
 
-def _sides(prefix: Path, languages: list[str]) -> tuple[Path, Path]:
-    source, target = languages
-    return prefix.with_name(f"{prefix.name}.{source}"), prefix.with_name(f"{prefix.name}.{target}")
+def _sides(prefix: Path, languages: list[str]) -> list[Path]:
+    return [prefix.with_name(f"{prefix.name}.{language}") for language in languages]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -184,9 +190,9 @@ def main(arguments: list[str] | None = None) -> int:
         inputs = _sides(args.input, args.langs)
         outputs = _sides(args.output, args.langs)
         counts = encode(load(args.model), inputs, outputs, args.max_pieces, args.keep_all)
-        print(describe(args.input.name, counts, args.max_pieces))
+        print(describe(args.input.name, counts, args.max_pieces, len(inputs) == 2))
         if not counts.kept:
-            raise UserError(f"{inputs[0]}: no pair is left")
+            raise UserError(f"{inputs[0]}: no line is left")
 
     return exit_code(run)
 

@@ -29,7 +29,7 @@ class MoELabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfi
         default=0.01, metadata={"help": "weight of CV(load)^2 in the training loss"}
     )
     moe_threshold_weight: float = field(
-        default=0.01,
+        default=0.1,
         metadata={
             "help": "weight of the loss that teaches strictly balanced gating its thresholds"
         },

@@ -118,13 +118,13 @@ class StrictlyBalancedGate(TopKGate):
 
     In evaluation an expert takes every token with ``g_i`` above its learned threshold, which
     depends on no other token. The thresholds learn in training, from the routing's
-    ``threshold_loss``, to make the same choice as the batch. They start above all gates: before
-    they have learnt, evaluation uses no expert rather than half of them.
+    ``threshold_loss``, to make the same choice as the batch. They start a little above the gates
+    of a new model: before they have learnt, evaluation uses few experts rather than half of all.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        start = (self.k + 1) / self.num_experts
+        start = min(1.5 / self.num_experts, 0.75)
         self.threshold = nn.Parameter(torch.full((*self.bank, self.num_experts), start))
 
     def reset_parameters(self) -> None:

@@ -52,13 +52,25 @@ def _perplexity(figures: dict[str, Any], prefix: str) -> str:
 def follow(lines: Iterable[str]) -> Iterator[str]:
     """The lines to show; a traceback is shown whole."""
     traceback = False
-    for line in lines:
+    for line in _without_ignored(lines):
         figures = record(line)
         traceback = traceback or line.startswith("Traceback")
         if figures is not None:
             yield describe(figures)
         elif traceback or _PASS.search(line):
             yield line.rstrip("\n")
+
+
+def _without_ignored(lines: Iterable[str]) -> Iterator[str]:
+    """Leaves out exceptions that Python prints and ignores, as a worker that ends may do."""
+    ignored = False
+    for line in lines:
+        if line.startswith("Exception ignored in"):
+            ignored = True
+        elif ignored:
+            ignored = line.startswith(("Traceback", " "))  # the line of the exception is the last
+        else:
+            yield line
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,6 @@ A run that is not finished gives a shorter summary.
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -14,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from nmt_moe.errors import UserError, exit_code
-from nmt_moe.report.training_log import last_validation
+from nmt_moe.report.training_log import last_validation, moe_layers
 
-_LAYER = re.compile(r"valid_moe_(.+)_importance_cv")
 _EXAMPLES = 5
 _WIDTH = 200  # characters of an example: a model at its start repeats itself without end
 
@@ -46,7 +44,7 @@ def seconds(run: Path) -> Iterator[str]:
 
 def balance(figures: dict[str, Any]) -> Iterator[str]:
     """A line for each mixture-of-experts layer, from the figures of a validation."""
-    layers = [match[1] for match in map(_LAYER.fullmatch, figures) if match]
+    layers = moe_layers(figures)
     if not layers:
         return
     yield f"{'layer':14} {'CV importance':>14} {'CV load':>9} {'max/mean load':>14} {'unused':>7}"

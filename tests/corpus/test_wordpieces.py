@@ -103,6 +103,17 @@ def test_a_test_set_loses_nothing(
     assert len(list(read_lines(tmp_path / "test.pieces.en"))) == 3
 
 
+def test_text_in_one_language(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.txt").write_text("The dog\n\nThe park\n" + "dog " * 300 + "\n")
+    files = [str(tmp_path / "train"), str(tmp_path / "pieces")]
+    assert wordpieces.main(["encode", "--model", str(model), "--lang", "txt", *files]) == 0
+    assert [decode(line) for line in read_lines(tmp_path / "pieces.txt")] == ["The dog", "The park"]
+    expected = "train: 4 lines, 2 kept; dropped 1 empty and 1 with more than 250 pieces\n"
+    assert capsys.readouterr().out == expected
+
+
 def test_errors_are_one_line(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -119,10 +119,10 @@ def test_strictly_balanced_gating_adds_its_threshold_loss_in_training_only(group
     assert "moe_importance_loss" in logged and "moe_counts/encoder.2" in logged
 
 
-def test_all_three_weights_are_one_hundredth_unless_given():
+def test_default_weights():
     loss = criterion()
     weights = (loss.importance_weight, loss.load_weight, loss.threshold_weight)
-    assert weights == (0.01, 0.01, 0.01)  # the paper's, in translation
+    assert weights == (0.01, 0.01, 0.1)  # the first two are the paper's, in translation
 
 
 def test_logged_losses_are_bits_per_token():

@@ -37,3 +37,10 @@ def test_errors_pass_and_chatter_does_not() -> None:
 def test_figures_that_are_missing_or_not_finite_do_not_stop_it() -> None:
     line = '{"epoch": 2, "update": 1.5, "ppl": "inf", "loss": "nan"}\n'
     assert list(follow([line])) == ["epoch 2: update ?, perplexity inf, ? pieces/s"]
+
+
+def test_an_exception_that_python_ignores_is_left_out() -> None:
+    traceback = ["Traceback (most recent call last):\n", "  File x\n", "ValueError: no\n"]
+    ignored = ["Exception ignored in: <function __del__>\n", *traceback]
+    assert len(list(follow([*ignored, INNER, "chatter\n"]))) == 1
+    assert len(list(follow([*ignored, *traceback]))) == 3

@@ -1,0 +1,163 @@
+"""Tables that compare the trainings of a run, each of which has a folder named after it in there.
+
+``language-models`` is like the paper's table 7, ``gatings`` shows curves side by side. Both are
+Markdown.
+"""
+
+import argparse
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.data import Dictionary
+
+from nmt_moe.corpus.lines import read_lines
+from nmt_moe.errors import UserError, exit_code
+from nmt_moe.models.architectures import build, config
+from nmt_moe.models.config import StackConfig
+from nmt_moe.plan import counts
+from nmt_moe.report.table import markdown
+from nmt_moe.report.training_log import intervals, last_validation, moe_layers
+
+_EVALUATED = re.compile(
+    r"Evaluated ([\d,]+) tokens.*Loss \(base 2\): (\S+), Perplexity: (\S+)", re.DOTALL
+)
+Combine = Callable[[list[float]], float]
+_RECENT = 100  # updates at the end of a training whose balance is shown
+
+
+def language_models(run: Path, names: Sequence[str]) -> Iterator[str]:
+    """A row for each model: its size, what it cost, and its perplexity on the test text."""
+    symbols = len(Dictionary.load(str(run / "binary" / "dict.txt")))
+    # The end of a sentence is predicted as a word is, and counts as one.
+    words = sum(len(line.split()) + 1 for line in read_lines(run / "corpus" / "test.txt"))
+    rows = []
+    for name in names:
+        cfg = options(run / name / "checkpoint_best.pt")
+        with torch.device("meta"):
+            model = build(cfg, symbols)
+        pieces, bits, per_piece = evaluation(run / name / "test.log")
+        log = _log(run / name)
+        valid = last_validation(log) or {}
+        unused = [f"valid_moe_{layer}_unused" for layer in moe_layers(valid)]
+        rows.append([
+            _title(cfg),
+            f"{sum(counts.operations(model).values()):,}",
+            f"{counts.parameters_without_embedding_and_softmax(model):,}",
+            f"{per_piece:.2f}",
+            f"{2 ** (bits * pieces / words):.2f}",
+            _combined([valid], unused, sum, ".0f"),
+            _combined([valid], ["valid_num_updates"], max, ",.0f"),
+            _combined(intervals(log).values(), ["ups"], statistics.median, ".1f"),
+            f"{int((run / name / '.seconds').read_text()):,}",
+        ])  # fmt: skip
+    heads = (
+        "model, ops/timestep, parameters, ppl/piece, ppl/word, unused, updates, updates/s, seconds"
+    )
+    yield from markdown(heads.split(", "), rows)
+    yield ""
+    yield (
+        f"Test perplexity of {pieces:,} wordpieces or {words:,} words, ends of sentences included. "
+        "Parameters without embedding and softmax; experts unused in the last validation; "
+        "the seconds are those of training, validation and test."
+    )
+
+
+def options(checkpoint: Path) -> StackConfig:
+    """The options of the model in a checkpoint, whose tensors are not read."""
+    saved = torch.load(str(checkpoint), map_location="cpu", mmap=True, weights_only=True)
+    found = dict(saved["cfg"]["model"])
+    return config(found.pop("_name"), found)
+
+
+def evaluation(log: Path) -> tuple[int, float, float]:
+    """What fairseq-eval-lm printed: predicted pieces, bits and perplexity per piece."""
+    match = _EVALUATED.search(log.read_text(encoding="utf-8"))
+    if match is None:
+        raise UserError(f"{log} is not what fairseq-eval-lm prints: remove its folder, run again")
+    return int(match[1].replace(",", "")), float(match[2]), float(match[3])
+
+
+def _title(cfg: StackConfig) -> str:
+    if str(cfg.feed_forward) != "moe":
+        return str(cfg.feed_forward)
+    return f"MoE-{cfg.moe_experts}" + ("-h" if cfg.moe_groups > 1 else "")
+
+
+def gatings(run: Path, names: Sequence[str]) -> Iterator[str]:
+    """A column for each gating: its perplexities, and the balance of each layer's experts."""
+    logs = [_log(run / name) for name in names]
+    trainings = [intervals(log) for log in logs]
+    validations = [[last_validation(log) or {}] for log in logs]
+    recent = [
+        [figures for update, figures in done.items() if update > max(done) - _RECENT]
+        for done in trainings
+    ]
+    rows = [
+        _row(
+            f"training perplexity, update {update}",
+            [[done.get(update, {})] for done in trainings],
+            "ppl",
+        )
+        for update in sorted({update for done in trainings for update in done})
+    ]
+    rows.append(_row("validation perplexity", validations, "valid_ppl"))
+    for layer in moe_layers(validations[0][0]):
+        for when, prefix, records in (
+            ("training", "", recent),
+            ("validation", "valid_", validations),
+        ):
+            where, key = f"{layer.replace('_', ' ')}, {when}", f"{prefix}moe_{layer}"
+            rows.append(_row(f"{where}: CV(load)", records, f"{key}_load_cv"))
+            rows.append(_row(f"{where}: max/mean load", records, f"{key}_load_max"))
+            rows.append(_row(f"{where}: unused experts", records, f"{key}_unused", max, ".0f"))
+    yield from markdown(["", *names], rows)
+    yield ""
+    yield (
+        f"Balance in training: of the last {_RECENT} updates, the mean over the log's lines; "
+        "of unused experts, the line that has most. The load of a noisy gate in training is "
+        "its smooth estimate."
+    )
+
+
+def _row(
+    title: str,
+    columns: Sequence[Sequence[dict[str, Any]]],
+    key: str,
+    combine: Combine = statistics.fmean,
+    form: str = ".2f",
+) -> list[str]:
+    """What some records say of a figure, in one number for each column."""
+    return [title, *(_combined(records, [key], combine, form) for records in columns)]
+
+
+def _combined(
+    records: Iterable[dict[str, Any]], keys: Sequence[str], combine: Combine, form: str
+) -> str:
+    values = [float(figures[key]) for figures in records for key in keys if key in figures]
+    return format(combine(values), form) if values else "-"
+
+
+def _log(folder: Path) -> list[str]:
+    return (folder / "train.log").read_text(encoding="utf-8").splitlines()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    tables = {"language-models": language_models, "gatings": gatings}
+    parser = argparse.ArgumentParser(
+        prog="python -m nmt_moe.report.series", description="Compare the trainings of a run."
+    )
+    parser.add_argument("table", choices=tables, help="what to print")
+    parser.add_argument("run", type=Path, help="the run's folder, for example data/lm")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="folders of trainings in it")
+    args = parser.parse_args(arguments)
+    return exit_code(lambda: print("\n".join(tables[args.table](args.run, args.names))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Run the recipes as a user does, on tiny settings and from another working directory."""
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = {
+    **{"TRAIN_PAIRS": "300", "VALID_PAIRS": "20", "TEST_PAIRS": "9", "VOCABULARY": "300"},
+    **{"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+}
+# A small model that stops after few updates; an option given again later wins.
+TRAINING = [
+    *("--", "--dim", "16", "--lstm-cells", "16", "--moe-experts", "4", "--moe-hidden-dim", "16"),
+    *("--max-tokens", "500", "--log-interval", "5"),
+]
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """The settings of this test, free of what the shell around it may have set."""
+    own = {
+        *("RUN_DIR", "SEED", "MULTI30K", "MULTI30K_URL", "PYTHON", "CXX"),
+        *("TEXT", "MODELS", "GATINGS", "UPDATES", "PHRASES", "VALID_LINES", "TEST_LINES"),
+    }
+    kept = {name: value for name, value in os.environ.items() if name not in own}
+    return kept | SMALL | {name: str(value) for name, value in settings.items()}
+
+
+def run(script: Path | str, *arguments: str, cwd: Path | str = "/", **settings: object):
+    """Run a script of ``recipes/`` to its end."""
+    return subprocess.run(
+        [str(ROOT / "recipes" / script), *arguments],
+        cwd=cwd,
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=500,
+    )
+
+
+def error(finished: subprocess.CompletedProcess[str]) -> str:
+    """The one line that says what was wrong."""
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert len(finished.stderr.splitlines()) == 1, finished.stderr
+    return finished.stderr
+
+
+def headings(text: str) -> list[str]:
+    """The stages as printed, and whether each was done before."""
+    names = [line[3:] for line in text.splitlines() if line.startswith("== ")]
+    return [name.partition(" (")[0] for name in names if not name.startswith("summary")]
