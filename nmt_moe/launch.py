@@ -23,6 +23,7 @@ def configure(args: Namespace) -> None:
     there gloo and ``legacy_ddp`` do the same.
 
     Experts are shared by the processes only where the rest of the training can handle it.
+    For ``--moe-sharded-checkpoint``, fairseq's own files of each process are switched on.
     """
     args.update_epoch_batch_itr = True
     if importlib.util.find_spec("torch_xla") is None:
@@ -44,11 +45,14 @@ def configure(args: Namespace) -> None:
 def _share_experts(args: Namespace) -> None:
     """Let each process have all experts, where that is what the other options need."""
     size = getattr(args, "moe_expert_parallel_size", 0)
+    parts = getattr(args, "moe_sharded_checkpoint", False)
+    args.base_layers = int(parts)
     backends = ("c10d", "pytorch_ddp", "no_c10d", "legacy_ddp")
     needed = {
         "--optimizer moe_adam": args.optimizer == "moe_adam",
         "--ddp-backend pytorch_ddp or legacy_ddp": args.ddp_backend in backends,
-        "a checkpoint with the optimizer's state": not args.no_save_optimizer_state,
+        "no --store-ema": not getattr(args, "store_ema", False),
+        "a checkpoint with the optimizer's state": parts or not args.no_save_optimizer_state,
     }
     missing = [what for what, there in needed.items() if not there]
     if missing and size > 1:
@@ -56,5 +60,7 @@ def _share_experts(args: Namespace) -> None:
             f"--moe-expert-parallel-size {size} needs {missing[0]}; "
             "or give each process all experts (1)"
         )
+    if missing and parts:
+        raise UserError(f"--moe-sharded-checkpoint needs {missing[0]}")
     if missing:
         args.moe_expert_parallel_size = 1

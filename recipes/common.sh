@@ -7,11 +7,14 @@
 #   .seconds   spent in this stage so far, interrupted tries included
 #   .done      written last
 # A stage that was killed runs again; removing a stage's folder repeats it and all after it.
+# With NODES machines, which all run the recipe and see the same RUN_DIR, machine 0 does the work;
+# the others wait for it, and join it where it trains.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 RECIPE=$(basename "$0" .sh)
 PATH=$ROOT/.venv/bin:$PATH
+NODE=${NODE_RANK:-0}
 export PYTHONUNBUFFERED=1
 
 die() {
@@ -66,7 +69,7 @@ open_run() {
         die "RUN_DIR=$RUN_DIR holds other files: name an empty or a new folder"
     fi
     "$ROOT/recipes/setup.sh"
-    if [[ -n $CLEAN ]]; then
+    if [[ -n $CLEAN && $NODE == 0 ]]; then
         rm -rf "$RUN_DIR"
     fi
     mkdir -p "$RUN_DIR"
@@ -88,6 +91,10 @@ open_run() {
 stage() {
     local folder=$RUN_DIR/$1 name=$1
     shift
+    if ((NODE > 0)); then
+        follow "$folder" "$@"
+        return
+    fi
     if [[ $folder/.started -ot $PREVIOUS ]]; then
         rm -rf "$folder"
     fi
@@ -103,6 +110,17 @@ stage() {
         : >"$folder/.done"
         STAGE=''
     fi
+    PREVIOUS=$folder/.done
+}
+
+# follow FOLDER COMMAND...: what another machine does while machine 0 is in this stage.
+follow() {
+    local folder=$1
+    until [[ -f $folder/.started || -f $folder/.done ]]; do sleep 1; done
+    case $2 in
+        train*) [[ -f $folder/.done ]] || "${@:2}" ;;
+        *) until [[ -f $folder/.done ]]; do sleep 1; done ;;
+    esac
     PREVIOUS=$folder/.done
 }
 
@@ -175,16 +193,19 @@ train() { # train OPTION...
     train_into training --source-lang en --target-lang "$TARGET" "$@"
 }
 
-# train_into STAGE OPTION...: continues from the last checkpoint by itself.
+# train_into STAGE OPTION...: continues from the last checkpoint by itself, with as many processes
+# as GPUS and NODES say (see launch.sh); one without them.
 train_into() {
-    local out=$RUN_DIR/$1
+    local out=$RUN_DIR/$1 command=(fairseq-train --distributed-world-size 1) log=train.log
     shift
-    fairseq-train "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" --seed "$SEED" \
+    [[ -z ${GPUS-}${NODES-} ]] || command=("$ROOT/recipes/launch.sh" fairseq-train)
+    ((NODE == 0)) || log=train-$NODE.log
+    "${command[@]}" "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" --seed "$SEED" \
         --save-dir "$out" --no-epoch-checkpoints --tensorboard-logdir "$out/tensorboard" \
-        --log-format json --log-interval 100 --distributed-world-size 1 "${WHOLE[@]}" \
+        --log-format json --log-interval 100 "${WHOLE[@]}" \
         "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 |
-        tee -a "$out/train.log" | python -m nmt_moe.report.progress ||
-        die "fairseq-train failed, all it printed is in $out/train.log"
+        tee -a "$out/$log" | python -m nmt_moe.report.progress ||
+        die "fairseq-train failed, all it printed is in $out/$log"
 }
 
 # decode COMMAND OPTION...: the options that fairseq-generate and fairseq-interactive share.

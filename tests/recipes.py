@@ -20,6 +20,7 @@ def environment(**settings: object) -> dict[str, str]:
     """The settings of this test, free of what the shell around it may have set."""
     own = {
         *("RUN_DIR", "SEED", "MULTI30K", "MULTI30K_URL", "PYTHON", "CXX"),
+        *("GPUS", "NODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"),
         *("TEXT", "MODELS", "GATINGS", "UPDATES", "PHRASES", "VALID_LINES", "TEST_LINES"),
     }
     kept = {name: value for name, value in os.environ.items() if name not in own}

@@ -13,7 +13,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
-from nmt_moe import checkpoint
+from nmt_moe.checkpoint import hooks
 from nmt_moe.errors import UserError
 from tests.commands import PLUGIN, TRAINING, Finished, run, train
 
@@ -188,7 +188,7 @@ def test_a_failed_copy_leaves_what_was_there(tmp_path, there_before):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(UserError, match=r"could not copy .*No space left on device"):
-        checkpoint._copy_whole(fails_halfway)(str(source), str(target), overwrite=True)
+        hooks._copy_whole(fails_halfway)(str(source), str(target), overwrite=True)
     assert sorted(tmp_path.iterdir()) == [source, target][: 1 + there_before]
     assert not there_before or target.read_bytes() == b"old"
 

@@ -1,5 +1,6 @@
 """The options of the models, each an option of ``fairseq-train``."""
 
+import argparse
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +61,16 @@ class StackConfig(FairseqDataclass):
             "its own (section 3.1); 0: as many as divide both; 1: each process holds all"
         },
     )
+    moe_sharded_checkpoint: bool = field(
+        default=False,
+        metadata={
+            "help": "every process writes its own part of a checkpoint, with its experts, for "
+            "models that are too large for the memory of one; python -m nmt_moe.checkpoint "
+            "makes one file of them"
+        },
+    )
+    # fairseq's own switch to one file per process, where it is above 0.
+    base_layers: int = field(default=0, metadata={"help": argparse.SUPPRESS})
     no_moe_sigmoid: bool = field(
         default=False,
         metadata={"help": "leave out the sigmoid on the output of MoE and dense layers"},

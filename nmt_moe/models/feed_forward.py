@@ -32,7 +32,9 @@ class FeedForward(nn.Module):
                 str(cfg.moe_gating),
                 groups=cfg.moe_groups,
                 recompute=cfg.moe_recompute,
-                mesh=mesh_for(cfg.moe_experts, cfg.moe_expert_parallel_size),
+                mesh=mesh_for(
+                    cfg.moe_experts, cfg.moe_expert_parallel_size, cfg.moe_sharded_checkpoint
+                ),
             )
         else:
             active, hidden_dim = active_experts(cfg), cfg.moe_hidden_dim

@@ -90,5 +90,5 @@ class LSTMMoELanguageModel(FairseqLanguageModel):
         check(cfg)
         source, target = task.source_dictionary, task.target_dictionary
         model = cls(LSTMMoELanguageModelDecoder(cfg, source, target))
-        share_experts(model, task)
+        share_experts(model, cfg, task)
         return model

@@ -5,10 +5,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from nmt_moe.errors import UserError
+from nmt_moe.models.config import StackConfig
 from nmt_moe.moe.mesh import active_mesh
 
 
-def share_experts(model: nn.Module, task: Any) -> None:
+def share_experts(model: nn.Module, cfg: StackConfig, task: Any) -> None:
     """Prepare a model and its task, if its experts are spread over processes.
 
     PyTorch's DistributedDataParallel must not average different experts.
@@ -16,8 +18,16 @@ def share_experts(model: nn.Module, task: Any) -> None:
     A process that has run out of batches gets one from fairseq whose loss does not count. Its
     tokens would still reach experts and the sums over the batch, so it is made a batch of
     padding. fairseq has no hook for this; the task's method is wrapped.
+
+    Raises:
+        UserError: a checkpoint in parts is wanted, and there are none.
     """
     if active_mesh() is None:
+        if cfg.moe_sharded_checkpoint:
+            raise UserError(
+                "--moe-sharded-checkpoint needs experts that are spread over at least 2 "
+                "processes: start more, or leave it out to write complete checkpoints"
+            )
         return
     model._ddp_params_and_buffers_to_ignore = [  # type: ignore[assignment]
         name for name, parameter in model.named_parameters() if hasattr(parameter, "expert")

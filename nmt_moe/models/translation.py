@@ -28,5 +28,5 @@ class LSTMMoEModel(FairseqEncoderDecoderModel):
         check(cfg)
         source, target = task.source_dictionary, task.target_dictionary
         model = cls(LSTMMoEEncoder(cfg, source), LSTMMoEDecoder(cfg, target))
-        share_experts(model, task)
+        share_experts(model, cfg, task)
         return model

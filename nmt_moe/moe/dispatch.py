@@ -31,14 +31,29 @@ def _run_elsewhere(experts: Experts, x_AD: Tensor, counts_E: Tensor, mesh: Mesh)
     counts_PE = counts_E.view(mesh.size, -1)
     one_each = [1] * mesh.size
     received_PE = exchange(counts_PE, one_each, one_each, mesh)
-    sends, receives = counts_PE.sum(1).tolist(), received_PE.sum(1).tolist()
+    # Read once: reading waits for the device.
+    sent, received = torch.stack([counts_PE, received_PE]).tolist()
+    sends, receives = [sum(row) for row in sent], [sum(row) for row in received]
     x_RD = exchange(x_AD, sends, receives, mesh)
     # They come sorted by process and then by expert.
-    expert_PE = torch.arange(received_PE.shape[1], device=x_AD.device).expand_as(received_PE)
-    expert_R = expert_PE.reshape(-1).repeat_interleave(received_PE.reshape(-1))
-    order_R = expert_R.argsort(stable=True)
-    y_RD = experts(x_RD.index_select(0, order_R), received_PE.sum(0).tolist())
-    return exchange(y_RD.index_select(0, order_R.argsort()), receives, sends, mesh)
+    counts = [sum(column) for column in zip(*received, strict=True)]
+    y_RD = experts(_transpose(x_RD, received_PE), counts)
+    return exchange(_transpose(y_RD, received_PE.t()), receives, sends, mesh)
+
+
+def _transpose(x_RD: Tensor, counts_IJ: Tensor) -> Tensor:
+    """Rows sorted by ``i`` and then ``j``, ``counts_IJ`` of each, by ``j`` and then ``i``."""
+    if 1 in counts_IJ.shape:
+        return x_RD
+    rows, counts_JI = x_RD.shape[0], counts_IJ.t().reshape(-1)
+    start_IJ = _starts(counts_IJ.reshape(-1)).view_as(counts_IJ)
+    shift_JI = start_IJ.t().reshape(-1) - _starts(counts_JI)
+    shift_R = shift_JI.repeat_interleave(counts_JI, output_size=rows)
+    return x_RD.index_select(0, torch.arange(rows, device=x_RD.device) + shift_R)
+
+
+def _starts(counts: Tensor) -> Tensor:
+    return counts.cumsum(0) - counts
 
 
 def _autocast_dtype(x: Tensor) -> torch.dtype | None:

@@ -78,7 +78,7 @@ class Experts(nn.Module):
     def gather(self) -> None:
         """Bring all experts to the first process, for the next ``state_dict`` there.
 
-        All processes have to call it.
+        All processes have to call it, except where each saves its own part.
         """
         for name, weight in self.named_parameters():
             if self.mesh is not None:
@@ -90,7 +90,7 @@ class Experts(nn.Module):
 
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        if self.mesh is None:
+        if self.mesh is None or self.mesh.parts:
             return
         for name in ("w_in", "w_out"):
             complete = self._complete.get(name)

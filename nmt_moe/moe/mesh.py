@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import uuid
 import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,10 @@ class Mesh:
     team: ProcessGroup
     replicas: ProcessGroup | None
     """The processes with the same experts as this one; None if there is no other."""
+    parts: bool = False
+    """Whether each process writes its own part of a checkpoint, and not the first one all."""
+    run: str = ""
+    """A name for this start of a training: the processes have it in common with no other."""
     members: list[weakref.ref[Experts]] = field(default_factory=list)
     """The experts of every layer, in the order in which they were made."""
 
@@ -49,7 +54,7 @@ class Mesh:
         return slice(self.rank * share, (self.rank + 1) * share)
 
 
-def mesh_for(num_experts: int, size: int) -> Mesh | None:
+def mesh_for(num_experts: int, size: int, parts: bool = False) -> Mesh | None:
     """The processes that share ``num_experts`` experts; None where each process has them all.
 
     Every process of a training must ask, and in the same order.
@@ -57,6 +62,7 @@ def mesh_for(num_experts: int, size: int) -> Mesh | None:
     Args:
         num_experts: experts of a layer.
         size: processes that share them; 0: as many as divide both the experts and the processes.
+        parts: let each process write its own part of a checkpoint.
 
     Raises:
         UserError: ``size`` does not divide the processes or the experts.
@@ -64,6 +70,16 @@ def mesh_for(num_experts: int, size: int) -> Mesh | None:
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return None
     world = dist.get_world_size()
+    size = team_size(num_experts, size, world)
+    return None if size == 1 else _mesh(size, world, parts)
+
+
+def team_size(num_experts: int, size: int, world: int) -> int:
+    """``size``, or if that is 0 the most processes that divide both others.
+
+    Raises:
+        UserError: ``size`` does not divide the processes of the world or the experts.
+    """
     size = size or math.gcd(world, num_experts)
     for what, count in {"processes": world, "experts": num_experts}.items():
         if count % size:
@@ -71,15 +87,17 @@ def mesh_for(num_experts: int, size: int) -> Mesh | None:
                 f"--moe-expert-parallel-size {size} does not divide the {count} {what}: "
                 f"choose one that divides both, such as {math.gcd(world, num_experts)}"
             )
-    return None if size == 1 else _mesh(size, world)
+    return size
 
 
 @functools.cache
-def _mesh(size: int, world: int) -> Mesh:
+def _mesh(size: int, world: int, parts: bool) -> Mesh:
     rank = dist.get_rank()
     # Every process has to take part in making every group.
     teams = [dist.new_group(list(range(i, i + size))) for i in range(0, world, size)]
     places = [dist.new_group(list(range(place, world, size))) for place in range(size)]
+    run = [uuid.uuid4().hex]
+    dist.broadcast_object_list(run)
     mesh = Mesh(
         size=size,
         rank=rank % size,
@@ -87,6 +105,8 @@ def _mesh(size: int, world: int) -> Mesh:
         place=rank,
         team=teams[rank // size],
         replicas=places[rank % size] if world > size else None,
+        parts=parts,
+        run=run[0],
     )
     _meshes.append(mesh)
     return mesh

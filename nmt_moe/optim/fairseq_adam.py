@@ -126,7 +126,11 @@ class FairseqMoEAdam(FairseqOptimizer):
 
 
 def _squared_norm(grads: list[Tensor]) -> Tensor:
-    norms = [torch.linalg.vector_norm(grad, dtype=torch.float32) for grad in grads]
+    precisions = [torch.promote_types(grad.dtype, torch.float32) for grad in grads]
+    norms = [
+        torch.linalg.vector_norm(grad, dtype=precision)
+        for grad, precision in zip(grads, precisions, strict=True)
+    ]
     return torch.stack(norms).square().sum()
 
 

@@ -42,7 +42,8 @@ class MoEAdam(torch.optim.Optimizer):
             too, as Adam would. Otherwise it is left as it was, and bias correction counts
             the updates of each matrix of each expert.
         mesh: the processes that share the experts. Their state is then saved for all experts
-            (see :meth:`consolidate_state_dict`), and each process loads its own part of it.
+            (see :meth:`consolidate_state_dict`), and each process loads its own part of it;
+            or each process saves its own part.
     """
 
     supports_memory_efficient_fp16 = True
@@ -96,7 +97,7 @@ class MoEAdam(torch.optim.Optimizer):
         return loss
 
     def consolidate_state_dict(self) -> None:
-        """Bring all experts and their state to the first process, to be saved there.
+        """Bring all experts and their state to the first process, unless each saves its part.
 
         fairseq calls it on all processes before a checkpoint is saved. It also calls it in the
         one process where something went wrong; the others would not answer, and the error is
@@ -107,6 +108,8 @@ class MoEAdam(torch.optim.Optimizer):
         error = sys.exception()
         if error is not None:
             raise error
+        if self.mesh.parts:
+            return
         for member in self.mesh.members:
             experts = member()
             if experts is not None:
@@ -118,8 +121,11 @@ class MoEAdam(torch.optim.Optimizer):
             }
 
     def state_dict(self) -> dict[str, Any]:
-        """As in every torch optimizer; for all experts, after they were gathered."""
+        """As in every torch optimizer; for all experts, after they were gathered, or for those
+        of this process where each saves its own part."""
         result = super().state_dict()
+        if self.mesh is not None and self.mesh.parts:
+            return result
         numbers = dict(zip(self._params(), _numbers(result), strict=True))
         for param, _ in self._sharded_states():
             if param not in self._complete:
@@ -148,14 +154,16 @@ class MoEAdam(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As in every torch optimizer, but float32 state stays float32.
 
-        Of the state of all experts, a process takes that of its own.
+        Of the state of all experts, a process takes that of its own; its part has no others.
         """
         if self.mesh is not None:
             states = dict(state_dict["state"])
             for number, param in zip(_numbers(state_dict), self._params(), strict=True):
                 if is_expert(param) and number in states:
                     states[number] = {
-                        name: value[self.mesh.own(len(value))].clone() if value.dim() else value
+                        name: value[self.mesh.own(len(value))].clone()
+                        if value.dim() and len(value) > len(param)
+                        else value
                         for name, value in states[number].items()
                     }
             state_dict = {**state_dict, "state": states}

@@ -1,12 +1,6 @@
-"""Checkpoints that run no code, are never half-written, and say what is wrong with them.
-
-fairseq has no hooks here. :func:`install`, called when the plugin is imported, replaces four
-of its functions; nothing else in this package changes fairseq.
-"""
+"""fairseq's functions for checkpoints, replaced: it has no hooks here."""
 
 import os
-import pickle
-import re
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,69 +11,63 @@ from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 
+from nmt_moe.checkpoint import parts
+from nmt_moe.checkpoint.files import explained, write
 from nmt_moe.errors import UserError
 
 
 def install() -> None:
-    """Replace fairseq's functions that read, write, copy and broadcast checkpoints.
+    """Replace fairseq's functions that restore, read, write, copy and broadcast checkpoints.
 
-    Reading explains a damaged or unsafe file in one line. Writing does not try again at the
-    end of what a failed try has left, which would make a file that looks complete and is not.
-    Copying goes through a temporary file, so that ``checkpoint_last.pt`` is always whole.
-    What the first process has read reaches the others of a training without a second check,
-    which fairseq's own objects would fail.
+    Restoring first checks, where a checkpoint is in parts, that they belong together. Reading
+    explains a damaged or unsafe file in one line. Writing does not try again at the end of what
+    a failed try has left, which would make a file that looks complete and is not. Copying goes
+    through a temporary file, so that ``checkpoint_last.pt`` is always whole. What the first
+    process has read reaches the others of a training without a second check, which fairseq's
+    own objects would fail.
+
+    Called when the plugin is imported; nothing else in this package changes fairseq.
     """
     if getattr(checkpoint_utils.load_checkpoint_to_cpu, "__module__", "") == __name__:
         return
     # fairseq's older parts, such as --optimizer sgd, keep their options in one; it runs no code.
     torch.serialization.add_safe_globals([Namespace])
+    checkpoint_utils.load_checkpoint = _checking(checkpoint_utils.load_checkpoint)
     checkpoint_utils.load_checkpoint_to_cpu = _explaining(checkpoint_utils.load_checkpoint_to_cpu)
     checkpoint_utils._torch_persistent_save = _save
     PathManager.copy = staticmethod(_copy_whole(PathManager.copy))
     distributed_utils._broadcast_object_slow = _trusting(distributed_utils._broadcast_object_slow)
 
 
+def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
+    def load_checkpoint(cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        last = cfg.restore_file == "checkpoint_last.pt"
+        parts.check(os.path.join(cfg.save_dir, cfg.restore_file) if last else cfg.restore_file)
+        os.makedirs(cfg.save_dir, exist_ok=True)  # fairseq: on the first process' machine only
+        return load(cfg, *args, **kwargs)
+
+    return load_checkpoint
+
+
 def _explaining(load: Callable[..., dict]) -> Callable[..., dict]:
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
-        try:
-            return load(path, *args, **kwargs)
-        except pickle.UnpicklingError as error:
-            found = re.search(r"GLOBAL (\S+) (was not an allowed|whose module)", str(error))
-            if found is None:
-                raise UserError(_damaged(path)) from error
-            raise UserError(
-                f"{path} holds an object of class {found[1]}, which could run code when "
-                "loaded, so it was not: use a checkpoint that fairseq-train has written"
-            ) from error
-        except (FileNotFoundError, IsADirectoryError, PermissionError, MemoryError):
-            raise
-        except Exception as error:  # torch.load has no one error for what it cannot read
-            raise UserError(_damaged(path)) from error
+        with explained(path):
+            state = load(path, *args, **kwargs)
+        if parts.MARK in state and state[parts.MARK]["part"] != parts.own_part():
+            raise UserError(f"{path} is a part of a checkpoint: {parts.MERGE}")
+        return state
 
     return load_checkpoint_to_cpu
 
 
-def _damaged(path: str) -> str:
-    return (
-        f"{path} is no checkpoint, or is damaged or incomplete: use another one of the same "
-        "folder, or remove it to start anew"
-    )
-
-
 def _save(obj: Any, file: Any) -> None:
     model = obj.get("cfg", {}).get("model") if isinstance(obj, dict) else None
-    if model and "moe_expert_parallel_size" in model:
+    if parts.own_part() is not None:
+        parts.mark(obj)
+    elif model and "moe_expert_parallel_size" in model:
         model["moe_expert_parallel_size"] = 1  # the file holds all experts, for any reader
-    try:
-        torch.save(obj, file)
-    except (OSError, RuntimeError) as error:
-        path = file if isinstance(file, str) else file.name
-        with suppress(OSError):
-            os.remove(path)
-        raise UserError(
-            f"could not write {path.removesuffix('.tmp')}, perhaps because the disk is full: "
-            "what was there before is whole; make room and give the same command again"
-        ) from error
+    write(obj, file)
+    parts.wait_for_others()
 
 
 def _copy_whole(copy: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,6 +75,7 @@ def _copy_whole(copy: Callable[..., Any]) -> Callable[..., Any]:
         part = dst_path + ".tmp"
         try:
             copied = copy(src_path, part, overwrite=True)
+            parts.wait_for_others()
             os.replace(part, dst_path)
         except OSError as error:
             with suppress(OSError):

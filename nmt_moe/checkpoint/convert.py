@@ -1,0 +1,171 @@
+"""Parts of a checkpoint to a complete one, and back."""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmt_moe.checkpoint.files import read, write
+from nmt_moe.checkpoint.parts import MARK, check_together, mark_in, new_mark, part_file, part_files
+from nmt_moe.errors import UserError
+from nmt_moe.moe.mesh import team_size
+
+
+def merge(files: list[str], out: str, force: bool = False) -> None:
+    """Write the complete checkpoint of which these are the parts.
+
+    Tensors stay in files that are mapped into memory, so that they need not fit there.
+
+    Args:
+        files: the parts, of the first team at least, or the one name that they have without
+            ``-rank-N``.
+        out: a file for it.
+        force: replace ``out`` if there is one.
+
+    Raises:
+        UserError: parts that are missing or do not belong together, or a file in the way.
+    """
+    if len(files) == 1 and not os.path.isfile(files[0]):
+        files, name = part_files(files[0]), files[0]
+        if not files:
+            raise UserError(f"there is no {name}, and no part {part_file(name, 0)}")
+    _refuse([out], force)
+    states = {file: read(file) for file in files}
+    marks = {file: mark_in(file, state) for file, state in states.items()}
+    check_together(marks)
+    by_place = {marks[file]["part"]: state for file, state in states.items()}
+    team = marks[files[0]]["team"]
+    missing = [str(place) for place in range(team) if place not in by_place]
+    if missing:
+        raise UserError(
+            f"part {missing[0]} is missing beside {files[0]}: parts 0 to {team - 1} have every "
+            "expert once"
+        )
+    whole = by_place[0]
+    del whole[MARK]
+    _set_options(whole, team=1)
+    stacks = [list(expert_tensors(by_place[place])) for place in range(team)]
+    for slots in zip(*stacks, strict=True):
+        container, key = slots[0]
+        container[key] = _stacked([holder[key] for holder, key in slots], Path(out).parent)
+    _write_all([(out, whole)])
+
+
+def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -> list[str]:
+    """Write the parts that a training with so many processes goes on from.
+
+    Args:
+        file: a complete checkpoint.
+        parts: one for each process.
+        out: their names without ``-rank-N.pt``.
+        team: processes that share the experts, 0: as ``--moe-expert-parallel-size 0``.
+        force: replace parts that are there.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: a checkpoint that cannot be split so, or files in the way.
+    """
+    before = part_files(out)
+    _refuse(before, force)
+    state = read(file)
+    if MARK in state:
+        raise UserError(f"{file} is a part of a checkpoint already: merge the parts first")
+    experts = {len(weight) for name, weight in state["model"].items() if is_expert(name)}
+    optimizer = state.get("last_optimizer_state")
+    if not experts:
+        raise UserError(f"{file}: the model has no experts to spread over processes")
+    if optimizer is not None and "plain" not in optimizer["param_groups"][0]:
+        raise UserError(
+            f"{file} is of a training without --optimizer moe_adam, which spread experts need"
+        )
+    size = team_size(min(experts), team, parts)
+    if size < 2:
+        raise UserError(
+            f"{min(experts)} experts cannot be spread over {parts} processes: choose --parts "
+            "with a common divisor"
+        )
+    run, names = uuid.uuid4().hex, [part_file(out, place) for place in range(parts)]
+    updates = state["optimizer_history"][-1]["num_updates"]
+
+    def part(place: int) -> dict[str, Any]:
+        own = read(file)
+        own[MARK] = new_mark(place, parts, size, run, updates)
+        _set_options(own, size, f"-rank-{place}")
+        for container, key in list(expert_tensors(own)):
+            # A copy: of a view, all that it is a view of would be saved.
+            container[key] = container[key].chunk(size)[place % size].clone()
+        return own
+
+    _write_all((name, part(place)) for place, name in enumerate(names))
+    for name in set(before) - set(names):
+        os.remove(name)
+    return names
+
+
+def is_expert(name: str) -> bool:
+    """Whether a parameter of this name is a stack of expert matrices."""
+    return name.endswith((".experts.w_in", ".experts.w_out"))
+
+
+def expert_tensors(state: dict[str, Any]) -> Iterator[tuple[dict, Any]]:
+    """Where a checkpoint has tensors whose first dimension is that of experts: dict and key."""
+    shapes = set()
+    for name, weight in state["model"].items():
+        if is_expert(name):
+            shapes.add(weight.shape)
+            yield state["model"], name
+    # Optimizers know parameters by number only; plain Adam's state has their shape.
+    for own in state.get("last_optimizer_state", {}).get("state", {}).values():
+        if "row" in own or own["exp_avg"].shape in shapes:
+            yield from ((own, name) for name, value in own.items() if value.dim())
+
+
+def _set_options(state: dict[str, Any], team: int, suffix: str = "") -> None:
+    """What fairseq and this package look for in the options of a part, or of a complete one."""
+    state["cfg"]["model"] |= {
+        "moe_expert_parallel_size": team,
+        "moe_sharded_checkpoint": team > 1,
+        "base_layers": int(team > 1),
+    }
+    state["cfg"]["checkpoint"]["checkpoint_suffix"] = suffix
+
+
+def _stacked(tensors: list[Tensor], folder: Path) -> Tensor:
+    """Their concatenation, on the disk instead of in memory; nothing of it stays there."""
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        for tensor in tensors:
+            file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        file.flush()
+        size, dtype = sum(tensor.numel() for tensor in tensors), tensors[0].dtype
+        whole = torch.from_file(file.name, shared=False, size=size, dtype=dtype)
+    return whole.view(-1, *tensors[0].shape[1:])
+
+
+def _refuse(files: list[str], force: bool) -> None:
+    there = [file for file in files if os.path.exists(file)]
+    if there and not force:
+        raise UserError(f"there is {there[0]} already: give --force to replace it")
+
+
+def _write_all(states: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Write all files before the first of them replaces another."""
+    written = []
+    try:
+        for name, state in states:
+            written.append(name)
+            write(state, f"{name}.tmp")
+        for name in written:
+            os.replace(f"{name}.tmp", name)
+    except BaseException:
+        for name in written:
+            with suppress(OSError):
+                os.remove(f"{name}.tmp")
+        raise

@@ -1,0 +1,72 @@
+"""Files of checkpoints: read without running code, written whole or not at all."""
+
+import os
+import pickle
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+
+from nmt_moe.errors import UserError
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Say in one line what is wrong with a file that ``torch.load`` cannot read."""
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+) (was not an allowed|whose module)", str(error))
+        if found is None:
+            raise UserError(_damaged(path)) from error
+        raise UserError(
+            f"{path} holds an object of class {found[1]}, which could run code when "
+            "loaded, so it was not: use a checkpoint that fairseq-train has written"
+        ) from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError, MemoryError, UserError):
+        raise
+    except Exception as error:  # torch.load has no one error for what it cannot read
+        raise UserError(_damaged(path)) from error
+
+
+def _damaged(path: str) -> str:
+    return (
+        f"{path} is no checkpoint, or is damaged or incomplete: use another one of the same "
+        "folder, or remove it to start anew"
+    )
+
+
+def read(path: str) -> dict[str, Any]:
+    """A checkpoint whose tensors stay in the file until they are used.
+
+    Raises:
+        UserError: it is no checkpoint, or is damaged.
+    """
+    with explained(path):
+        state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        # Where fairseq looks for the model and for the number of updates.
+        if not (isinstance(state["model"], dict) and state["optimizer_history"]):
+            raise ValueError("no checkpoint of fairseq-train")
+    return state
+
+
+def write(state: Any, file: Any) -> None:
+    """``torch.save`` to a path or an open file, which is removed if that fails.
+
+    Raises:
+        UserError: it could not be written.
+    """
+    try:
+        torch.save(state, file)
+        if not isinstance(file, str):
+            file.flush()
+    except (OSError, RuntimeError) as error:
+        path = file if isinstance(file, str) else file.name
+        with suppress(OSError):
+            os.remove(path)
+        raise UserError(
+            f"could not write {path.removesuffix('.tmp')}, perhaps because the disk is full: "
+            "what was there before is whole; make room and give the same command again"
+        ) from error

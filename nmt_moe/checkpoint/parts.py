@@ -1,0 +1,179 @@
+"""Checkpoints in parts: what marks a part, and which parts belong together."""
+
+import glob
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch.distributed as dist
+
+from nmt_moe.checkpoint.files import read
+from nmt_moe.errors import UserError
+from nmt_moe.moe.mesh import active_mesh
+
+MARK = "moe_part"
+"""The key of a part's mark: a part's number, of how many, how many hold every expert once, the
+launch that wrote it, and its number of updates."""
+
+MERGE = (
+    "make the parts one file (python -m nmt_moe.checkpoint merge), which every command reads and "
+    "any number of processes can go on from"
+)
+
+
+def own_part() -> int | None:
+    """The number of the part that this process writes; None in a training without parts."""
+    mesh = active_mesh()
+    return mesh.place if mesh is not None and mesh.parts else None
+
+
+def mark(state: dict[str, Any]) -> None:
+    """Mark the state of this process as a part."""
+    mesh = active_mesh()
+    if mesh is not None:
+        updates = state["optimizer_history"][-1]["num_updates"]
+        state[MARK] = new_mark(mesh.place, mesh.world, mesh.size, mesh.run, updates)
+
+
+def new_mark(part: int, of: int, team: int, run: str, num_updates: int) -> dict[str, Any]:
+    """What :data:`MARK` stands for in a part."""
+    return {"part": part, "of": of, "team": team, "run": run, "num_updates": num_updates}
+
+
+def wait_for_others() -> None:
+    """Let no process put a new part in the place of the old one before all have written theirs.
+
+    A process that fails alone, or saves because something went wrong, waits for nobody.
+    """
+    if own_part() is not None and sys.exception() is None:
+        dist.barrier()
+
+
+def part_file(path: str, part: int) -> str:
+    """The name that fairseq gives a part of the checkpoint ``path``."""
+    return f"{path.removesuffix('.pt')}-rank-{part}.pt"
+
+
+def part_files(path: str) -> list[str]:
+    """The parts of the checkpoint ``path`` that are there."""
+    found = {}
+    for file in glob.glob(f"{glob.escape(path.removesuffix('.pt'))}-rank-*.pt"):
+        number = re.fullmatch(r".*-rank-(\d+)\.pt", file)
+        if number is not None:
+            found[int(number[1])] = file
+    return [found[number] for number in sorted(found)]
+
+
+def mark_in(file: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """The mark of a part.
+
+    Raises:
+        UserError: it is a complete checkpoint.
+    """
+    if MARK not in state:
+        raise UserError(f"{file} is a complete checkpoint, not a part of one")
+    return state[MARK]
+
+
+def check_together(marks: Mapping[str, dict[str, Any]]) -> None:
+    """Raise a :class:`UserError` that names two files which are no parts of one checkpoint."""
+    (first, one), *others = marks.items()
+    for file, other in others:
+        if other["num_updates"] != one["num_updates"]:
+            what = f"have {one['num_updates']} and {other['num_updates']} updates"
+        elif any(other[key] != one[key] for key in ("run", "of", "team")):
+            what = "are of different trainings"
+        else:
+            continue
+        raise UserError(
+            f"{first} and {file} {what}: they make no whole together; take another checkpoint "
+            "of the folder, all of whose parts were written at once"
+        )
+
+
+def check(path: str) -> None:
+    """Raise a :class:`UserError` unless this training can start from the checkpoint ``path``.
+
+    All processes have to call it, and come to the same conclusion: else one that lacks its part
+    would start anew beside others that go on.
+    """
+    mesh = active_mesh()
+    if mesh is None or not mesh.parts:
+        found = part_files(path)
+        if found and not os.path.exists(path):
+            raise UserError(
+                f"there is no {path}, but {found[0]}, a part of it: add --moe-sharded-checkpoint "
+                f"here, too, or {MERGE}"
+            )
+        return
+    reports: list[dict[str, Any]] = [{}] * mesh.world
+    dist.all_gather_object(reports, _report(path, mesh.place))
+    judge(path, reports, mesh.size)
+
+
+def _report(path: str, place: int) -> dict[str, Any]:
+    """What one process has found, see :func:`judge`."""
+    file = part_file(path, place)
+    if os.path.exists(file):
+        try:
+            return {"mark": mark_in(file, read(file))}
+        except (UserError, OSError) as error:
+            return {"error": str(error)}
+    return {"instead": next(filter(os.path.exists, [*part_files(path), path]), None)}
+
+
+def judge(path: str, reports: list[dict[str, Any]], team: int) -> None:
+    """Raise a :class:`UserError` unless what the processes have found is one checkpoint, or none.
+
+    Args:
+        path: the checkpoint.
+        reports: one of each process: the ``mark`` in its part, or an ``error`` of reading it, or
+            a file that is there ``instead``.
+        team: processes that share the experts.
+    """
+    names = [part_file(path, place) for place in range(len(reports))]
+    for report in reports:
+        if "error" in report:
+            raise UserError(report["error"])
+    instead = [report["instead"] for report in reports if report.get("instead")]
+    if path in instead:
+        raise UserError(
+            f"{path} is complete, and there are no parts of it: make them (python -m "
+            f"nmt_moe.checkpoint split {path} --parts {len(reports)}), or leave out "
+            "--moe-sharded-checkpoint"
+        )
+    marks = {
+        name: report["mark"]
+        for name, report in zip(names, reports, strict=True)
+        if "mark" in report
+    }
+    there = [*marks, *instead]
+    if not there:
+        return  # a new training
+    if marks:
+        check_together(marks)
+        of = marks[there[0]]["of"]
+        if of != len(reports):
+            raise UserError(
+                f"{there[0]} is one of {of} parts, and this training has {len(reports)} "
+                f"processes: start {of}, or merge and split them anew (python -m "
+                "nmt_moe.checkpoint)"
+            )
+    missing = [name for name in names if name not in marks]
+    if missing:
+        raise UserError(
+            f"{missing[0]} is missing beside {there[0]}: put it there, or take another "
+            "checkpoint of the folder (--restore-file) or a new --save-dir"
+        )
+    for place, (name, own) in enumerate(marks.items()):
+        if own["part"] != place:
+            raise UserError(f"{name} is part {own['part']}: give the file its old name")
+    size = marks[there[0]]["team"]
+    if size != team:
+        raise UserError(
+            f"{there[0]}: the experts are spread over {size} processes, here over {team}: give "
+            f"--moe-expert-parallel-size {size}, or merge and split the parts anew (python -m "
+            "nmt_moe.checkpoint)"
+        )

@@ -1,0 +1,98 @@
+"""What is in a checkpoint."""
+
+import os
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+from nmt_moe.checkpoint.convert import is_expert
+from nmt_moe.checkpoint.files import read
+from nmt_moe.checkpoint.parts import MARK
+from nmt_moe.errors import UserError
+
+
+def summary(file: str) -> dict[str, Any]:
+    """All figures, under the names that ``--json`` has.
+
+    Raises:
+        UserError: it is no checkpoint, or one of a fairseq that is too old.
+    """
+    state = read(file)
+    cfg = state.get("cfg")
+    if not cfg:
+        raise UserError(f"{file} is of an older fairseq: its options are in another form")
+    history = state["optimizer_history"][-1]
+    weights = _distinct(state["model"].items())
+    optimizer = state.get("last_optimizer_state")
+    return {
+        "file": file,
+        "bytes": os.path.getsize(file),
+        "part": state.get(MARK),
+        "updates": history["num_updates"],
+        "epoch": state["extra_state"]["train_iterator"]["epoch"],
+        "arch": cfg["model"]["_name"],
+        "task": cfg["task"]["_name"],
+        "options": {
+            name: value
+            for name, value in cfg["model"].items()
+            if name[0] != "_" and name != "base_layers"
+        },
+        "dtypes": sorted({str(weight.dtype).removeprefix("torch.") for weight in weights.values()}),
+        "parameters": _numbers(weights.values()),
+        "parameters_in_experts": _numbers(
+            weight for name, weight in weights.items() if is_expert(name)
+        ),
+        "optimizer": None if optimizer is None else cfg["optimizer"]["_name"],
+        "optimizer_state_bytes": 0 if optimizer is None else _bytes(optimizer["state"]),
+    }
+
+
+def _distinct(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Without tensors that are others under a second name."""
+    by_place = {(weight.data_ptr(), weight.shape): (name, weight) for name, weight in named}
+    return dict(by_place.values())
+
+
+def _numbers(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
+
+
+def _bytes(state: Any) -> int:
+    if isinstance(state, dict):
+        return sum(map(_bytes, state.values()))
+    return state.nbytes if isinstance(state, Tensor) else 0
+
+
+def table(figures: dict[str, Any]) -> Iterator[str]:
+    """The figures for people, line by line."""
+    part, experts = figures["part"], figures["parameters_in_experts"]
+    yield figures["file"]
+    if part is None:
+        yield _row("complete", f"{figures['bytes']:,} bytes")
+    else:
+        yield _row(
+            f"part {part['part']} of {part['of']}",
+            f"{figures['bytes']:,} bytes; {part['team']} parts have all experts",
+        )
+    yield _row("training", f"{figures['updates']:,} updates, epoch {figures['epoch']}")
+    yield _row("architecture", f"{figures['arch']}, task {figures['task']}")
+    options = ", ".join(f"{name} {value}" for name, value in figures["options"].items())
+    first, *more = textwrap.wrap(options, 80)
+    yield _row("options", first)
+    yield from (_row("", line) for line in more)
+    yield _row(
+        "parameters",
+        f"{figures['parameters']:,}: {figures['parameters'] - experts:,} dense, {experts:,} in "
+        f"experts{'' if part is None else ' of this part'}; {', '.join(figures['dtypes'])}",
+    )
+    if figures["optimizer"] is None:
+        yield _row("optimizer", "no state saved")
+    else:
+        size = figures["optimizer_state_bytes"]
+        yield _row("optimizer", f"{figures['optimizer']}, {size:,} bytes of state")
+
+
+def _row(name: str, text: str) -> str:
+    return f"  {name:14} {text}"

@@ -1,0 +1,87 @@
+"""Several processes, machines and SLURM: the launchers as a user calls them."""
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.commands import PLUGIN, TINY, TRAINING
+from tests.recipes import ROOT, environment, error, run
+from tests.recipes import TRAINING as SMALL_TRAINING
+
+EXPERTS = ["--optimizer", "moe_adam", "--max-update", 3]
+
+
+def test_help_and_errors() -> None:
+    assert run("launch.sh", "--help").stdout.startswith("usage: [GPUS=n]")
+    assert "unknown option '--gpus'" in error(run("launch.sh", "--gpus", "2"))
+    assert "no command 'fairseq-tain'" in error(run("launch.sh", "fairseq-tain"))
+    assert "GPUS=two: give a whole number" in error(run("launch.sh", "fairseq-train", GPUS="two"))
+    assert "NODES=2 needs NODE_RANK" in error(run("launch.sh", "fairseq-train", NODES=2))
+
+
+def arguments(data: Path, folder: Path) -> list[str]:
+    options = [data, "--user-dir", PLUGIN, "--save-dir", folder, *TINY, *TRAINING, *EXPERTS]
+    return [str(option) for option in options]
+
+
+@pytest.mark.slow
+def test_without_a_gpu_two_processes_share_the_experts(data: Path, tmp_path: Path) -> None:
+    finished = run("launch.sh", "fairseq-train", *arguments(data, tmp_path))
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    # 2 layers of 4 experts, two matrices of 16 x 16 each: half of them here
+    assert "num. expert model params: 2048" in finished.stdout
+    assert (tmp_path / "checkpoint_last.pt").is_file()
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("localhost", 0))
+        return listening.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_two_machines_share_a_recipe(tmp_path: Path) -> None:
+    """Both on this one: the second waits for what the first prepares, and trains with it."""
+    machines = {"NODES": 2, "GPUS": 1, "MASTER_ADDR": "localhost", "MASTER_PORT": free_port()}
+    options = [*SMALL_TRAINING, "--max-update", "4", "--optimizer", "moe_adam"]
+    started = [
+        subprocess.Popen(
+            [str(ROOT / "recipes" / "quickstart.sh"), *options],
+            env=environment(RUN_DIR=tmp_path / "run", NODE_RANK=rank, **machines),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+        )
+        for rank in (1, 0)
+    ]
+    second, first = (process.communicate(timeout=400)[0] for process in started)
+    assert [process.returncode for process in started] == [0, 0], first + second
+    log = (tmp_path / "run" / "training" / "train.log").read_text()
+    assert "num. expert model params: 2048" in log
+    assert "BLEU" in first and "== training" not in second
+
+
+SRUN = """#!/bin/bash
+# What srun does here: the command on each machine, with its number.
+shift
+SLURM_NODEID=1 "$@" & SLURM_NODEID=0 "$@"; wait
+"""
+
+
+@pytest.mark.slow
+def test_slurm(data: Path, tmp_path: Path) -> None:
+    """The batch file with stand-ins for SLURM's own commands, which are not here."""
+    programs = {"srun": SRUN, "scontrol": "#!/bin/bash\nprintf 'localhost\\nother\\n'\n"}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    job = {"SLURM_JOB_NODELIST": "localhost,other", "SLURM_JOB_NUM_NODES": 2, "SLURM_JOB_ID": 7}
+    job |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GPUS": 1, "MASTER_PORT": free_port()}
+    folder = tmp_path / "saved"
+    finished = run("launch.sbatch", "fairseq-train", *arguments(data, folder), cwd=ROOT, **job)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "num. expert model params: 2048" in finished.stdout
+    assert (folder / "checkpoint_last.pt").is_file()
