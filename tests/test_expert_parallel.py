@@ -127,6 +127,7 @@ def test_a_number_of_processes_that_does_not_fit(data, tmp_path):
     assert not list(tmp_path.glob("new/*.pt"))
 
 
+@pytest.mark.slow
 def test_another_optimizer_leaves_all_experts_in_each_process(data, tmp_path):
     """With a size it is refused, in any number of processes."""
     options = [*PLAIN, "--optimizer", "adam", "--max-update", 3]
