@@ -52,6 +52,8 @@ def _share_experts(args: Namespace) -> None:
         "--optimizer moe_adam": args.optimizer == "moe_adam",
         "--ddp-backend pytorch_ddp or legacy_ddp": args.ddp_backend in backends,
         "no --store-ema": not getattr(args, "store_ema", False),
+        # Its loss scale is each process' own, and experts may overflow in one of them alone.
+        "no --amp": not getattr(args, "amp", False),
         "a checkpoint with the optimizer's state": parts or not args.no_save_optimizer_state,
     }
     missing = [what for what, there in needed.items() if not there]

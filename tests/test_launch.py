@@ -3,10 +3,13 @@
 import os
 import socket
 import subprocess
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from nmt_moe.errors import UserError
+from nmt_moe.launch import configure
 from tests.commands import PLUGIN, TINY, TRAINING
 from tests.recipes import ROOT, environment, error, run
 from tests.recipes import TRAINING as SMALL_TRAINING
@@ -20,6 +23,34 @@ def test_help_and_errors() -> None:
     assert "no command 'fairseq-tain'" in error(run("launch.sh", "fairseq-tain"))
     assert "GPUS=two: give a whole number" in error(run("launch.sh", "fairseq-train", GPUS="two"))
     assert "NODES=2 needs NODE_RANK" in error(run("launch.sh", "fairseq-train", NODES=2))
+
+
+OPTIONS = dict(
+    optimizer="moe_adam", ddp_backend="pytorch_ddp", no_save_optimizer_state=False,
+    store_ema=False, amp=False,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "needed"),
+    [
+        (dict(optimizer="adam"), "--optimizer moe_adam"),
+        (dict(ddp_backend="slowmo"), "--ddp-backend pytorch_ddp or legacy_ddp"),
+        (dict(no_save_optimizer_state=True), "a checkpoint with the optimizer's state"),
+        (dict(store_ema=True), "no --store-ema"),
+        (dict(amp=True), "no --amp"),
+    ],
+)
+def test_what_cannot_share_experts_does_not(monkeypatch, changed, needed) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    alone, shared = Namespace(**OPTIONS | changed), Namespace(**OPTIONS)
+    configure(alone)
+    configure(shared)
+    assert alone.moe_expert_parallel_size == 1
+    assert not hasattr(shared, "moe_expert_parallel_size")
+    asked = Namespace(**OPTIONS | changed, moe_expert_parallel_size=2)
+    with pytest.raises(UserError, match=f"--moe-expert-parallel-size 2 needs {needed};"):
+        configure(asked)
 
 
 def arguments(data: Path, folder: Path) -> list[str]:
