@@ -21,6 +21,7 @@ environment:
   SEED     of the corpus and the training (default: 1)
   UPDATES  of each training (default: 200)
   TRAIN_PAIRS, VALID_PAIRS, VOCABULARY   sizes
+  GPUS, NODES   processes and machines of a training (default: one process), see launch.sh
 EOF
 }
 

@@ -23,6 +23,7 @@ environment:
   SEED     of the text and the training (default: 1)
   UPDATES  of each model
   PHRASES, VALID_LINES, TEST_LINES, VOCABULARY   sizes
+  GPUS, NODES   processes and machines of a training (default: one process), see launch.sh
 EOF
 }
 

@@ -20,6 +20,7 @@ environment:
   RUN_DIR       the run's folder (default: data/multi30k-de or -fr in the repository)
   SEED          of the training (default: 1)
   VOCABULARY    wordpieces of both languages together
+  GPUS, NODES   processes and machines of a training (default: one process), see launch.sh
 EOF
 }
 

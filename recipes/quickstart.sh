@@ -17,6 +17,7 @@ environment:
   RUN_DIR   the run's folder (default: data/quickstart-de or -fr in the repository)
   SEED      of the corpus and the training (default: 1)
   TRAIN_PAIRS, VALID_PAIRS, TEST_PAIRS, VOCABULARY   sizes
+  GPUS, NODES   processes and machines of a training (default: one process), see launch.sh
 EOF
 }
 
