@@ -10,7 +10,7 @@ from nmt_moe.moe import MixtureOfExperts, cv_squared
 from nmt_moe.moe.mesh import mesh_for
 from tests.parallel.processes import run_in
 
-D, H, E = 6, 5, 8
+D, H = 6, 5
 GATINGS = {
     "noisy": {},
     "noisy in groups": dict(groups=4),
@@ -18,13 +18,14 @@ GATINGS = {
     "balanced": dict(gating="strictly_balanced"),
     "balanced in groups": dict(gating="strictly_balanced", groups=4),
     "top_k": dict(gating="top_k"),
+    "few experts": dict(num_experts=4),  # on four processes, one each
 }
 SPLITS = {1: [23], 2: [9, 14], 4: [9, 0, 13, 1]}  # a process may have no token at all
 
 
 def whole_layer(dtype: torch.dtype, **options) -> MixtureOfExperts:
     torch.manual_seed(0)
-    layer = MixtureOfExperts(D, H, E, 2, **options).to(dtype)
+    layer = MixtureOfExperts(D, H, k=2, **options).to(dtype)
     for name, parameter in layer.gate.named_parameters():
         torch.nn.init.normal_(parameter, std=0.5)
         if name.endswith("threshold"):
@@ -40,6 +41,8 @@ def fixed_noise(clean: torch.Tensor) -> torch.Tensor:
 def step(options: dict[str, Any], sizes: list[int], dtype: torch.dtype, team: int, skew: bool):
     """One forward and backward pass over this process's tokens; gradients as DDP makes them."""
     torch.randn_like = fixed_noise
+    options = {"num_experts": 8, **options}
+    num_experts = options["num_experts"]
     whole = whole_layer(dtype, **options)
     tokens_TD = torch.randn(sum(sizes), D, dtype=dtype)
     if skew:  # all tokens choose experts of one process
@@ -48,10 +51,10 @@ def step(options: dict[str, Any], sizes: list[int], dtype: torch.dtype, team: in
     rank = dist.get_rank() if dist.is_initialized() else 0
     own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
 
-    mesh = mesh_for(E, team)
-    layer = MixtureOfExperts(D, H, E, 2, mesh=mesh, **options).to(dtype)
+    mesh = mesh_for(num_experts, team)
+    layer = MixtureOfExperts(D, H, k=2, mesh=mesh, **options).to(dtype)
     layer.gate.load_state_dict(whole.gate.state_dict())
-    experts = slice(0, E) if mesh is None else mesh.own(E)
+    experts = slice(0, num_experts) if mesh is None else mesh.own(num_experts)
     with torch.no_grad():
         layer.experts.w_in.copy_(whole.experts.w_in[experts])
         layer.experts.w_out.copy_(whole.experts.w_out[experts])
