@@ -47,6 +47,7 @@ def merge(files: list[str], out: str, force: bool = False) -> None:
             f"part {missing[0]} is missing beside {files[0]}: parts 0 to {team - 1} have every "
             "expert once"
         )
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
     whole = by_place[0]
     del whole[MARK]
     _set_options(whole, team=1)
@@ -92,6 +93,7 @@ def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -
             f"{min(experts)} experts cannot be spread over {parts} processes: choose --parts "
             "with a common divisor"
         )
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
     run, names = uuid.uuid4().hex, [part_file(out, place) for place in range(parts)]
     updates = state["optimizer_history"][-1]["num_updates"]
 

@@ -119,8 +119,6 @@ def test_merge_names_what_is_wrong(whole, tmp_path, capsys):
     out.write_text("precious")
     assert "give --force" in refused(capsys, "merge", first, *arguments)
     assert out.read_text() == "precious"
-    missing = tmp_path / "missing" / "out.pt"
-    assert "missing" in refused(capsys, "merge", other, "--out", missing)
     assert main(["merge", other, *map(str, arguments), "--force"]) == 0
     assert MARK not in load(out)
 
@@ -235,3 +233,11 @@ def two_saves(path: str) -> tuple[str, dict[str, Any]]:
 
 def fails(state: Any, file: Any) -> None:
     raise OSError("the disk is full")
+
+
+def test_folders_for_the_files_are_made(tmp_path):
+    original, merged = tmp_path / "whole.pt", tmp_path / "merged" / "whole.pt"
+    torch.save(whole_state(), original)
+    names = split(str(original), 2, str(tmp_path / "parts" / "part"))
+    merge(names, str(merged))
+    assert merged.is_file()
