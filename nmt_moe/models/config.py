@@ -127,11 +127,6 @@ class LSTMMoELanguageModelConfig(StackConfig):
     )
 
 
-def active_experts(cfg: StackConfig) -> int:
-    """How many experts see a token: ``k``, or ``k`` in each of ``k`` groups."""
-    return cfg.moe_k if cfg.moe_groups == 1 else cfg.moe_k**2
-
-
 def moe_positions(cfg: StackConfig, side: str = "") -> list[int]:
     """The 1-based numbers of the layers that a MoE follows.
 

@@ -5,8 +5,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from nmt_moe.models.config import StackConfig, active_experts
+from nmt_moe.models.config import StackConfig
 from nmt_moe.moe import MixtureOfExperts, Routing
+from nmt_moe.moe.layer import experts_per_token
 from nmt_moe.moe.mesh import mesh_for
 
 
@@ -37,7 +38,7 @@ class FeedForward(nn.Module):
                 ),
             )
         else:
-            active, hidden_dim = active_experts(cfg), cfg.moe_hidden_dim
+            active, hidden_dim = experts_per_token(cfg.moe_k, cfg.moe_groups), cfg.moe_hidden_dim
             deep = cfg.feed_forward == "deep"
             hidden_dims = [hidden_dim] * active if deep else [hidden_dim * active]
             layers: list[nn.Module] = []

@@ -53,7 +53,7 @@ class HierarchicalGate(nn.Module):
 
     def _route(self, x_TD: Tensor) -> Routing:
         mesh = self.mesh if self.training else None
-        first = Routing.from_choice(self.primary.choose(x_TD), self.groups, mesh)
+        first = Routing.from_choice(self.primary.choose(x_TD), self.groups)
         sent = GroupedTokens(x_TD, first.token_A, first.expert_A, first.counts_E)
         second = self.secondary.choose(sent)
         group_A = first.expert_A.index_select(0, second.row_A)

@@ -50,7 +50,7 @@ class MixtureOfExperts(nn.Module):
             raise UserError(f"unknown gating {gating!r}: choose one of {', '.join(GATES)}")
         check_sizes(num_experts, k, groups)
         self.num_experts, self.groups = num_experts, groups
-        self.experts_per_token = k if groups == 1 else k * k
+        self.experts_per_token = experts_per_token(k, groups)
         self.gate: TopKGate | HierarchicalGate
         if groups == 1:
             self.gate = GATES[gating](dim, num_experts, k, mesh=mesh)
@@ -78,6 +78,11 @@ class MixtureOfExperts(nn.Module):
         y_AD = run_experts(self.experts, x_TD, routing)
         y_TD = combine(y_AD, routing, x_TD.shape[0])
         return y_TD.to(x.dtype).view(x.shape), routing
+
+
+def experts_per_token(k: int, groups: int) -> int:
+    """How many experts see a token: ``k``, or ``k`` in each of ``k`` groups."""
+    return k if groups == 1 else k * k
 
 
 def check_sizes(num_experts: int, k: int, groups: int) -> None:

@@ -46,7 +46,10 @@ class Mesh:
     run: str = ""
     """A name for this start of a training: the processes have it in common with no other."""
     members: list[weakref.ref[Experts]] = field(default_factory=list)
-    """The experts of every layer, in the order in which they were made."""
+
+    def layers(self) -> list[Experts]:
+        """The experts of every layer, in the order in which they were made."""
+        return [experts for member in self.members if (experts := member()) is not None]
 
     def own(self, num_experts: int) -> slice:
         """The experts of this process."""

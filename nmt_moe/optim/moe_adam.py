@@ -110,10 +110,8 @@ class MoEAdam(torch.optim.Optimizer):
             raise error
         if self.mesh.parts:
             return
-        for member in self.mesh.members:
-            experts = member()
-            if experts is not None:
-                experts.gather()
+        for experts in self.mesh.layers():
+            experts.gather()
         for param, state in self._sharded_states():
             self._complete[param] = {
                 name: gather_experts(value, self.mesh) if value.dim() else value
@@ -146,10 +144,8 @@ class MoEAdam(torch.optim.Optimizer):
     def _release(self) -> None:
         """Forget what was gathered."""
         self._complete.clear()
-        for member in self.mesh.members if self.mesh is not None else ():
-            experts = member()
-            if experts is not None:
-                experts.release()
+        for experts in self.mesh.layers() if self.mesh is not None else ():
+            experts.release()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As in every torch optimizer, but float32 state stays float32.
