@@ -161,28 +161,34 @@ logged() {
     }
 }
 
-# The stages that all recipes have, from $RUN_DIR/corpus/en-$TARGET/{train,valid,test}.
+# The stages that all recipes have.
 
-make_wordpieces() { # make_wordpieces SIZE MAX_PIECES
-    local corpus=$RUN_DIR/corpus/en-$TARGET out=$RUN_DIR/wordpieces
-    python -m nmt_moe.corpus.wordpieces train --vocabulary "$1" --out "$out/model" \
-        "$corpus/train.en" "$corpus/train.$TARGET"
-    local split
+# make_wordpieces SIZE MAX_PIECES CORPUS LANGUAGE...: of CORPUS/{train,valid,test}.LANGUAGE, for one
+# language or two.
+make_wordpieces() {
+    local corpus=$3 out=$RUN_DIR/wordpieces split language files=() options=(--lang)
+    for language in "${@:4}"; do
+        files+=("$corpus/train.$language")
+    done
+    ((${#files[@]} == 1)) || options=(--langs)
+    options+=("${@:4}" --max-pieces "$2")
+    python -m nmt_moe.corpus.wordpieces train --vocabulary "$1" --out "$out/model" "${files[@]}"
     for split in train valid; do
-        python -m nmt_moe.corpus.wordpieces encode --model "$out/model.model" \
-            --langs en "$TARGET" --max-pieces "$2" "$corpus/$split" "$out/$split"
+        python -m nmt_moe.corpus.wordpieces encode --model "$out/model.model" "${options[@]}" \
+            "$corpus/$split" "$out/$split"
     done
     # Nothing is dropped from the test set.
-    python -m nmt_moe.corpus.wordpieces encode --model "$out/model.model" \
-        --langs en "$TARGET" --max-pieces "$2" --keep-all "$corpus/test" "$out/test"
+    python -m nmt_moe.corpus.wordpieces encode --model "$out/model.model" "${options[@]}" \
+        --keep-all "$corpus/test" "$out/test"
 }
 
+# make_binary SUFFIX OPTION...: of wordpieces/{train,valid,test}SUFFIX.
 make_binary() {
     local out=$RUN_DIR/binary pieces=$RUN_DIR/wordpieces
     rm -f "$out"/dict.* # fairseq-preprocess refuses to replace what an interrupted try left
-    logged "$out/output.log" fairseq-preprocess --source-lang en --target-lang "$TARGET" \
-        --trainpref "$pieces/train" --validpref "$pieces/valid" --testpref "$pieces/test" \
-        --joined-dictionary --srcdict "$pieces/model.dict.txt" --destdir "$out" --workers 2
+    logged "$out/output.log" fairseq-preprocess "${@:2}" --srcdict "$pieces/model.dict.txt" \
+        --trainpref "$pieces/train$1" --validpref "$pieces/valid$1" --testpref "$pieces/test$1" \
+        --destdir "$out" --workers 2
 }
 
 # fairseq drops the last batch when its size is no multiple of this, 8 by default: up to seven

@@ -60,7 +60,7 @@ open_run "target=$TARGET" "seed=$SEED" "pairs=$TRAIN_PAIRS $VALID_PAIRS" \
 
 stage corpus python -m nmt_moe.corpus.phrasebook --target "$TARGET" --out "$RUN_DIR/corpus" \
     --train "$TRAIN_PAIRS" --valid "$VALID_PAIRS" --test 10 --seed "$SEED"
-stage wordpieces make_wordpieces "$VOCABULARY" "$MAX_PIECES"
-stage binary make_binary
+stage wordpieces make_wordpieces "$VOCABULARY" "$MAX_PIECES" "$RUN_DIR/corpus/en-$TARGET" en "$TARGET"
+stage binary make_binary '' --source-lang en --target-lang "$TARGET" --joined-dictionary
 stage_each train_with "${GATINGS[@]}"
 python -m nmt_moe.report.series gatings "$RUN_DIR" "${GATINGS[@]}" | tee "$RUN_DIR/table.md"

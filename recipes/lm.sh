@@ -54,27 +54,6 @@ for model in "${MODELS[@]}"; do
 done
 [[ -z $TEXT || -e $TEXT ]] || die "no file or folder TEXT=$TEXT"
 
-encode() {
-    local corpus=$RUN_DIR/corpus out=$RUN_DIR/wordpieces split
-    python -m nmt_moe.corpus.wordpieces train --vocabulary "$VOCABULARY" --out "$out/model" \
-        "$corpus/train.txt"
-    for split in train valid; do
-        python -m nmt_moe.corpus.wordpieces encode --model "$out/model.model" --lang txt \
-            --max-pieces "$MAX_PIECES" "$corpus/$split" "$out/$split"
-    done
-    # Nothing is dropped from the test set.
-    python -m nmt_moe.corpus.wordpieces encode --model "$out/model.model" --lang txt \
-        --max-pieces "$MAX_PIECES" --keep-all "$corpus/test" "$out/test"
-}
-
-binarise() {
-    local out=$RUN_DIR/binary pieces=$RUN_DIR/wordpieces
-    rm -f "$out"/dict.* # fairseq-preprocess refuses to replace what an interrupted try left
-    logged "$out/output.log" fairseq-preprocess --only-source --srcdict "$pieces/model.dict.txt" \
-        --trainpref "$pieces/train.txt" --validpref "$pieces/valid.txt" \
-        --testpref "$pieces/test.txt" --destdir "$out" --workers 2
-}
-
 train_and_test() { # train_and_test dense|EXPERTS
     local out=$RUN_DIR/$1 size=(--moe-experts "$1")
     [[ $1 != dense ]] || size=(--feed-forward dense)
@@ -95,7 +74,7 @@ if [[ -z $TEXT ]]; then
 fi
 stage corpus python -m nmt_moe.corpus.monolingual "$TEXT" --out "$RUN_DIR/corpus" --seed "$SEED" \
     --valid "$VALID_LINES" --test "$TEST_LINES"
-stage wordpieces encode
-stage binary binarise
+stage wordpieces make_wordpieces "$VOCABULARY" "$MAX_PIECES" "$RUN_DIR/corpus" txt
+stage binary make_binary .txt --only-source
 stage_each train_and_test "${MODELS[@]}"
 python -m nmt_moe.report.series language-models "$RUN_DIR" "${MODELS[@]}" | tee "$RUN_DIR/table.md"

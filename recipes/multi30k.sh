@@ -62,8 +62,8 @@ if [[ -z $MULTI30K ]]; then
 fi
 stage corpus python -m nmt_moe.corpus.multi30k "$MULTI30K" --target "$TARGET" \
     --out "$RUN_DIR/corpus/en-$TARGET"
-stage wordpieces make_wordpieces "$VOCABULARY" "$MAX_PIECES"
-stage binary make_binary
+stage wordpieces make_wordpieces "$VOCABULARY" "$MAX_PIECES" "$RUN_DIR/corpus/en-$TARGET" en "$TARGET"
+stage binary make_binary '' --source-lang en --target-lang "$TARGET" --joined-dictionary
 stage training train "${MODEL[@]}" "${LOSS[@]}" "${OPTIMIZER[@]}" "${LENGTH[@]}"
 stage translation translate_and_score
 stage examples translate_examples

@@ -42,8 +42,8 @@ open_run "target=$TARGET" "seed=$SEED" "pairs=$TRAIN_PAIRS $VALID_PAIRS $TEST_PA
 
 stage corpus python -m nmt_moe.corpus.phrasebook --target "$TARGET" --out "$RUN_DIR/corpus" \
     --train "$TRAIN_PAIRS" --valid "$VALID_PAIRS" --test "$TEST_PAIRS" --seed "$SEED"
-stage wordpieces make_wordpieces "$VOCABULARY" "$MAX_PIECES"
-stage binary make_binary
+stage wordpieces make_wordpieces "$VOCABULARY" "$MAX_PIECES" "$RUN_DIR/corpus/en-$TARGET" en "$TARGET"
+stage binary make_binary '' --source-lang en --target-lang "$TARGET" --joined-dictionary
 stage training train "${MODEL[@]}" "${LOSS[@]}" "${OPTIMIZER[@]}" "${LENGTH[@]}"
 stage translation translate
 stage examples translate_examples
