@@ -32,7 +32,7 @@ VOCABULARY=${VOCABULARY:-4000}
 MAX_PIECES=100
 
 MODEL=(--arch lstm_moe_tiny --dim 256 --lstm-cells 256 --encoder-bidirectional
-    --attention additive --moe-experts 16 --moe-k 2 --moe-hidden-dim 512 --dropout 0.25)
+    --attention additive --attention-residual --moe-experts 16 --moe-k 2 --moe-hidden-dim 512 --dropout 0.25)
 LOSS=(--criterion moe_label_smoothed_cross_entropy --label-smoothing 0.1
     --moe-importance-weight 0.01 --moe-load-weight 0.01)
 OPTIMIZER=(--optimizer adam --adam-betas '(0.9,0.98)' --lr 1.5e-3 --lr-scheduler cosine

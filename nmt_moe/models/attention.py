@@ -8,13 +8,19 @@ class MultiplicativeAttention(nn.Module):
     """The paper's function: ``A(x, y) = sum_d V_d tanh(xU)_d tanh(yW)_d``.
 
     All scores of a query are one matrix product with keys that are computed once.
+
+    Args:
+        dim: width of queries and source.
+        residual: have a matrix ``residual``, through which a decoder adds the contexts to its
+            layers' outputs.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, residual: bool = False) -> None:
         super().__init__()
         self.source = nn.Linear(dim, dim, bias=False)
         self.query = nn.Linear(dim, dim, bias=False)
         self.v = nn.Parameter(torch.ones(dim))
+        self.residual = nn.Linear(dim, dim, bias=False) if residual else None
 
     def keys(self, source_BSD: Tensor) -> Tensor:
         """What the scores need of the source, ``[B, S, D]``: compute it once a batch."""
@@ -37,8 +43,8 @@ class MultiplicativeAttention(nn.Module):
 class AdditiveAttention(MultiplicativeAttention):
     """GNMT's function: ``A(x, y) = V . tanh(xU + yW)``."""
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
+    def __init__(self, dim: int, residual: bool = False) -> None:
+        super().__init__(dim, residual)
         nn.init.uniform_(self.v, -(dim**-0.5), dim**-0.5)
 
     def keys(self, source_BSD: Tensor) -> Tensor:

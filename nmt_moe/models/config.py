@@ -98,6 +98,13 @@ class LSTMMoEConfig(StackConfig):
         default="multiplicative",
         metadata={"help": "attention function: the paper's (appendix G), or GNMT's additive one"},
     )
+    attention_residual: bool = field(
+        default=False,
+        metadata={
+            "help": "add the attention context, through a matrix, to the output of decoder "
+            "layer 1, so that all above reads it, as GNMT's upper layers do (the paper's do not)"
+        },
+    )
     encoder_moe_after: str = field(
         default="2",
         metadata={"help": "encoder layers followed by a MoE layer, such as 1,2; empty for none"},

@@ -26,7 +26,7 @@ class LSTMMoEDecoder(IncrementalDecoder):
         self.padding_idx = dictionary.pad()
         self.embedding = make_embedding(dictionary, cfg.dim)
         self.dropout = nn.Dropout(cfg.dropout)
-        self.attention = ATTENTIONS[str(cfg.attention)](cfg.dim)
+        self.attention = ATTENTIONS[str(cfg.attention)](cfg.dim, cfg.attention_residual)
         self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells)])
         for _ in range(cfg.decoder_layers - 1):
             self.layers.append(LSTM(cfg.dim, cfg.dim, cfg.lstm_cells))
@@ -72,6 +72,9 @@ class LSTMMoEDecoder(IncrementalDecoder):
                 y_LBD, state = layer(x_LBD, state)
             new_cache[f"h{number}"], new_cache[f"c{number}"] = state
             x_LBD = x_LBD + self.dropout(y_LBD)
+            if number == 1 and self.attention.residual is not None:
+                context_BLD = self.attention.residual(attn_BLS.bmm(source_BSD))
+                x_LBD = x_LBD + self.dropout(context_BLD).transpose(0, 1)
             x_LBD = self.feed_forwards.after(number, x_LBD, pad_BL, routing)
         self.keep(new_cache, incremental_state)
         logits_BLV = self.output(x_LBD.transpose(0, 1))

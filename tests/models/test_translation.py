@@ -11,6 +11,7 @@ VARIANTS = [
     dict(lstm_cells=12),
     dict(encoder_bidirectional=True, lstm_cells=12),
     dict(attention="additive", no_moe_sigmoid=True),
+    dict(attention_residual=True, lstm_cells=12),
     dict(encoder_layers=1, encoder_moe_after="1", decoder_layers=3, decoder_moe_after="1,3"),
     dict(feed_forward="dense"),
     dict(feed_forward="deep"),
@@ -86,6 +87,19 @@ def test_a_step_that_looks_ahead_would_be_seen():
         before, after = model(source, None, target)[0], model(source, None, changed)[0]
     torch.testing.assert_close(before[1, :4], after[1, :4])
     assert not torch.allclose(before[1, 4], after[1, 4])
+
+
+def test_the_layers_above_read_the_attention_context():
+    torch.manual_seed(0)
+    model = build_model(attention_residual=True, decoder_layers=1, feed_forward="none").double()
+    source, _, target = batch()
+    encoder_out = model.encoder(source)
+    logits, extra = model.decoder(target, encoder_out)
+    residual = model.decoder.attention.residual
+    weight, residual.weight.data = residual.weight.data, torch.zeros_like(residual.weight)
+    without, _ = model.decoder(target, encoder_out)
+    context = torch.einsum("bls,sbd->bld", extra["attn"][0], encoder_out["encoder_out"][0])
+    torch.testing.assert_close(logits, without + model.decoder.output(context @ weight.t()))
 
 
 @pytest.mark.parametrize("attention", ["multiplicative", "additive"])
