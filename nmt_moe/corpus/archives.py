@@ -1,0 +1,95 @@
+"""Members of tar archives, copied by name; nothing else is unpacked.
+
+A member's name never becomes a path. Memory holds one block of a member.
+"""
+
+import contextlib
+import gzip
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, BinaryIO, Protocol, cast
+
+from nmt_moe.errors import UserError
+
+_BLOCK = 1 << 20
+_GZIP = b"\x1f\x8b"
+_BROKEN = (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error)
+
+
+class Output(Protocol):
+    """Where a member's bytes go."""
+
+    def write(self, block: bytes, /) -> object:
+        """Take the next bytes."""
+
+
+def extract(archive: Path, outputs: Mapping[str, Output]) -> None:
+    """Copy members of a ``.tar`` or ``.tgz``; one whose name ends in ``.gz`` is decompressed.
+
+    Args:
+        archive: is read once, until the last of the members.
+        outputs: for each member where its bytes go.
+
+    Raises:
+        UserError: the archive is truncated or damaged or has no such member; names both.
+    """
+    missing = dict(outputs)
+    reading = ""
+    try:
+        with _opened(archive) as (tar, file):
+            for member in tar:
+                name = member.name.removeprefix("./")
+                if name in missing and member.isfile():
+                    reading = name
+                    _copy(cast(IO[bytes], tar.extractfile(member)), name, missing.pop(name))
+                    reading = ""
+                if not missing:
+                    return
+            _check_end(tar, file)
+    except _BROKEN as error:
+        where = f"at {reading}" if reading else f"before {' and '.join(missing)}"
+        raise UserError(f"{archive} is truncated or damaged, {where}: {error}") from None
+    raise UserError(f"{archive} has no {' and no '.join(missing)}")
+
+
+def trouble(archive: Path) -> str | None:
+    """What is wrong with an archive as a whole, None if it can be read to its end.
+
+    Of a ``.tgz``, gzip's own checksum is compared. A ``.tar`` has none of its content.
+    """
+    try:
+        with _opened(archive) as (tar, file):
+            for _ in tar:
+                pass
+            _check_end(tar, file)
+            while file.read(_BLOCK):  # gzip's checksum comes last
+                pass
+    except _BROKEN as error:
+        return str(error)
+    return None
+
+
+def _check_end(tar: tarfile.TarFile, file: BinaryIO) -> None:
+    """A tar that was cut between two members looks complete but for the block that ends it."""
+    if file.tell() <= tar.offset:
+        raise EOFError("its end is missing")
+
+
+@contextlib.contextmanager
+def _opened(archive: Path) -> Iterator[tuple[tarfile.TarFile, BinaryIO]]:
+    """The archive, and the file that tarfile reads it from."""
+    with contextlib.ExitStack() as stack:
+        file: BinaryIO = stack.enter_context(archive.open("rb"))
+        packed = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
+        if packed:
+            file = cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=file)))
+        yield stack.enter_context(tarfile.open(fileobj=file, mode="r:")), file
+
+
+def _copy(content: IO[bytes], name: str, output: Output) -> None:
+    with gzip.GzipFile(fileobj=content) if name.endswith(".gz") else content as file:
+        while block := file.read(_BLOCK):
+            output.write(block)

@@ -1,0 +1,198 @@
+"""Archives of a manifest into a folder, from the first mirror that delivers.
+
+Under its own name there is only a complete archive that was checked; what has arrived of another
+one is in ``NAME.part`` and goes on growing when the same command is given again. Archives that
+are there already, from elsewhere, are checked in the same way.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmt_moe.corpus import checksums, manifest
+from nmt_moe.corpus.manifest import Archive
+from nmt_moe.corpus.transfer import Interrupted, Progress, discard, transfer
+from nmt_moe.errors import UserError, exit_code
+
+_LONGEST_PAUSE = 60.0
+_LASTING_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a server, in seconds."""
+
+    timeout: float = 30.0  # for data, before a try has failed
+    tries: int = 8  # of all mirrors, in a row and without a byte more
+    pause: float = 1.0  # after the first such try; doubled after each
+    interval: float = 10.0  # between two lines of progress
+
+
+def download(
+    wanted: Sequence[Archive], folder: Path, mirrors: Sequence[str], patience: Patience
+) -> None:
+    """Get the archives that are not there yet, and check all.
+
+    Args:
+        wanted: the archives.
+        folder: where they go.
+        mirrors: ``http:``, ``https:`` or ``file:`` URLs; an archive's path is looked for below.
+        patience: when to try again, and when to give up.
+
+    Raises:
+        UserError: an archive cannot be had, or is not what it should be; names it.
+    """
+    for mirror in mirrors:
+        if not mirror.startswith(("http://", "https://", "file://")):
+            raise UserError(f"the mirror {mirror} is no http:, https: or file: URL")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        for archive in wanted:
+            path = folder / archive.name
+            if path.exists():
+                _keep(archive, path)
+            else:
+                _fetch(archive, path, mirrors, patience)
+            if os.access(folder, os.W_OK):
+                checksums.record(archive, folder)
+
+
+def _keep(archive: Archive, path: Path) -> None:
+    """Check a file that is there; one that is not right gets another name."""
+    trouble = checksums.trouble(archive, path)
+    if trouble:
+        bad = path.with_name(path.name + ".bad")
+        path.replace(bad)
+        raise UserError(f"{path}: {trouble}. It is {bad.name} now; the next try downloads it")
+    print(f"{archive.name}: is there, checked", flush=True)
+
+
+def _fetch(archive: Archive, path: Path, mirrors: Sequence[str], patience: Patience) -> None:
+    part = path.with_name(path.name + ".part")
+    progress = Progress(archive.name, patience.interval)
+    left = list(mirrors)  # without those whose file is not what it should be
+    failures, most = 0, part.stat().st_size if part.exists() else 0
+    reason = "there is no mirror"
+    while left:
+        lasting = True
+        for mirror in tuple(left):
+            url = f"{mirror.rstrip('/')}/{archive.path}"
+            try:
+                fresh = transfer(url, part, archive.bytes, patience.timeout, progress)
+            except Interrupted as error:
+                reason = f"{url}: {error}"
+                lasting = lasting and error.lasting
+            else:
+                trouble = checksums.trouble(archive, part)
+                if not trouble:
+                    _publish(part, path)
+                    return
+                reason = f"{url}: {trouble}"
+                discard(part)
+                if fresh:
+                    left.remove(mirror)
+            print(reason, flush=True)
+        size = part.stat().st_size if part.exists() else 0
+        failures = 0 if size > most else failures + 1
+        most = max(most, size)
+        if not left or failures >= (_LASTING_TRIES if lasting else patience.tries):
+            break
+        pause = min(patience.pause * 2 ** max(failures - 1, 0), _LONGEST_PAUSE)
+        print(f"{archive.name}: trying again in {pause:g} s", flush=True)
+        time.sleep(pause)
+    raise UserError(
+        f"{archive.name} cannot be downloaded; the last try, {reason}. "
+        f"Name another mirror, or put the file into {path.parent}"
+    )
+
+
+def _publish(part: Path, path: Path) -> None:
+    with part.open("rb") as file:
+        os.fsync(file)  # a machine that stops now must not leave a part of it under this name
+    part.replace(path)
+    discard(part)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for another download into the same folder; nothing is written into one of others."""
+    if not os.access(folder, os.W_OK):
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another download into {folder}", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """The options that say which archives: also those of the command that reads them."""
+    parser.add_argument("pair", choices=manifest.PAIRS, help="the languages")
+    parser.add_argument(
+        "--archives", type=Path, required=True, metavar="FOLDER", help="where the archives are"
+    )
+    parser.add_argument(
+        "--test", nargs="+", default=["full"], metavar="SET",
+        help="the test set: full, filtered or both, the first as test and others as test-SET "
+        "(default: full)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--corpora",
+        nargs="+",
+        default=[],
+        metavar="CORPUS",
+        help="of the training text, only these",
+    )
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        metavar="FILE",
+        help="another one than data/manifests/wmt14-PAIR.json",
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nmt_moe.corpus.download",
+        description="Get the archives of WMT'14. Run again, it continues where it stopped.",
+    )
+    add_choice(parser)
+    parser.add_argument(
+        "--mirror", nargs="+", default=[], dest="mirrors", metavar="URL",
+        help="try these, in this order, instead of the manifest's",
+    )  # fmt: skip
+    for name, text in (
+        ("timeout", "seconds without data after which a try has failed"),
+        ("tries", "how often to try again without getting anything more"),
+        ("pause", "seconds before the second try; doubled with each"),
+        ("interval", "seconds between two lines of progress"),
+    ):
+        default = getattr(Patience, name)
+        parser.add_argument(
+            f"--{name}", type=type(default), default=default, help=f"{text} (default: {default:g})"
+        )
+    args = parser.parse_args(arguments)
+
+    def run() -> None:
+        known = manifest.load(args.manifest or manifest.find(args.pair))
+        tests = [known.test_set(name) for name in args.test]
+        corpora = [*known.training(args.corpora), *known.valid.values(), *tests]
+        patience = Patience(args.timeout, args.tries, args.pause, args.interval)
+        mirrors = args.mirrors or known.mirrors
+        download(manifest.archives_of(corpora), args.archives, mirrors, patience)
+
+    return exit_code(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

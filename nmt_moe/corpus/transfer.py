@@ -1,0 +1,227 @@
+"""One try to get a file by HTTP, from where an earlier one stopped.
+
+What has arrived lies in a partial file; a note beside it says which version of which URL that is
+the beginning of. A server may take up there (206), send all anew (200) or say that nothing is left
+(416). What it sends is counted against what it announced.
+"""
+
+import http.client
+import json
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+from nmt_moe.errors import UserError
+
+_BLOCK = 1 << 16
+_TRY_AGAIN = (408, 416, 425, 429)  # of the 4xx answers, those that another try may change
+_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+_NETWORK = (OSError, http.client.HTTPException)
+
+# No ftp and no data: URLs, also not after a redirection; one to a file is refused by urllib.
+_OPENER = urllib.request.OpenerDirector()
+for _handler in (
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.FileHandler,
+    urllib.request.HTTPRedirectHandler,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPErrorProcessor,
+    urllib.request.UnknownHandler,
+):
+    _OPENER.add_handler(_handler())
+
+
+class Interrupted(Exception):
+    """A try that failed; ``lasting`` if the same request is unlikely to fare better."""
+
+    def __init__(self, reason: str, lasting: bool = False) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
+
+
+class Progress:
+    """Lines with percent, speed and time left; none more often than every ``interval`` seconds."""
+
+    def __init__(self, name: str, interval: float) -> None:
+        self._name = name
+        self._interval = interval
+
+    def start(self, have: int, total: int | None) -> None:
+        """A try begins with so many bytes there, of so many."""
+        self._had, self._total = have, total
+        self._began = self._said = time.monotonic()
+        if have:
+            print(f"{self._name}: goes on after {_size(have)}", flush=True)
+
+    def show(self, have: int) -> None:
+        """So many bytes are there now."""
+        now = time.monotonic()
+        if now - self._said >= self._interval:
+            self._said = now
+            print(self._line(have, (have - self._had) / (now - self._began)), flush=True)
+
+    def end(self, have: int) -> None:
+        """The file is complete."""
+        seconds = max(time.monotonic() - self._began, 1e-3)
+        speed = (have - self._had) / seconds
+        print(f"{self._name}: {_size(have)}, {_size(speed)}/s", flush=True)
+
+    def _line(self, have: int, speed: float) -> str:
+        if not self._total:
+            return f"{self._name}: {_size(have)}, {_size(speed)}/s"
+        left = f"{_duration((self._total - have) / speed)} left" if speed else "stalled"
+        percent = f"{have / self._total:.0%} of {_size(self._total)}"
+        return f"{self._name}: {percent}, {_size(speed)}/s, {left}"
+
+
+def transfer(url: str, part: Path, size: int | None, timeout: float, progress: Progress) -> bool:
+    """Try once to complete ``part``.
+
+    Args:
+        url: what to get.
+        part: the partial file; ``part`` with ``.json`` is the note.
+        size: bytes of the whole file, None if not known.
+        timeout: seconds without any data after which the try ends.
+        progress: is told how far it is.
+
+    Returns:
+        Whether all of it came in this try: nothing of it can be of another version.
+
+    Raises:
+        Interrupted: the file is not complete.
+        UserError: the disk has no room for it.
+    """
+    have = part.stat().st_size if part.exists() else 0
+    note = _read_note(part)
+    headers = {"User-Agent": "nmt_moe", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if note.get("url") == url and note.get("version"):
+            headers["If-Range"] = note["version"]
+    try:
+        answer = _OPENER.open(urllib.request.Request(url, headers=headers), timeout=timeout)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 416 and have:
+                if _total_of(error.headers) == have:
+                    return False
+                discard(part)
+            lasting = 400 <= error.code < 500 and error.code not in _TRY_AGAIN
+            raise Interrupted(f"HTTP {error.code} {error.reason}", lasting) from None
+    except _NETWORK as error:
+        missing = isinstance(getattr(error, "reason", error), FileNotFoundError)
+        raise Interrupted(_reason(error), lasting=missing) from None
+    with answer:
+        if answer.status == 206:
+            total = _continued(answer.headers, have, note.get("total"), part)
+        else:
+            have = 0
+            length = answer.headers.get("Content-Length", "")
+            total = int(length) if length.isdecimal() else None
+        if None not in (size, total) and size != total:
+            raise Interrupted(f"the file there has {total:,} bytes, not {size:,}", lasting=True)
+        total = total or size
+        _check_space(part, have, total)
+        resumed = have > 0
+        if not resumed:
+            part.unlink(missing_ok=True)  # before the note says that it is of this version
+        version = _version(answer.headers)
+        _note(part).write_text(json.dumps({"url": url, "version": version, "total": total}))
+        progress.start(have, total)
+        have = _receive(answer, part, have, progress)
+    if total is not None and have != total:
+        raise Interrupted(f"the connection ended after {have:,} of {total:,} bytes")
+    progress.end(have)
+    return not resumed
+
+
+def discard(part: Path) -> None:
+    """Remove a partial file and its note."""
+    part.unlink(missing_ok=True)
+    _note(part).unlink(missing_ok=True)
+
+
+def _receive(answer: Any, part: Path, have: int, progress: Progress) -> int:
+    """Append what comes; returns the size of the partial file."""
+    with part.open("ab") as file:
+        while True:
+            try:
+                block = answer.read1(_BLOCK)  # what is there, so that nothing of it is lost
+            except _NETWORK as error:
+                raise Interrupted(f"{_reason(error)} after {have:,} bytes") from None
+            if not block:
+                return have
+            try:
+                file.write(block)
+            except OSError as error:
+                raise UserError(f"{part}: cannot be written: {error.strerror}") from None
+            have += len(block)
+            progress.show(have)
+
+
+def _continued(headers: Message, have: int, before: int | None, part: Path) -> int | None:
+    """The size of the whole file, of which the answer is the rest."""
+    match = re.match(r"bytes (\d+)-", headers.get("Content-Range", ""))
+    total = _total_of(headers)
+    if not match or int(match[1]) != have or (before and total and before != total):
+        discard(part)
+        raise Interrupted("the server does not go on with the same file: starting over")
+    return total
+
+
+def _total_of(headers: Message) -> int | None:
+    match = re.match(r"bytes [^/]*/(\d+)$", headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
+
+
+def _version(headers: Message) -> str | None:
+    """What If-Range may hold: a strong ETag or a date."""
+    tag = headers.get("ETag", "")
+    return tag if tag.startswith('"') else headers.get("Last-Modified")
+
+
+def _check_space(part: Path, have: int, total: int | None) -> None:
+    free = shutil.disk_usage(part.parent).free
+    there = part.stat().st_size if part.exists() else 0
+    if total is not None and total - max(have, there) > free:
+        raise UserError(
+            f"{part.with_suffix('')} needs {_size(total)}, {_size(free)} are free there: "
+            "make room, or name a folder on another disk"
+        )
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _read_note(part: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(_note(part).read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, BaseException):
+        error = error.reason
+    if isinstance(error, TimeoutError):
+        return "no data for too long"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _size(count: float) -> str:
+    unit, name = next((pair for pair in _UNITS if count >= pair[0]), _UNITS[-1])
+    return f"{count / unit:.{2 if unit == 1e9 else 1}f} {name}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,137 @@
+"""WMT'14 from its archives: the raw text of each corpus, the validation text and a test set.
+
+Training text is copied byte by byte, so that cleaning sees what the archives hold. Its two sides
+must have the same number of lines, by line feeds alone, before they get their names. Memory does
+not depend on the size of the archives.
+"""
+
+import argparse
+import contextlib
+import io
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nmt_moe.corpus import archives, checksums, manifest, sgm
+from nmt_moe.corpus.download import add_choice
+from nmt_moe.corpus.manifest import Corpus, Manifest
+from nmt_moe.errors import UserError, exit_code
+
+
+class _Side:
+    """A file of raw lines, counted; a last line without an end gets one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.draft = path.with_name(path.name + ".part")
+        self.lines = 0
+        self._file = self.draft.open("wb")
+        self._last = b"\n"
+
+    def write(self, block: bytes, /) -> None:
+        self._file.write(block)
+        self.lines += block.count(b"\n")
+        self._last = block[-1:]
+
+    def close(self) -> None:
+        if self._last != b"\n":
+            self.write(b"\n")
+        self._file.close()
+
+
+def prepare(
+    known: Manifest,
+    folder: Path,
+    out: Path,
+    corpora: Sequence[str] = (),
+    tests: Sequence[str] = ("full",),
+) -> None:
+    """Write ``out/train/CORPUS.LANG``, ``out/valid.LANG`` and ``out/test.LANG``; prints pairs.
+
+    Args:
+        known: which member of which archive is which text.
+        folder: the archives; all that are needed are checked before one is read.
+        out: where the text goes.
+        corpora: of the training text, only these.
+        tests: names of test sets; those after the first one go to ``out/test-NAME.LANG``.
+
+    Raises:
+        UserError: an archive or a member is missing or damaged, or two sides do not match.
+    """
+    training = known.training(corpora)
+    held_out = {"valid": list(known.valid.values())}
+    for name in tests:
+        held_out["test" if name == tests[0] else f"test-{name}"] = [known.test_set(name)]
+    for archive in manifest.archives_of([*training, *itertools.chain(*held_out.values())]):
+        checksums.verify(archive, folder)
+    (out / "train").mkdir(parents=True, exist_ok=True)
+    for archive in manifest.archives_of(training):
+        _copy(folder / archive.name, [one for one in training if one.archive == archive], out)
+    for split, parts in held_out.items():
+        _write(split, parts, folder, out)
+
+
+def _copy(archive: Path, corpora: list[Corpus], out: Path) -> None:
+    """The training corpora that are in an archive, in one reading of it."""
+    with contextlib.ExitStack() as stack:
+        sides = {}
+        for corpus in corpora:
+            for language, member in corpus.members.items():
+                sides[member] = _Side(out / f"train/{corpus.name}.{language}")
+                stack.callback(sides[member].draft.unlink, missing_ok=True)
+                stack.callback(sides[member].close)
+        archives.extract(archive, sides)
+        for side in sides.values():
+            side.close()
+        for corpus in corpora:
+            pair = [(member, sides[member]) for member in corpus.members.values()]
+            (one, first), (other, second) = pair
+            if first.lines != second.lines:
+                raise UserError(
+                    f"{archive}: {one} has {first.lines:,} lines but {other} has "
+                    f"{second.lines:,}: no line can be told to be the translation of another"
+                )
+            for side in (first, second):
+                side.draft.replace(side.path)
+            print(f"train, {corpus.name}: {first.lines:,} pairs", flush=True)
+
+
+def _write(split: str, corpora: list[Corpus], folder: Path, out: Path) -> None:
+    """A split that comes as SGM."""
+    found = []
+    for corpus in corpora:
+        archive = folder / corpus.archive.name
+        contents = {member: io.BytesIO() for member in corpus.members.values()}
+        archives.extract(archive, contents)
+        source, target = (
+            (f"{archive}, {member}", content.getvalue()) for member, content in contents.items()
+        )
+        found += sgm.pairs(source, target)
+    for side, language in enumerate(corpora[0].members):
+        text = "".join(f"{pair[side]}\n" for pair in found)
+        (out / f"{split}.{language}").write_text(text, encoding="utf-8", newline="\n")
+    names = " and ".join(f"{corpus.name} of {corpus.archive.name}" for corpus in corpora)
+    print(f"{split}, {names}: {len(found):,} pairs", flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nmt_moe.corpus.wmt14",
+        description="Write the text of WMT'14's archives as train/CORPUS.LANG, valid.LANG and "
+        "test.LANG: raw, one sentence per line.",
+    )
+    add_choice(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the text")
+    args = parser.parse_args(arguments)
+
+    def run() -> None:
+        known = manifest.load(args.manifest or manifest.find(args.pair))
+        prepare(known, args.archives, args.out, args.corpora, args.test)
+
+    return exit_code(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
