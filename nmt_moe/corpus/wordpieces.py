@@ -1,44 +1,73 @@
 """Wordpieces: one sentencepiece vocabulary for all languages, and text cut into its pieces.
 
 ``train`` learns the vocabulary from training text, ``encode`` writes a parallel corpus, or text in
-one language, as pieces for ``fairseq-preprocess``. The dictionary that ``train`` writes beside the
-model lists every piece, also those that the training text does not use, so that no known character
-becomes unknown.
+one language, as pieces for ``fairseq-preprocess``, and ``count`` says how large such text is. The
+dictionary that ``train`` writes beside the model lists every piece, also those that the training
+text does not use, so that no known character becomes unknown.
 """
 
 import argparse
-import contextlib
+import random
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import sentencepiece
 
-from nmt_moe.corpus.lines import read_lines, read_pairs
+from nmt_moe.corpus.lines import read_lines
+from nmt_moe.corpus.pieces import Limits, describe, encode
+from nmt_moe.corpus.sizes import count
+from nmt_moe.corpus.workers import interruptible
 from nmt_moe.errors import UserError, exit_code
 
-_PROGRESS = 500_000  # lines between two progress lines
+
+@dataclass
+class Learned:
+    """The pieces of a vocabulary, and the lines of text that it was learned from."""
+
+    pieces: int
+    lines: int
+    total: int
 
 
-def train(files: Iterable[Path], out: Path, vocabulary: int) -> int:
+def train(
+    files: Sequence[Path],
+    out: Path,
+    vocabulary: int,
+    sample: int | None = None,
+    seed: int = 1,
+    coverage: float = 1.0,
+) -> Learned:
     """Learn a unigram model; writes ``out.model``, ``out.vocab`` and fairseq's ``out.dict.txt``.
 
-    Returns:
-        The number of pieces, fewer than asked for when the text is too small for so many.
+    Args:
+        files: text, plain or gzipped.
+        out: the prefix of what is written.
+        vocabulary: pieces; there are fewer when the text is too small for so many.
+        sample: lines to learn from, each as likely as any other of all files; None for all.
+            sentencepiece holds them in memory.
+        seed: of the sample.
+        coverage: share of the characters of the text that the vocabulary has; the rarest others
+            are unknown.
     """
+    learned = Learned(0, 0, 0)
+    if sample is not None:
+        for path in files:
+            learned.total += sum(1 for _ in read_lines(path))
+            print(f"{learned.total:,} lines up to the end of {path} ...", file=sys.stderr)
     out.parent.mkdir(parents=True, exist_ok=True)
     # Written under another name first: a model under its own name is a complete one.
     draft = out.with_name(out.name + ".draft")
     failed: list[UserError] = []
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_training_lines(files, failed),
+            sentence_iterator=_training_lines(chosen(files, learned, sample, seed), failed),
             model_prefix=str(draft),
             model_type="unigram",
             vocab_size=vocabulary,
             hard_vocab_limit=False,
-            character_coverage=1.0,
+            character_coverage=coverage,
             split_digits=True,  # numbers are copied digit by digit, not learned one by one
             minloglevel=2,
         )
@@ -56,17 +85,35 @@ def train(files: Iterable[Path], out: Path, vocabulary: int) -> int:
     out.with_name(out.name + ".dict.txt").write_text(dictionary, encoding="utf-8")
     for suffix in (".vocab", ".model"):
         draft.with_name(draft.name + suffix).replace(out.with_name(out.name + suffix))
-    return len(pieces)
+    learned.pieces = len(pieces)
+    return learned
 
 
-def _training_lines(files: Iterable[Path], failed: list[UserError]) -> Iterator[str]:
-    """All lines; an error is noted, as sentencepiece makes a RuntimeError of any exception."""
+def chosen(files: Iterable[Path], learned: Learned, sample: int | None, seed: int) -> Iterator[str]:
+    """All lines, or a sample of ``learned.total`` lines; counts what it yields."""
+    lines = (line for path in files for line in read_lines(path))
+    if sample is None:
+        for line in lines:
+            learned.lines += 1
+            learned.total += 1
+            yield line
+        return
+    # Of the lines that are left, each is taken with the probability that just makes up the sample:
+    # every choice of so many lines is equally likely, and none is held here.
+    chance = random.Random(seed)
+    for left, line in zip(range(learned.total, 0, -1), lines, strict=False):
+        if chance.random() * left < sample - learned.lines:
+            learned.lines += 1
+            yield line
+
+
+def _training_lines(lines: Iterator[str], failed: list[UserError]) -> Iterator[str]:
+    """The same lines; an error is noted, as sentencepiece makes a RuntimeError of any exception."""
     empty = True
     try:
-        for path in files:
-            for line in read_lines(path):
-                empty = empty and not line
-                yield line
+        for line in lines:
+            empty = empty and not line
+            yield line
         if empty:
             raise UserError("the training text holds no words: there is no vocabulary to learn")
     except UserError as error:
@@ -84,69 +131,10 @@ def load(path: Path) -> sentencepiece.SentencePieceProcessor:
         raise UserError(f"{path} is not a sentencepiece model") from None
 
 
-@dataclass
-class Counts:
-    """What became of the pairs, or of the lines of one language."""
-
-    read: int = 0
-    kept: int = 0
-    empty: int = 0
-    long: int = 0
-
-
-def encode(
-    model: sentencepiece.SentencePieceProcessor,
-    inputs: Sequence[Path],
-    outputs: Sequence[Path],
-    max_pieces: int,
-    keep_all: bool = False,
-) -> Counts:
-    """Write a corpus as pieces, separated by spaces.
-
-    Drops pairs with an empty side or with a side of more than ``max_pieces`` pieces.
-
-    Args:
-        inputs: two aligned files, or one.
-        outputs: as many.
-        keep_all: only count them, as a test set needs.
-
-    Returns:
-        How many pairs were read and kept, and how many are empty or longer than max_pieces.
-    """
-    counts = Counts()
-    with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(path.open("w", encoding="utf-8")) for path in outputs]
-        # zip makes tuples of single lines.
-        for pair in read_pairs(*inputs) if len(inputs) == 2 else zip(read_lines(inputs[0])):
-            counts.read += 1
-            sides = [model.encode(line, out_type=str) for line in pair]
-            empty = not all(sides)
-            long = max(map(len, sides)) > max_pieces
-            counts.empty += empty
-            counts.long += long and not empty
-            if keep_all or not (empty or long):
-                counts.kept += 1
-                for file, side in zip(files, sides, strict=True):
-                    file.write(" ".join(side) + "\n")
-            if counts.read % _PROGRESS == 0:
-                print(f"{inputs[0]}: {counts.read:,} lines ...", file=sys.stderr, flush=True)
-    return counts
-
-
-def describe(name: str, counts: Counts, max_pieces: int, pairs: bool = True) -> str:
-    """One line about what encode did."""
-    read = f"{name}: {counts.read:,} {'pairs' if pairs else 'lines'}"
-    empty = f"{counts.empty:,} {'with an empty side' if pairs else 'empty'}"
-    odd = f"{empty} and {counts.long:,} with more than {max_pieces} pieces"
-    if counts.kept == counts.read:
-        return f"{read}, all kept; {odd}"
-    return f"{read}, {counts.kept:,} kept; dropped {odd}"
-
-
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m nmt_moe.corpus.wordpieces",
-        description="Learn a vocabulary of wordpieces, and cut text into them.",
+        description="Learn a vocabulary of wordpieces, cut text into them, and count them.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     learn = commands.add_parser("train", help="learn the vocabulary from training text")
@@ -155,6 +143,15 @@ def _arguments() -> argparse.ArgumentParser:
     learn.add_argument(
         "--out", type=Path, required=True, metavar="PREFIX",
         help="writes PREFIX.model, PREFIX.vocab and PREFIX.dict.txt",
+    )  # fmt: skip
+    learn.add_argument(
+        "--sample", type=_positive(int), metavar="LINES",
+        help="learn from so many lines, chosen evenly from all of all files (default: all lines)",
+    )  # fmt: skip
+    learn.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
+    learn.add_argument(
+        "--coverage", type=_share, default=1.0, metavar="SHARE",
+        help="of the text's characters, the rarest others being unknown (default: 1, all)",
     )  # fmt: skip
     cut = commands.add_parser("encode", help="write a corpus as pieces")
     cut.add_argument("--model", type=Path, required=True, help="the PREFIX.model of 'train'")
@@ -167,10 +164,39 @@ def _arguments() -> argparse.ArgumentParser:
         "--max-pieces", type=int, default=250,
         help="drop pairs with an empty side or with a side of more pieces (default: 250)",
     )  # fmt: skip
+    cut.add_argument(
+        "--max-ratio", type=_positive(float), metavar="R",
+        help="drop pairs with a side of more than R times the pieces of the other (default: none)",
+    )  # fmt: skip
+    cut.add_argument(
+        "--workers", type=_positive(int), default=1, metavar="N", help="processes (default: 1)"
+    )
     cut.add_argument("--keep-all", action="store_true", help="only count them: for test sets")
     cut.add_argument("input", type=Path, metavar="INPUT", help="reads INPUT.LANG")
     cut.add_argument("output", type=Path, metavar="OUTPUT", help="writes OUTPUT.LANG")
+    sizes = commands.add_parser("count", help="a table of the sizes and unknown rates of text")
+    sizes.add_argument("--dict", type=Path, required=True, help="the PREFIX.dict.txt of 'train'")
+    sizes.add_argument(
+        "paths", nargs="+", type=Path, metavar="OUTPUT", help="the OUTPUT of 'encode', or a file"
+    )
     return parser
+
+
+def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        value = kind(text)
+        if not value >= 1:
+            raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
+        return value
+
+    return number
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0.9 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0.9 to 1, not {text}")
+    return value
 
 
 def _sides(prefix: Path, languages: list[str]) -> list[Path]:
@@ -183,14 +209,23 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> None:
         if args.command == "train":
-            pieces = train(args.files, args.out, args.vocabulary)
-            print(f"{args.out}.model: {pieces:,} pieces")
+            learned = train(
+                args.files, args.out, args.vocabulary, args.sample, args.seed, args.coverage
+            )
+            lines = f"learned from {learned.lines:,} of {learned.total:,} lines"
+            print(f"{args.out}.model: {learned.pieces:,} pieces, {lines}")
+            return
+        if args.command == "count":
+            print("\n".join(count(args.dict, args.paths)))
             return
         args.output.parent.mkdir(parents=True, exist_ok=True)
         inputs = _sides(args.input, args.langs)
         outputs = _sides(args.output, args.langs)
-        counts = encode(load(args.model), inputs, outputs, args.max_pieces, args.keep_all)
-        print(describe(args.input.name, counts, args.max_pieces, len(inputs) == 2))
+        limits = Limits(args.max_pieces, args.max_ratio)
+        with interruptible():
+            model = load(args.model)
+            counts = encode(model, inputs, outputs, limits, args.keep_all, args.workers)
+        print(describe(args.input.name, counts, limits, len(inputs) == 2))
         if not counts.kept:
             raise UserError(f"{inputs[0]}: no line is left")
 

@@ -1,5 +1,6 @@
 """The vocabulary of wordpieces, and a corpus cut into them."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -133,8 +134,108 @@ def test_errors_are_one_line(
         assert error.startswith("error: ") and words in error
 
 
+def test_the_bytes_do_not_depend_on_the_workers(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = [f"The dog and {number}" if number % 7 else "" for number in range(3500)]
+    prefix = write(tmp_path / "train", source, [f"Der Hund {number}" for number in range(3500)])
+    written, said = [], []
+    for workers in ("1", "3"):
+        assert encode(model, prefix, "--workers", workers) == 0
+        said.append(capsys.readouterr().out)
+        written.append(
+            [Path(f"{prefix}.pieces.{language}").read_bytes() for language in ("en", "de")]
+        )
+    assert written[0] == written[1] and said[0] == said[1]
+    assert "3,500 pairs, 3,000 kept; dropped 500 with" in said[0]
+    lines = [part.decode().splitlines() for part in written[0]]
+    pairs = [tuple(map(decode, pair)) for pair in zip(*lines, strict=True)]
+    assert pairs == [
+        (f"The dog and {number}", f"Der Hund {number}") for number in range(3500) if number % 7
+    ]
+
+
+def test_the_limit_of_pieces_is_kept(model: Path, tmp_path: Path) -> None:
+    prefix = write(tmp_path / "train", ["1 2", "1 2 3"], ["1 2", "1 2"])
+    longest = len(wordpieces.load(model).encode("1 2 3"))
+    for pieces, kept in ((longest, 2), (longest - 1, 1)):
+        assert encode(model, prefix, "--max-pieces", str(pieces)) == 0
+        assert len(list(read_lines(tmp_path / "train.pieces.en"))) == kept
+
+
+def test_the_ratio_of_pieces(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digits = ["1 2", "1 2", "1 2 3", "1 2 3 4", "1", ""]  # a digit is a piece after its space
+    other = ["1 2 3", "1 2 3 4", "1 2", "1", "1 2", "1 2 3"]
+    prefix = write(tmp_path / "train", digits, other)
+    pieces = wordpieces.load(model)
+    pairs = zip(digits, other, strict=True)
+    lengths = [[len(pieces.encode(line)) for line in pair] for pair in pairs]
+    good = [bool(min(pair)) and max(pair) <= 1.5 * min(pair) for pair in lengths]
+    assert good == [True, False, True, False, False, False]
+    assert encode(model, prefix, "--max-ratio", "1.5") == 0
+    assert capsys.readouterr().out == (
+        "train: 6 pairs, 2 kept; dropped 1 with an empty side, 0 with more than 250 pieces "
+        "and 3 with a ratio above 1.5\n"
+    )
+    assert [decode(line) for line in read_lines(tmp_path / "train.pieces.en")] == ["1 2", "1 2 3"]
+    assert encode(model, prefix, "--max-ratio", "1.5", "--keep-all") == 0
+    assert capsys.readouterr().out.startswith("train: 6 pairs, all kept; 1 with an empty side")
+    assert len(list(read_lines(tmp_path / "train.pieces.en"))) == 6
+
+
+def learn(folder: Path, files: list[Path], *options: str) -> tuple[str, bytes]:
+    """What training says, and the vocabulary."""
+    out = folder / "learned"
+    train = ["train", "--vocabulary", "80", "--out", str(out), *options]
+    assert wordpieces.main([*train, *map(str, files)]) == 0
+    return out.with_name("learned.dict.txt").read_text(), out.with_name(
+        "learned.vocab"
+    ).read_bytes()
+
+
+def test_a_sample_is_learned_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = write(tmp_path / "text", SENTENCES[0::2] * 3, SENTENCES[1::2] * 2)
+    files = [Path(f"{text}.en"), Path(f"{text}.de")]
+    whole = learn(tmp_path, files)
+    assert capsys.readouterr().out.endswith("learned from 200 of 200 lines\n")
+    assert learn(tmp_path, files, "--sample", "200") == whole
+    assert learn(tmp_path, files, "--sample", "100000") == whole
+    assert capsys.readouterr().out.count("learned from 200 of 200 lines\n") == 2
+    learn(tmp_path, files, "--sample", "30")
+    assert capsys.readouterr().out.endswith("learned from 30 of 200 lines\n")
+
+
+def test_the_sample_is_even_and_of_its_seed(tmp_path: Path) -> None:
+    files = [tmp_path / "a", tmp_path / "b"]
+    for path, number in zip(files, (30, 10), strict=True):
+        path.write_text("".join(f"{path.name}{line}\n" for line in range(number)))
+
+    def sample(seed: int) -> list[str]:
+        learned = wordpieces.Learned(0, 0, total=40)
+        lines = list(wordpieces.chosen(files, learned, 8, seed))
+        assert len(lines) == learned.lines == 8
+        return lines
+
+    assert sample(1) == sample(1) != sample(2)
+    taken = Counter(line for seed in range(2000) for line in sample(seed))
+    assert len(taken) == 40
+    # Each line is in a fifth of the samples; 5 standard deviations are 89.
+    assert all(abs(times - 400) < 89 for times in taken.values())
+    assert sample(3) == sorted(sample(3), key=lambda line: (line[0], int(line[1:])))
+
+
 def test_a_failed_training_leaves_no_model(tmp_path: Path) -> None:
     text = tmp_path / "a.txt"
     text.write_bytes(b"some words here\n\xff\n")
     wordpieces.main(["train", "--vocabulary", "20", "--out", str(tmp_path / "m"), str(text)])
     assert not (tmp_path / "m.model").exists()
+
+
+def test_rare_characters_may_stay_unknown(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("the cat sat on the mat\n" * 500 + "漢\n", encoding="utf-8")
+    for coverage, known in ((1.0, True), (0.999, False)):
+        wordpieces.train([text], tmp_path / "model", 30, coverage=coverage)
+        assert ("漢 1" in (tmp_path / "model.dict.txt").read_text().splitlines()) == known

@@ -1,0 +1,1 @@
+"""Cleaning parallel text: ``python -m nmt_moe.corpus.clean``."""

@@ -1,0 +1,39 @@
+"""Which language a sentence is in, by py3langid (optional; its model comes with it)."""
+
+from collections.abc import Callable, Sequence
+
+from nmt_moe.errors import UserError
+
+_CHARACTERS = 20  # of a side that is judged: names and short sentences look like many languages
+_SURE = 0.9  # probability of another language that is enough
+
+
+def foreign(languages: Sequence[str]) -> Callable[[str, str], bool]:
+    """A function that tells whether a side of a pair is in another language than its own.
+
+    Args:
+        languages: ISO 639-1 codes of the two sides.
+
+    Raises:
+        UserError: py3langid is not installed, or does not know a language.
+    """
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    except ImportError:
+        raise UserError(
+            "--language-id needs py3langid: install it with pip install 'nmt-moe[langid]'"
+        ) from None
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    for language in languages:
+        if language not in identifier.labels:
+            raise UserError(f"--language-id does not know the language '{language}'")
+
+    def is_foreign(*sides: str) -> bool:
+        for side, language in zip(sides, languages, strict=True):
+            if len(side) >= _CHARACTERS:
+                found, probability = identifier.classify(side)
+                if found != language and probability >= _SURE:
+                    return True
+        return False
+
+    return is_foreign

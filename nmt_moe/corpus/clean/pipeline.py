@@ -1,0 +1,207 @@
+"""Cleaning from files to files: workers judge the pairs, then repeated pairs are left out.
+
+What passes the rules goes to draft files in a folder beside the output, with the hashes of
+:mod:`~nmt_moe.corpus.clean.duplicates`; a second pass leaves out the repeated pairs. The drafts get
+their names at the end. The folder needs twice the size of the output, and 16 bytes for each pair.
+"""
+
+import bisect
+import contextlib
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from nmt_moe.corpus.clean.duplicates import Duplicates, digest
+from nmt_moe.corpus.clean.reading import Chunk, find, read_chunks
+from nmt_moe.corpus.clean.report import Report, Tally
+from nmt_moe.corpus.clean.rules import CHANGES, Limits, judge
+from nmt_moe.corpus.workers import ordered_map
+from nmt_moe.errors import UserError
+
+_PROGRESS = 10  # seconds between two progress lines
+
+
+@dataclass
+class Options:
+    """How to clean; ``foreign`` is as in :func:`~nmt_moe.corpus.clean.rules.judge`."""
+
+    limits: Limits = field(default_factory=Limits)
+    foreign: Callable[[str, str], bool] | None = None
+    keep_duplicates: bool = False
+    workers: int = 1
+
+
+@dataclass
+class Cleaned:
+    """What is left of a chunk: the lines of both sides, and a hash for each pair."""
+
+    name: str
+    read: int
+    kept: int = 0
+    source: bytes = b""
+    target: bytes = b""
+    digests: bytes = b""
+    tally: Tally = field(default_factory=Tally)
+
+
+def clean(inputs: Sequence[Path], out: Path, languages: Sequence[str], options: Options) -> Report:
+    """Write ``OUT.LANGUAGE`` for both languages from ``INPUT.LANGUAGE`` or ``INPUT.LANGUAGE.gz``.
+
+    Pairs stay in the order of the inputs; the bytes do not depend on the number of workers.
+
+    Raises:
+        UserError: an input is missing, broken or not aligned, or no pair is left; then nothing is
+            written.
+    """
+    files = [[find(prefix, language) for language in languages] for prefix in inputs]
+    outputs = [out.with_name(f"{out.name}.{language}") for language in languages]
+    for path in outputs:
+        for given in (path for pair in files for path in pair):
+            if path.exists() and path.samefile(given):
+                raise UserError(f"{path} is an input: write to another --out")
+    if len(set(inputs)) < len(inputs):
+        raise UserError("an input is given twice")
+    with _drafts(out) as folder:
+        nothing = Counter({str(prefix): 0 for prefix in inputs})
+        report = Report(
+            languages, CHANGES, _removals(options), read=nothing.copy(), kept=nothing.copy()
+        )
+        kept = [folder / f"kept.{language}" for language in languages]
+        duplicates = None if options.keep_duplicates else Duplicates(folder)
+        chunks = (
+            chunk
+            for prefix, (source, target) in zip(inputs, files, strict=True)
+            for chunk in read_chunks(source, target, str(prefix))
+        )
+        _apply_rules(chunks, kept, report, duplicates, options)
+        if duplicates is not None:
+            unique = [folder / f"unique.{language}" for language in languages]
+            _leave_out(duplicates.repeated(), kept, unique, report)
+            kept = unique
+        if not report.kept.total():
+            raise UserError(f"no pair is left of {report.read.total():,}")
+        for draft, path in zip(kept, outputs, strict=True):
+            draft.replace(path)
+    return report
+
+
+def _removals(options: Options) -> dict[str, str]:
+    rules = options.limits.describe()
+    if options.foreign is None:
+        del rules["language"]
+    if options.keep_duplicates:
+        del rules["duplicate"]
+    return rules
+
+
+@contextlib.contextmanager
+def _drafts(out: Path) -> Iterator[Path]:
+    """A folder beside the output, removed at the end; one of an earlier try is removed too."""
+    folder = out.with_name(f".{out.name}.cleaning")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clean_chunk(chunk: Chunk, options: Options) -> Cleaned:
+    """Apply the rules to each pair."""
+    done = Cleaned(chunk.name, len(chunk.source))
+    sources, targets, digests = [], [], []
+    for place, (source, target) in enumerate(zip(chunk.source, chunk.target, strict=True)):
+        pair = judge(source, target, options.limits, options.foreign)
+        if pair.changed or pair.removed:
+            where = f"{chunk.name}, line {chunk.first + place}"
+            if pair.changed:
+                for rule in pair.changed:
+                    done.tally.note(rule, where, source.decode(), target.decode())
+            if pair.removed:
+                done.tally.note(pair.removed, where, pair.source, pair.target)
+                continue
+        sources.append(pair.source)
+        targets.append(pair.target)
+        if not options.keep_duplicates:
+            digests.append(digest(f"{pair.source}\n{pair.target}"))
+    done.kept = len(sources)
+    done.source, done.target = _joined(sources), _joined(targets)
+    done.digests = b"".join(digests)
+    return done
+
+
+def _joined(lines: list[str]) -> bytes:
+    return "".join([f"{line}\n" for line in lines]).encode()
+
+
+def _apply_rules(
+    chunks: Iterator[Chunk],
+    kept: Sequence[Path],
+    report: Report,
+    duplicates: Duplicates | None,
+    options: Options,
+) -> None:
+    """Write the pairs that pass, their hashes and the counts."""
+    progress = _Progress()
+    with contextlib.ExitStack() as stack:
+        source, target = (stack.enter_context(path.open("wb")) for path in kept)
+        done = ordered_map(lambda chunk: clean_chunk(chunk, options), chunks, options.workers)
+        for part in stack.enter_context(contextlib.closing(done)):
+            source.write(part.source)
+            target.write(part.target)
+            if duplicates is not None:
+                duplicates.add(part.digests)
+            report.tally.add(part.tally)
+            report.read[part.name] += part.read
+            report.kept[part.name] += part.kept
+            progress.show(report.read.total(), f"pairs read, {report.kept.total():,} kept")
+
+
+def _leave_out(
+    repeated: Iterator[list[bool]], kept: Sequence[Path], unique: Sequence[Path], report: Report
+) -> None:
+    """Copy the pairs that are not repeated."""
+    progress = _Progress()
+    names = list(report.kept)
+    ends: list[int] = []  # of the inputs, in pairs
+    for name in names:
+        ends.append(report.kept[name] + (ends[-1] if ends else 0))
+    with contextlib.ExitStack() as stack:
+        sides = [stack.enter_context(path.open("rb")) for path in kept]
+        outs: list[BinaryIO] = [stack.enter_context(path.open("wb")) for path in unique]
+        write_source, write_target = (out.write for out in outs)
+        number = 0
+        for flags in repeated:
+            # The flags come first: zip asks no file for a line when they are at their end.
+            for flag, source, target in zip(flags, *sides, strict=False):
+                if flag:
+                    name = names[bisect.bisect_right(ends, number)]
+                    report.kept[name] -= 1
+                    texts = (side.decode().rstrip("\n") for side in (source, target))
+                    report.tally.note("duplicate", name, *texts)
+                else:
+                    write_source(source)
+                    write_target(target)
+                number += 1
+            progress.show(number, "pairs compared with those before")
+
+
+class _Progress:
+    """Lines on stderr now and then."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def show(self, pairs: int, what: str) -> None:
+        if time.monotonic() >= self.last + _PROGRESS:
+            self.last = time.monotonic()
+            print(f"clean: {pairs:,} {what} ...", file=sys.stderr, flush=True)

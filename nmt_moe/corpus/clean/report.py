@@ -1,0 +1,129 @@
+"""What cleaning did: counts and examples of each rule, for people and as JSON."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nmt_moe.report.table import markdown
+
+EXAMPLES = 3  # of each rule
+_CHARACTERS = 160  # shown of each side
+
+
+@dataclass
+class Example:
+    """A pair as it was before the rule applied."""
+
+    where: str
+    source: str
+    target: str
+
+
+@dataclass
+class Tally:
+    """What the rules did to some pairs."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+
+    def note(self, rule: str, where: str, source: str, target: str) -> None:
+        """Count a pair; of the first few, the start of each side is kept as an example."""
+        self.counts[rule] += 1
+        known = self.examples.setdefault(rule, [])
+        if len(known) < EXAMPLES:
+            # One more than is shown, so that it is known to go on.
+            known.append(Example(where, source[: _CHARACTERS + 1], target[: _CHARACTERS + 1]))
+
+    def add(self, other: "Tally") -> None:
+        """Count the pairs that follow."""
+        self.counts.update(other.counts)
+        for rule, examples in other.examples.items():
+            known = self.examples.setdefault(rule, [])
+            known.extend(examples[: EXAMPLES - len(known)])
+
+
+@dataclass
+class Report:
+    """What became of a corpus.
+
+    ``changes`` and ``removals`` name the rules in their order and say what each looks for; ``read``
+    and ``kept`` are the pairs of each input.
+    """
+
+    languages: Sequence[str]
+    changes: Mapping[str, str]
+    removals: Mapping[str, str]
+    tally: Tally = field(default_factory=Tally)
+    read: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+
+    def as_json(self) -> str:
+        """Everything, the same bytes for the same corpus and rules."""
+        content = {
+            "read": self.read.total(),
+            "kept": self.kept.total(),
+            "changed": {rule: self._rule(rule, what) for rule, what in self.changes.items()},
+            "removed": {rule: self._rule(rule, what) for rule, what in self.removals.items()},
+            "inputs": [
+                {"name": name, "read": read, "kept": self.kept[name]}
+                for name, read in self.read.items()
+            ],
+        }
+        return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+
+    def _rule(self, rule: str, what: str) -> dict[str, Any]:
+        examples = [
+            {"where": example.where, **dict(zip(self.languages, _sides(example), strict=True))}
+            for example in self.tally.examples.get(rule, [])
+        ]
+        return {"what": what, "pairs": self.tally.counts[rule], "examples": examples}
+
+    def lines(self) -> Iterator[str]:
+        """Tables, then the examples."""
+        read = self.read.total()
+
+        def row(name: str, pairs: int) -> tuple[str, str, str]:
+            return name, f"{pairs:,}", f"{pairs / max(read, 1):.2%}"
+
+        inputs = [
+            (name, f"{number:,}", f"{self.kept[name]:,}", f"{self.kept[name] / max(number, 1):.2%}")
+            for name, number in self.read.items()
+        ]
+        yield from markdown(("input", "pairs", "kept", "share"), inputs)
+        yield ""
+        rules = [("changed", self.changes), ("removed", self.removals)]
+        rows = [
+            row(f"{done}: {what}", self.tally.counts[rule])
+            for done, names in rules
+            for rule, what in names.items()
+        ]
+        table = [row("read", read), *rows, row("kept", self.kept.total())]
+        yield from markdown(("", "pairs", "share"), table)
+        for done, names in rules:
+            for rule, what in names.items():
+                yield from self._examples(rule, f"{done}: {what}")
+
+    def _examples(self, rule: str, heading: str) -> Iterator[str]:
+        examples = self.tally.examples.get(rule, [])
+        if examples:
+            yield ""
+            yield f"{heading}, for example"
+        for example in examples:
+            yield f"  {example.where}"
+            for language, side in zip(self.languages, _sides(example), strict=True):
+                yield f"    {language}: {side}"
+
+
+def _sides(example: Example) -> tuple[str, str]:
+    return _visible(example.source), _visible(example.target)
+
+
+def _visible(text: str) -> str:
+    """The start of a text, with escapes for what cannot be seen."""
+    start = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text[:_CHARACTERS]
+    )
+    return start + " ..." if len(text) > _CHARACTERS else start

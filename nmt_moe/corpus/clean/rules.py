@@ -1,0 +1,141 @@
+"""The rules of cleaning: what of a pair is changed, and which pairs are removed.
+
+A pair is counted under the first rule that removes it. A pair that is changed may be removed by a
+later rule.
+"""
+
+import html
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from html.entities import html5
+
+from nmt_moe.corpus.clean.reading import MAX_LINE
+
+# The ratio of short sentences says little: so much more than the ratio a side may be longer.
+WORDS_BEYOND, CHARACTERS_BEYOND = 5, 30
+
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|([A-Za-z][A-Za-z0-9]{1,31}));")
+
+# What looks like a space or ends a line: becomes a space.
+SPACES = re.compile("[\t-\r\x1c-\x1f\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+# Quotes, dots and dashes of Windows-1252 that were read as Latin-1: become what they were. (U+0085,
+# a line end for Python, is three dots there.)
+_WINDOWS = {
+    byte: bytes([byte]).decode("cp1252", errors="ignore") or None for byte in range(0x80, 0xA0)
+}
+# What has no look of its own: other control characters, zero-width and directional ones, soft
+# hyphens, byte-order marks, characters of private use, and what is no character. Removed.
+INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\ue000-\uf8ff\ufdd0-\ufdef\ufeff\ufff9-\ufffb\ufffe\uffff"
+    "\U000e0000-\U000e007f\U000f0000-\U0010ffff]"
+)
+
+CHANGES = {
+    "entities": "HTML entities, decoded",
+    "special": "control and special characters, replaced or removed",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a pair may be."""
+
+    words: int = 250
+    characters: int = 2000
+    ratio: float = 2.5
+
+    def describe(self) -> dict[str, str]:
+        """The rules that remove a pair, in their order."""
+        return {
+            "encoding": "not UTF-8, or lost characters (U+FFFD)",
+            "empty": "an empty side",
+            "long": f"more than {self.words:,} words or {self.characters:,} characters",
+            "ratio": f"one side more than {self.ratio:g} times as long as the other",
+            "identical": "identical sides",
+            "language": "another language",
+            "duplicate": "a pair that came before",
+        }
+
+
+@dataclass
+class Pair:
+    """What became of a pair: its text, which rules changed it and which one removes it."""
+
+    source: str
+    target: str
+    changed: tuple[str, ...] = ()
+    removed: str | None = None
+
+
+def normalise(line: str) -> tuple[str, tuple[str, ...]]:
+    """A line with entities decoded, special characters replaced and single spaces.
+
+    Returns:
+        The line, and the names of the CHANGES it needed; spaces that are only too many are none.
+    """
+    changed: tuple[str, ...] = ()
+    if "&" in line:
+        decoded = _ENTITY.sub(_decode, line)
+        if decoded != line:
+            line, changed = decoded, ("entities",)
+    if not line.isprintable():  # so are all of the characters to replace
+        replaced = INVISIBLE.sub("", SPACES.sub(" ", line.translate(_WINDOWS)))
+        if replaced != line:
+            line, changed = replaced, (*changed, "special")
+    return " ".join(line.split()), changed
+
+
+def _decode(entity: re.Match[str]) -> str:
+    name = entity[1]
+    return html5.get(name + ";", entity[0]) if name else html.unescape(entity[0])
+
+
+def judge(
+    source: bytes,
+    target: bytes,
+    limits: Limits,
+    foreign: Callable[[str, str], bool] | None = None,
+) -> Pair:
+    """Apply all rules but that of duplicates to two raw lines.
+
+    Args:
+        source: a line without its end.
+        target: its translation.
+        limits: the lengths and ratios allowed.
+        foreign: whether a side of a normalised pair is in another language than it should be.
+    """
+    if max(len(source), len(target)) > MAX_LINE:
+        return Pair(_shown(source), _shown(target), removed="long")
+    try:
+        left, left_changed = normalise(source.decode())
+        right, right_changed = normalise(target.decode())
+    except UnicodeDecodeError:
+        return Pair(_shown(source), _shown(target), removed="encoding")
+    changed = left_changed + right_changed
+    pair = Pair(left, right, tuple(dict.fromkeys(changed)) if changed else ())
+    pair.removed = _broken(left, right, limits)
+    if pair.removed is None and foreign is not None and foreign(left, right):
+        pair.removed = "language"
+    return pair
+
+
+def _broken(left: str, right: str, limits: Limits) -> str | None:
+    if "\ufffd" in left or "\ufffd" in right:
+        return "encoding"
+    if not (left and right):
+        return "empty"
+    less, more = sorted((left.count(" ") + 1, right.count(" ") + 1))
+    shorter, longer = sorted((len(left), len(right)))
+    if more > limits.words or longer > limits.characters:
+        return "long"
+    if more > limits.ratio * less + WORDS_BEYOND:
+        return "ratio"
+    if longer > limits.ratio * shorter + CHARACTERS_BEYOND:
+        return "ratio"
+    return "identical" if left == right else None
+
+
+def _shown(raw: bytes) -> str:
+    return raw[:MAX_LINE].decode(errors="backslashreplace")

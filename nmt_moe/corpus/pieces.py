@@ -1,0 +1,137 @@
+"""Text cut into wordpieces, for ``fairseq-preprocess``."""
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sentencepiece
+
+from nmt_moe.corpus.lines import read_lines, read_pairs
+from nmt_moe.corpus.workers import ordered_map
+
+_PROGRESS = 500_000  # lines between two progress lines
+_CHUNK = 1000  # pairs that a worker takes at once
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a pair may be: pieces of each side, and those of the longer side over the shorter."""
+
+    pieces: int = 250
+    ratio: float | None = None
+
+
+@dataclass
+class Counts:
+    """What became of the pairs, or of the lines of one language: dropped under the first rule."""
+
+    read: int = 0
+    kept: int = 0
+    empty: int = 0
+    long: int = 0
+    odd: int = 0
+
+    def add(self, other: "Counts") -> None:
+        """Count the pairs that follow."""
+        for name, number in vars(other).items():
+            setattr(self, name, getattr(self, name) + number)
+
+
+def encode(
+    model: sentencepiece.SentencePieceProcessor,
+    inputs: Sequence[Path],
+    outputs: Sequence[Path],
+    limits: Limits,
+    keep_all: bool = False,
+    workers: int = 1,
+) -> Counts:
+    """Write a corpus as pieces, separated by spaces.
+
+    Drops pairs with an empty side or beyond the limits. An output has its name when it is complete.
+
+    Args:
+        inputs: two aligned files, or one.
+        outputs: as many.
+        keep_all: only count them, as a test set needs.
+        workers: processes; the bytes do not depend on their number.
+
+    Returns:
+        How many pairs were read and kept, and how many are empty or beyond each limit.
+    """
+    counts = Counts()
+    # zip makes tuples of single lines.
+    lines: Iterator[tuple[str, ...]] = (
+        read_pairs(*inputs) if len(inputs) == 2 else zip(read_lines(inputs[0]))
+    )
+
+    def cut(chunk: list[tuple[str, ...]]) -> tuple[Counts, list[bytes]]:
+        return _cut(model, chunk, limits, keep_all)
+
+    drafts = [path.with_name(path.name + ".draft") for path in outputs]
+    try:
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(path.open("wb")) for path in drafts]
+            done = ordered_map(cut, _chunks(lines), workers)
+            for part, texts in stack.enter_context(contextlib.closing(done)):
+                before = counts.read
+                counts.add(part)
+                for file, text in zip(files, texts, strict=True):
+                    file.write(text)
+                if counts.read // _PROGRESS > before // _PROGRESS:
+                    print(f"{inputs[0]}: {counts.read:,} lines ...", file=sys.stderr, flush=True)
+        for draft, path in zip(drafts, outputs, strict=True):
+            draft.replace(path)
+    finally:
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+    return counts
+
+
+def _chunks(pairs: Iterator[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
+    while chunk := list(itertools.islice(pairs, _CHUNK)):
+        yield chunk
+
+
+def _cut(
+    model: sentencepiece.SentencePieceProcessor,
+    pairs: list[tuple[str, ...]],
+    limits: Limits,
+    keep_all: bool,
+) -> tuple[Counts, list[bytes]]:
+    """The counts of some pairs, and the text of each side."""
+    counts = Counts(read=len(pairs))
+    kept: list[list[str]] = [[] for _ in pairs[0]]
+    encoded = [
+        model.encode(list(lines), out_type=str, num_threads=1) for lines in zip(*pairs, strict=True)
+    ]
+    for sides in zip(*encoded, strict=True):
+        less, more = min(map(len, sides)), max(map(len, sides))
+        empty = less == 0
+        long = not empty and more > limits.pieces
+        odd = not (empty or long) and limits.ratio is not None and more > limits.ratio * less
+        counts.empty += empty
+        counts.long += long
+        counts.odd += odd
+        if keep_all or not (empty or long or odd):
+            counts.kept += 1
+            for lines, side in zip(kept, sides, strict=True):
+                lines.append(" ".join(side) + "\n")
+    return counts, ["".join(lines).encode() for lines in kept]
+
+
+def describe(name: str, counts: Counts, limits: Limits, pairs: bool = True) -> str:
+    """One line about what encode did."""
+    read = f"{name}: {counts.read:,} {'pairs' if pairs else 'lines'}"
+    rules = [
+        f"{counts.empty:,} {'with an empty side' if pairs else 'empty'}",
+        f"{counts.long:,} with more than {limits.pieces} pieces",
+    ]
+    if limits.ratio is not None:
+        rules.append(f"{counts.odd:,} with a ratio above {limits.ratio:g}")
+    dropped = f"{', '.join(rules[:-1])} and {rules[-1]}"
+    if counts.kept == counts.read:
+        return f"{read}, all kept; {dropped}"
+    return f"{read}, {counts.kept:,} kept; dropped {dropped}"

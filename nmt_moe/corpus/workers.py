@@ -1,0 +1,102 @@
+"""Work on a stream with several processes: results in the order of the items, bounded memory."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from nmt_moe.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_AHEAD = 3  # items handed out for each process, so that none waits for work
+
+_function: Callable[[Any], Any]  # of a worker process
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Generator[Result, None, None]:
+    """``map(function, items)`` over processes; only a few items and results are held at a time.
+
+    Args:
+        function: anything callable; what it holds is shared with the processes, not sent.
+        items: things that can be pickled, as the results.
+        workers: the processes; with 1 everything happens in this one.
+
+    Raises:
+        UserError: a process died.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    # A forked process shares the memory of this one: importing torch anew takes 300 MB for each.
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("fork"), _begin, (function, os.getpid())
+    )
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(_work, item))
+            if len(waiting) >= workers * _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process was killed, perhaps for memory: try again with fewer --workers"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(function: Callable[[Any], Any], parent: int) -> None:
+    """Start a worker process."""
+    global _function
+    _function = function
+    # Ctrl-C reaches all processes of a terminal: the parent ends the work.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _work(item: Any) -> Any:
+    return _function(item)
+
+
+def _end_with(parent: int) -> None:
+    """A parent that is killed cannot end its workers."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a command with one line, after what it has opened was closed."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise UserError("interrupted: nothing was written") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
