@@ -1,9 +1,10 @@
-"""``python -m nmt_moe.checkpoint``: merge and split checkpoints, and see what is in them."""
+"""``python -m nmt_moe.checkpoint``: merge, split and average checkpoints, see what is in them."""
 
 import argparse
 import json
 import sys
 
+from nmt_moe.checkpoint.average import average, last
 from nmt_moe.checkpoint.convert import merge, split
 from nmt_moe.checkpoint.summary import summary, table
 from nmt_moe.errors import UserError, exit_code
@@ -56,6 +57,24 @@ def _arguments() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_force(command)
 
+    text = "make one checkpoint with the mean of the weights of several"
+    command = commands.add_parser(
+        "average", help=text,
+        description=f"{text[0].upper()}{text[1:]}, for translation; without the optimizer's "
+        "state. The rest is that of the one with most updates.",
+    )  # fmt: skip
+    command.add_argument(
+        "files", nargs="+", metavar="FILE",
+        help="complete checkpoints of one model; with --last, the folder of a training",
+    )  # fmt: skip
+    command.add_argument(
+        "--last", type=int, metavar="N",
+        help="the N newest by updates among checkpoint_EPOCH_UPDATES.pt, checkpointEPOCH.pt and "
+        "checkpoint_last.pt of the folder; all if there are fewer",
+    )  # fmt: skip
+    command.add_argument("--out", required=True, metavar="FILE", help="the new checkpoint")
+    _add_force(command)
+
     text = "show what a checkpoint or a part is"
     command = commands.add_parser("inspect", help=text, description=f"{text.capitalize()}.")
     command.add_argument("file", metavar="FILE")
@@ -78,6 +97,14 @@ def main(arguments: list[str] | None = None) -> int:
             if args.parts < 2 or args.moe_expert_parallel_size < 0:
                 raise UserError("--parts must be at least 2, --moe-expert-parallel-size 0")
             split(args.file, args.parts, args.out, args.moe_expert_parallel_size, args.force)
+        elif args.command == "average":
+            files = args.files
+            if args.last is not None:
+                if len(files) != 1 or args.last < 1:
+                    raise UserError("--last needs a number of at least 1, and one folder")
+                files = last(files[0], args.last)
+            average(files, args.out, args.force)
+            print(f"{args.out}: the mean of {len(files)}: {', '.join(files)}")
         elif args.json:
             print(json.dumps(summary(args.file), indent=2))
         else:

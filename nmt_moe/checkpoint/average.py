@@ -1,0 +1,125 @@
+"""The mean of several checkpoints' weights, which often translates better than each of them."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmt_moe.checkpoint.files import read, write
+from nmt_moe.checkpoint.parts import MARK, MERGE
+from nmt_moe.errors import UserError
+
+_OF_A_TRAINING = re.compile(r"checkpoint(\d+|_\d+_\d+|_last)(-rank-\d+)?\.pt")
+_CHUNK = 1 << 22  # numbers that are summed at a time
+
+
+def average(files: list[str], out: str, force: bool = False) -> None:
+    """Write a checkpoint with the mean of their weights; the rest is that of the newest.
+
+    Sums are of 64 bits, the means have the type that the weights have. Buffers of whole numbers
+    are those of the newest. The state of the optimizer, which belongs to one of them, is left
+    out. Tensors stay in their files until they are used: memory holds the result alone.
+
+    Args:
+        files: complete checkpoints of one model.
+        out: a file for it.
+        force: replace ``out`` if there is one.
+
+    Raises:
+        UserError: parts of checkpoints, different models, or a file in the way.
+    """
+    if os.path.exists(out) and not force:
+        raise UserError(f"there is {out} already: give --force to replace it")
+    states = {file: _complete(file) for file in files}
+    newest = max(files, key=lambda file: _updates(states[file]))
+    whole = states[newest]
+    models = {file: states[file]["model"] for file in [newest, *files]}
+    for file in files:
+        _check_same(newest, models[newest], file, models[file])
+    whole["model"] = _mean(list(models.values()))
+    whole.pop("last_optimizer_state", None)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    write(whole, f"{out}.tmp")
+    os.replace(f"{out}.tmp", out)
+
+
+def last(folder: str, number: int) -> list[str]:
+    """The newest checkpoints of a training, by their updates, the newest first.
+
+    Those that fairseq writes at the end of an epoch or every so many updates, and the last one.
+    Of two with as many updates, one is taken.
+
+    Returns:
+        As many files, or all if there are fewer.
+
+    Raises:
+        UserError: there are none, or they are parts.
+    """
+    if not os.path.isdir(folder):
+        raise UserError(f"--last: {folder} is no folder")
+    found = {
+        _updates(_complete(str(path))): str(path)
+        for path in sorted(Path(folder).iterdir())
+        if _OF_A_TRAINING.fullmatch(path.name)
+    }
+    if not found:
+        raise UserError(
+            f"--last: {folder} holds no checkpoint of a training, such as checkpoint_3_5000.pt, "
+            "checkpoint3.pt or checkpoint_last.pt"
+        )
+    return [found[updates] for updates in sorted(found, reverse=True)[:number]]
+
+
+def _complete(file: str) -> dict[str, Any]:
+    state = read(file)
+    if MARK in state:
+        raise UserError(f"{file} is a part of a checkpoint: {MERGE}")
+    return state
+
+
+def _updates(state: dict[str, Any]) -> int:
+    return state["optimizer_history"][-1]["num_updates"]
+
+
+def _check_same(one: str, model: dict[str, Tensor], other: str, second: dict[str, Tensor]) -> None:
+    """Raise a :class:`UserError` that names a parameter in which they differ."""
+    for name in [*model, *second]:
+        if name not in second or name not in model:
+            has, lacks = (one, other) if name in model else (other, one)
+            what = f"{has} has {name}, and {lacks} has not"
+        elif (here := _kind(model[name])) != (there := _kind(second[name])):
+            what = f"{name} is {here} in {one}, {there} in {other}"
+        else:
+            continue
+        raise UserError(f"{what}: these are different models, which have no mean")
+
+
+def _kind(weight: Tensor) -> str:
+    return f"{list(weight.shape)} {str(weight.dtype).removeprefix('torch.')}"
+
+
+def _mean(models: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of all floating point tensors; what is one tensor under two names stays one."""
+    first, means, done = models[0], {}, {}
+    for name, weight in first.items():
+        place = (weight.data_ptr(), weight.shape, weight.stride())
+        if place not in done:
+            done[place] = _mean_of([model[name] for model in models])
+        means[name] = done[place]
+    return means
+
+
+def _mean_of(weights: list[Tensor]) -> Tensor:
+    if not weights[0].is_floating_point():
+        return weights[0]
+    mean = torch.empty(weights[0].shape, dtype=weights[0].dtype)
+    pieces = [weight.reshape(-1).split(_CHUNK) for weight in weights]
+    for out, *same in zip(mean.view(-1).split(_CHUNK), *pieces, strict=True):
+        total = torch.zeros(out.shape, dtype=torch.float64)
+        for piece in same:
+            total += piece
+        out.copy_(total / len(weights))
+    return mean
