@@ -1,0 +1,77 @@
+"""Perplexity of a test set, from what ``fairseq-generate --score-reference`` writes."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nmt_moe.errors import UserError
+
+_LINE = re.compile(r"([TDHP])-(\d+)\t(.*)")
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """What a model thinks of the references, ends of sentences included."""
+
+    bits: float
+    pieces: int
+    words: int
+
+    @property
+    def per_piece(self) -> float:
+        """Depends on the vocabulary of wordpieces: no figure to compare between vocabularies."""
+        return 2 ** (self.bits / self.pieces)
+
+    @property
+    def per_word(self) -> float:
+        """Of words between spaces."""
+        return 2 ** (self.bits / self.words)
+
+    def as_dict(self) -> dict[str, Any]:
+        figures = {"per_piece": self.per_piece, "per_word": self.per_word}
+        return figures | {"bits": self.bits, "pieces": self.pieces, "words": self.words}
+
+
+def read(path: Path, references: Iterable[str]) -> Perplexity:
+    """Sum up the scores in a file ``generate-test.txt`` of fairseq-generate.
+
+    Args:
+        path: the file.
+        references: the test set's lines, of which the words are counted.
+
+    Raises:
+        UserError: it is another file, of other sentences, or of translations.
+    """
+    bits, pieces, sentences, reference = 0.0, 0, 0, ""
+    score = math.nan
+    for kind, number, rest in _scores(path):
+        if kind == "T":
+            reference = rest.replace("<<unk>>", "<unk>")  # how fairseq marks it in references
+        elif kind == "H":
+            score = float(rest.partition("\t")[0])  # the mean of the pieces, to base 2
+        elif kind == "D" and rest.partition("\t")[2] != reference:
+            raise UserError(
+                f"{path}, sentence {number}: these are scores of a translation and not of the "
+                "reference: make it with fairseq-generate --score-reference"
+            )
+        elif kind == "P":
+            length = len(rest.split())
+            bits, pieces, sentences = bits - score * length, pieces + length, sentences + 1
+    words = [len(line.split()) + 1 for line in references]
+    if len(words) != sentences:
+        raise UserError(
+            f"{path} holds the scores of {sentences:,} sentences, the test set has {len(words):,}: "
+            "make it with fairseq-generate --score-reference --required-batch-size-multiple 1"
+        )
+    return Perplexity(bits, pieces, sum(words))
+
+
+def _scores(path: Path) -> Iterator[tuple[str, ...]]:
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        for line in file:
+            found = _LINE.match(line)
+            if found:
+                yield found.groups()
