@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import random
 import subprocess
 import sys
 import unicodedata
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 
@@ -14,21 +16,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmt_moe.corpus.phrasebook import calendar, countries, numbers
+from nmt_moe.corpus.phrasebook import calendar, countries, labels, numbers, pairs
 from nmt_moe.corpus.phrasebook.__main__ import main
 from nmt_moe.corpus.phrasebook.files import contents, write
 from nmt_moe.corpus.phrasebook.generate import build
 from nmt_moe.corpus.phrasebook.render import (
     DOMAINS,
+    SIZES,
     TEMPLATES,
     Sentence,
-    choices,
     pairs_available,
     pick,
     render,
     size,
+    slots,
 )
-from nmt_moe.corpus.phrasebook.sampling import part, shares, shuffled
+from nmt_moe.corpus.phrasebook.sampling import choices, part, shares, shuffled
 from nmt_moe.corpus.phrasebook.slots import SLOTS
 from nmt_moe.corpus.phrasebook.template import LANGUAGES, slot_name, tidy
 from nmt_moe.errors import UserError
@@ -259,7 +262,7 @@ def example(english: str, **wanted: str) -> Sentence:
     (template,) = (item for item in TEMPLATES if item.en == english)
     used: dict[str, list[int]] = {}
     index, scale = 0, 1
-    for field, count in zip(template.fields(), choices(template), strict=True):
+    for field, count in zip(template.fields(), choices(slots(template), SIZES), strict=True):
         slot = SLOTS[slot_name(field)]
         value = next(
             number
@@ -477,3 +480,173 @@ def test_tidy_keeps_only_ordinary_spaces() -> None:
     assert (
         tidy("12,50\u00a0€ \u202f\u2009x\u200b\u200e e\u0301 l\u2019eau\n") == "12,50 € x é l'eau"
     )
+
+
+@pytest.mark.parametrize("language", labels.LANGUAGES)
+def test_babel_has_every_name_of_a_label_in(language) -> None:
+    """Where CLDR has no name, Babel shows a code, or the English pattern with a sign."""
+    for slot, (values, _) in labels.SLOTS.items():
+        if slot == "spelled" and language not in labels.SPELLED:
+            continue
+        step = max(1, len(values) // 40)
+        texts = [labels.written(slot, value, language) for value in range(0, len(values), step)]
+        for value, text in zip(values[::step], texts, strict=True):
+            assert text == tidy(text) != ""
+            if slot in ("unit", "money"):
+                assert value[1] not in text
+            if slot in ("territory", "tongue"):
+                assert text != value
+            if slot == "ahead":
+                assert not text.startswith(("+", "-"))
+        if slot in ("territory", "tongue", "weekday", "full date", "long date", "day", "month"):
+            assert len(set(texts)) == len(texts)
+            assert language == "en" or texts != [
+                labels.written(slot, value, "en") for value in range(0, len(values), step)
+            ]
+
+
+def needs_zero_width_characters(language: str) -> bool:
+    """Whether CLDR spells anything of the labels with them."""
+    return any(
+        mark in str(write(values[value], language))
+        for slot, (values, write) in labels.SLOTS.items()
+        if slot != "spelled"
+        for value in range(0, len(values), max(1, len(values) // 40))
+        for mark in "\u200c\u200d"
+    )
+
+
+def test_no_label_loses_the_zero_width_characters_of_its_language() -> None:
+    assert needs_zero_width_characters("kn")
+    assert [code for code in labels.LANGUAGES if needs_zero_width_characters(code)] == []
+
+
+def label(kind: int, language: str, *values: object) -> str:
+    """The label of a kind with these values."""
+    chosen = labels.KINDS[kind]
+    index, scale = 0, 1
+    used: dict[str, list[int]] = {}
+    counts = choices(chosen.slots, labels.SIZES)
+    for slot, count, value in zip(chosen.slots, counts, values, strict=True):
+        place = list(labels.SLOTS[slot][0]).index(value)
+        earlier = used.setdefault(slot, [])
+        index += scale * (place - sum(other < place for other in earlier))
+        scale *= count
+        earlier.append(place)
+    return chosen.text(index, language)
+
+
+MAY_1, AUGUST_14 = dt.date(2026, 5, 1), dt.date(2026, 8, 14)
+THREE_PM = dt.time(15, 5)
+LABELS = [
+    (0, ("JP", "FR", "DE"), "en", "Japan, France, and Germany"),
+    (0, ("JP", "FR", "DE"), "es", "Japón, Francia y Alemania"),
+    (0, ("JP", "FR", "DE"), "ja", "日本、フランス、ドイツ"),
+    (0, ("JP", "FR", "DE"), "zh", "日本、法国和德国"),
+    (2, ((20, "length-kilometer"), (Decimal("1.5"), "volume-liter"), (3, "duration-day")), "pt",
+     "20 quilômetros, 1,5 litro e 3 dias"),
+    (3, (21, 2, 42), "fr", "vingt et un, deux et quarante-deux"),
+    (3, (21, 2, 42), "sv", "tjugoett, två och förtiotvå"),
+    (4, ((50, "USD"), (20, "CAD")), "de", "50 US-Dollar und 20 kanadische Dollar"),
+    (5, ("de", "CH", "fr", "BE"), "it", "tedesco (Svizzera), francese (Belgio)"),
+    (6, ("PL", AUGUST_14, THREE_PM), "nl", "Polen: vrijdag 14 augustus 2026, 15:05"),
+    (7, (MAY_1, AUGUST_14), "fr", "1er mai 2026 – 14 août 2026"),
+    (7, (MAY_1, AUGUST_14), "pl", "1 maja 2026 – 14 sierpnia 2026"),
+    (9, (dt.date(2010, 3, 1), "ES", (100, "SEK")), "pl",
+     "marzec 2010: Hiszpania (100 koron szwedzkich)"),
+    (11, (("day", 3), 0, THREE_PM), "es", "dentro de 3 días (lunes, 15:05)"),
+    (11, (("day", 3), 0, THREE_PM), "da", "om 3 dage (mandag, 15.05)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "values", "language", "wanted"), LABELS)
+def test_hand_checked_labels(kind, values, language, wanted) -> None:
+    assert label(kind, language, *values) == wanted
+
+
+def test_words_are_the_pairs_that_they_ask_for() -> None:
+    assert pairs.expand(["de", "en-de", "fr-pl"]) == ["en-de", "de-en", "fr-pl"]
+    for words, wrong in (
+        (["xx"], "no language 'xx': choose from af "),
+        (["en"], "en-en"),
+        (["de-"], "no language ''"),
+        (["de-fr-es"], "no language 'fr-es'"),
+    ):
+        with pytest.raises(UserError, match=wrong):
+            pairs.expand(words)
+
+
+def splits_of_sentences(found: dict[str, dict[str, pairs.Texts]]) -> dict[tuple, set[str]]:
+    """In which splits a text of a language is, of whatever pair."""
+    where: dict[tuple[str, str], set[str]] = {}
+    for pair, splits in found.items():
+        for split, texts in splits.items():
+            for sentences in texts:
+                for key in zip(pair.split("-"), sentences, strict=True):
+                    where.setdefault(key, set()).add(split)
+    return where
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.lists(st.sampled_from("de-pl es-en en-zh zh-es".split()), min_size=2, unique=True),
+    st.tuples(st.integers(1, 300), st.integers(1, 20), st.integers(1, 20)),
+    st.integers(0, 2**40),
+)
+def test_no_pair_trains_on_what_another_is_tested_on(wanted, sizes, seed) -> None:
+    found = dict(pairs.build_pairs(wanted, *sizes, seed))
+    for splits in found.values():
+        assert [len(splits[split]) for split in ("train", "valid", "test")] == list(sizes)
+    assert all(len(where) == 1 for where in splits_of_sentences(found).values())
+
+
+def test_nor_in_pairs_that_have_sentences_too() -> None:
+    found = dict(pairs.build_pairs(["en-de", "de-fr", "fr-es", "es-en"], 1200, 40, 80, 1))
+    assert all(len(where) == 1 for where in splits_of_sentences(found).values())
+
+
+def test_a_label_says_the_same_in_every_pair_and_is_in_one_split() -> None:
+    found = dict(pairs.build_pairs(["en-es", "pl-en"], 400, 40, 60, 1))
+    for split in ("train", "valid", "test"):
+        english = {source for source, _ in found["en-es"][split]}
+        assert english == {target for _, target in found["pl-en"][split]}
+        assert len(english) == {"train": 400, "valid": 40, "test": 60}[split]
+
+
+def test_english_german_and_french_are_half_sentences() -> None:
+    found = dict(pairs.build_pairs(["de-fr", "de-es"], 1000, 10, 20, 1))
+    sentences = build(500, 5, 10, 1)
+    for split, drawn in sentences.items():
+        wanted = {(item.de, item.fr) for item in drawn}
+        assert wanted < set(found["de-fr"][split]) and len(found["de-fr"][split]) == 2 * len(wanted)
+        assert not {german for german, _ in wanted} & {
+            german for german, _ in found["de-es"][split]
+        }
+
+
+def test_the_pairs_are_the_same_bytes_in_any_process(tmp_path, capsys) -> None:
+    asked = ["--train", "40", "--valid", "9", "--test", "5", "--pairs", "es", "en-ja"]
+    done = command(tmp_path / "there", "2", *asked)
+    assert done.returncode == 0, done.stderr
+    assert main([*asked, "--out", str(tmp_path / "here")]) == 0
+    assert done.stdout.replace("/there/", "/here/") == capsys.readouterr().out
+    assert done.stdout.count("train 40, valid 9, test 5 pairs") == 3
+    names = [path.relative_to(tmp_path / "here") for path in tmp_path.glob("here/*/*")]
+    assert {str(name) for name in names} == {
+        f"{pair}/{split}.{language}"
+        for pair in ("en-es", "es-en", "en-ja")
+        for split in ("train", "valid", "test")
+        for language in pair.split("-")
+    }
+    for name in names:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+
+
+def test_a_pair_with_an_unknown_language_is_one_line(tmp_path, capsys) -> None:
+    assert main(["--pairs", "en-qq", "--out", str(tmp_path)]) == 1
+    assert main(["--pairs", "en-es", "--test", "0", "--out", str(tmp_path)]) == 1
+    assert main(["--pairs", "en-es", "--train", "9000000", "--out", str(tmp_path)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and "no language 'qq'" in lines[0] and " zu" in lines[0]
+    assert "at least 1" in lines[1] and "ask for fewer pairs" in lines[2]
+    assert not list(tmp_path.iterdir())

@@ -29,6 +29,15 @@ def contents(splits: dict[str, list[Sentence]], target: str) -> dict[str, str]:
     return {name: "\n".join(lines) + "\n" for name, lines in texts.items()}
 
 
+def pair_contents(splits: dict[str, list[tuple[str, str]]], pair: str) -> dict[str, str]:
+    """Return the text of each file of a pair such as ``en-es`` by name."""
+    return {
+        f"{split}.{language}": "".join(f"{text[side]}\n" for text in texts)
+        for split, texts in splits.items()
+        for side, language in enumerate(pair.split("-"))
+    }
+
+
 def write(texts: dict[str, str], folder: Path) -> None:
     """Write the files into ``folder``, which is made if missing.
 

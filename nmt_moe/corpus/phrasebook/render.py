@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
+from nmt_moe.corpus.phrasebook import sampling
 from nmt_moe.corpus.phrasebook.slots import SLOTS
 from nmt_moe.corpus.phrasebook.template import (
     LANGUAGES,
@@ -21,6 +22,7 @@ from nmt_moe.corpus.phrasebook.templates_work import OFFICE, TIME
 TEMPLATES: list[Template] = [
     *TRAVEL, *HOTEL, *RESTAURANT, *SHOPPING, *OFFICE, *TIME, *HEALTH, *TALK, *NUMBERS,
 ]  # fmt: skip
+SIZES = {name: len(slot) for name, slot in SLOTS.items()}
 DOMAINS = tuple(dict.fromkeys(template.domain for template in TEMPLATES))
 
 
@@ -28,34 +30,24 @@ class Sentence(Trilingual):
     """A template with every field filled."""
 
 
-def choices(template: Template) -> list[int]:
-    """Return the number of values open to each field; a repeated slot has one less each time."""
-    seen: dict[str, int] = {}
-    counts = []
-    for field in template.fields():
-        name = slot_name(field)
-        counts.append(len(SLOTS[name]) - seen.get(name, 0))
-        seen[name] = seen.get(name, 0) + 1
-    return counts
+def slots(template: Template) -> list[str]:
+    """Return the slot of each field."""
+    return [slot_name(field) for field in template.fields()]
 
 
 def size(template: Template) -> int:
     """Return the number of sentences of a template."""
-    return prod(choices(template))
+    return prod(sampling.choices(slots(template), SIZES))
 
 
 def pick(template: Template, index: int) -> dict[str, Entry]:
     """Return the entries of the fields for sentence number ``index``, below ``size``."""
-    taken: dict[str, list[int]] = {}
-    entries = {}
-    for field, count in zip(template.fields(), choices(template), strict=True):
-        index, value = divmod(index, count)
-        used = taken.setdefault(slot_name(field), [])
-        for earlier in sorted(used):
-            value += value >= earlier
-        used.append(value)
-        entries[field] = SLOTS[slot_name(field)].entry(value)
-    return entries
+    names = slots(template)
+    values = sampling.picked(names, SIZES, index)
+    return {
+        field: SLOTS[name].entry(value)
+        for field, name, value in zip(template.fields(), names, values, strict=True)
+    }
 
 
 def render(template: Template, index: int) -> Sentence:

@@ -1,9 +1,13 @@
-"""Drawing without repeats: even shares between templates and a random order of big ranges."""
+"""Drawing without repeats: even shares between templates and a random order of big ranges.
+
+A sentence has a number: that of its first field's value, plus that of its second times the values
+that the first has, and so on. Fields of the same slot have different values.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 
 def shares(total: int, caps: Sequence[int]) -> list[int]:
@@ -40,3 +44,27 @@ def shuffled(size: int, rng: random.Random) -> Iterator[int]:
         number = moved.get(place, place)
         moved[place] = moved.pop(last, last)
         yield number
+
+
+def choices(slots: Sequence[str], sizes: Mapping[str, int]) -> list[int]:
+    """Return the number of values open to each field; a repeated slot has one less each time.
+
+    Args:
+        slots: the slot of each field.
+        sizes: the number of values of each slot.
+    """
+    return [sizes[slot] - slots[:place].count(slot) for place, slot in enumerate(slots)]
+
+
+def picked(slots: Sequence[str], sizes: Mapping[str, int], index: int) -> list[int]:
+    """Return the number of each field's value for sentence number ``index``."""
+    taken: dict[str, list[int]] = {}
+    values = []
+    for slot, count in zip(slots, choices(slots, sizes), strict=True):
+        index, value = divmod(index, count)
+        used = taken.setdefault(slot, [])
+        for earlier in sorted(used):
+            value += value >= earlier
+        used.append(value)
+        values.append(value)
+    return values

@@ -1,0 +1,151 @@
+"""The table of a multilingual run: BLEU of each pair, without experts and with them.
+
+Both models have translated one test text, which is that of all pairs, one pair after the other.
+``RUN/MODEL/hypotheses.txt`` is divided by the lengths of the pairs' test files into
+``RUN/MODEL/PAIR.txt``, each scored alone by sacrebleu.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+import torch
+from fairseq.data import Dictionary
+from sacrebleu.metrics import BLEU
+
+from nmt_moe.corpus.lines import read_lines
+from nmt_moe.corpus.multilingual import languages, parse_pairs, text_files
+from nmt_moe.errors import UserError, exit_code
+from nmt_moe.models.architectures import build
+from nmt_moe.plan import counts
+from nmt_moe.report.series import options
+from nmt_moe.report.table import markdown
+from nmt_moe.report.training_log import last_validation
+
+MODELS = ("dense", "moe")
+# Languages that are written without spaces between words: sacrebleu's 13a would see few of them.
+_TOKENIZERS = {"zh": "zh", "yue": "zh", "ja": "char", "th": "char", "km": "char", "lo": "char"}
+_TOKENIZERS |= {"my": "char"}
+
+
+def bleu(hypotheses: list[str], references: list[str], language: str) -> tuple[float, str]:
+    """The BLEU of detokenised text in a language, in percent, and sacrebleu's signature."""
+    metric = BLEU(tokenize=_TOKENIZERS.get(language, "13a"))
+    score = metric.corpus_score(hypotheses, [references]).score
+    return float(score), str(metric.get_signature())
+
+
+def divided(run: Path, model: str, references: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """A model's translations by pair, written into a file for each.
+
+    Raises:
+        UserError: not as many lines as the test texts have together.
+    """
+    path = run / model / "hypotheses.txt"
+    lines = path.read_bytes().decode("utf-8").split("\n")[:-1]  # a "\r" ends no line
+    wanted = sum(map(len, references.values()))
+    if len(lines) != wanted:
+        raise UserError(
+            f"{path} has {len(lines):,} lines, the test texts {wanted:,}: remove the folder "
+            f"{path.parent} and run again"
+        )
+    rest = iter(lines)
+    found = {pair: list(islice(rest, len(texts))) for pair, texts in references.items()}
+    for pair, texts in found.items():
+        text = "".join(f"{line}\n" for line in texts)
+        (run / model / f"{pair}.txt").write_text(text, encoding="utf-8", newline="\n")
+    return found
+
+
+def table(run: Path, pairs: Mapping[str, Path]) -> Iterator[str]:
+    """A row for each pair, then the sizes of the models and how they were scored."""
+    references = {
+        pair: list(read_lines(text_files(folder, "test", pair)[1]))
+        for pair, folder in pairs.items()
+    }
+    translations = {model: divided(run, model, references) for model in MODELS}
+    rows, scores, signatures = [], [], {}
+    for pair, texts in references.items():
+        target = languages(pair)[1]
+        figures = []
+        for model in MODELS:
+            figure, signatures[target] = bleu(translations[model][pair], texts, target)
+            figures.append(figure)
+        scores.append(figures)
+        rows.append([pair, f"{len(texts):,}", *_figures(figures)])
+    means = list(map(statistics.fmean, zip(*scores, strict=True)))
+    yield from markdown(
+        ["pair", "test lines", "dense BLEU", "MoE BLEU", "difference"],
+        [*rows, ["mean", "", *_figures(means)]],
+    )
+    yield ""
+    yield from markdown(["", *MODELS], list(_sizes(run)))
+    yield ""
+    for signature in dict.fromkeys(signatures.values()):
+        targets = [target for target, other in signatures.items() if other == signature]
+        yield f"BLEU into {', '.join(targets)}, detokenised, case-sensitive: {signature}"
+
+
+def _figures(scores: list[float]) -> list[str]:
+    dense, moe = scores
+    return [f"{dense:.2f}", f"{moe:.2f}", f"{moe - dense:+.2f}"]
+
+
+def _sizes(run: Path) -> Iterator[list[str]]:
+    """What the models are and how they were trained, a column for each."""
+    symbols = len(Dictionary.load(str(run / "binary" / "dict.src.txt")))
+    columns = []
+    for name in MODELS:
+        checkpoint = run / name / "checkpoint_best.pt"
+        cfg = options(checkpoint)
+        with torch.device("meta"):
+            model = build(cfg, symbols)
+        log = (run / name / "train.log").read_text(encoding="utf-8").splitlines()
+        valid = last_validation(log) or {}
+        columns.append([
+            f"{cfg.moe_experts} of width {cfg.moe_hidden_dim}, k = {cfg.moe_k}"
+            if str(cfg.feed_forward) == "moe"
+            else f"none, width {cfg.moe_k * cfg.moe_hidden_dim}",
+            f"{sum(counts.operations(model).values()):,}",
+            f"{counts.parameters(model):,}",
+            f"{counts.parameters_without_embedding_and_softmax(model):,}",
+            str(valid.get("valid_num_updates", "-")),
+            str(seed(checkpoint)),
+            f"{float(valid['valid_ppl']):.2f}" if "valid_ppl" in valid else "-",
+            f"{int((run / name / '.seconds').read_text()):,}"
+            if (run / name / ".seconds").is_file()
+            else "-",
+        ])  # fmt: skip
+    titles = (
+        "experts, ops per timestep, parameters, without embedding and softmax, updates, seed, "
+        "validation perplexity, seconds"
+    )
+    for title, *cells in zip(titles.split(", "), *columns, strict=True):
+        yield [title, *cells]
+
+
+def seed(checkpoint: Path) -> int:
+    """The seed that a checkpoint was trained with; its tensors are not read."""
+    saved = torch.load(str(checkpoint), map_location="cpu", mmap=True, weights_only=True)
+    return int(saved["cfg"]["common"]["seed"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nmt_moe.report.multilingual",
+        description="The BLEU of each pair of languages of a multilingual run.",
+    )
+    parser.add_argument("run", type=Path, help="the run's folder, for example data/multilingual")
+    parser.add_argument(
+        "pairs", nargs="+", metavar="PAIR=FOLDER", help="as for nmt_moe.corpus.multilingual"
+    )
+    args = parser.parse_args(arguments)
+    return exit_code(lambda: print("\n".join(table(args.run, parse_pairs(args.pairs)))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
