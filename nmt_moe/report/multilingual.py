@@ -17,7 +17,7 @@ from fairseq.data import Dictionary
 from sacrebleu.metrics import BLEU
 
 from nmt_moe.corpus.lines import read_lines
-from nmt_moe.corpus.multilingual import languages, parse_pairs, text_files
+from nmt_moe.corpus.multilingual.pairs import languages, parse_pairs, text_files
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.models.architectures import build
 from nmt_moe.plan import counts

@@ -14,7 +14,9 @@ from sentencepiece import SentencePieceProcessor
 
 from nmt_moe.corpus import wordpieces
 from nmt_moe.corpus.lines import read_lines
-from nmt_moe.corpus.multilingual import SPLITS, Counts, main, mix, parse_pairs, tag
+from nmt_moe.corpus.multilingual.__main__ import main
+from nmt_moe.corpus.multilingual.mix import SPLITS, Counts, mix
+from nmt_moe.corpus.multilingual.pairs import parse_pairs, tag
 from nmt_moe.errors import UserError
 from tests.commands import run
 

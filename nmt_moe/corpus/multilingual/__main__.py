@@ -1,0 +1,110 @@
+"""``python -m nmt_moe.corpus.multilingual``: learn wordpieces of many languages, mix their text."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from nmt_moe.corpus import wordpieces
+from nmt_moe.corpus.multilingual.mix import Counts, mix
+from nmt_moe.corpus.multilingual.pairs import languages, parse_pairs, tag, training_text
+from nmt_moe.corpus.phrasebook.pairs import expand
+from nmt_moe.errors import UserError, exit_code
+from nmt_moe.report.table import markdown
+
+
+def add_tags(dictionary: Path, targets: Sequence[str]) -> None:
+    """Add the tags of these languages to a dictionary of fairseq, where they are missing."""
+    text = dictionary.read_text(encoding="utf-8")
+    known = {line.rpartition(" ")[0] for line in text.split("\n")}
+    tags = dict.fromkeys(tag(target) for target in targets)
+    text += "".join(f"{name} 1\n" for name in tags if name not in known)
+    dictionary.write_text(text, encoding="utf-8")
+
+
+def describe(counts: Mapping[str, Mapping[str, Counts]], max_pieces: int) -> Iterator[str]:
+    """The lines of a table about what :func:`mix` did."""
+    columns = ("read", "held out", "empty or long", "kept", "mixed")
+    rows = [
+        [pair, split, *(f"{n:,}" for n in (c.read, c.held_out, c.odd, c.kept, c.written))]
+        for pair, splits in counts.items()
+        for split, c in splits.items()
+    ]
+    yield from markdown(["pair", "split", *columns], rows)
+    yield (
+        "held out: a side is in the test text of some pair, or, of training text, in its "
+        f"validation text; long: more than {max_pieces:,} pieces"
+    )
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nmt_moe.corpus.multilingual",
+        description="Put several pairs of languages together, for one model.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    asked = commands.add_parser(
+        "pairs", help="print the pairs of the phrasebook that words ask for"
+    )
+    asked.add_argument(
+        "words", nargs="+", metavar="WORD", help="a pair such as en-de, or de for en-de and de-en"
+    )
+    learnt = commands.add_parser("learn", help="learn the wordpieces of all languages")
+    learnt.add_argument("--vocabulary", type=int, default=32_000, help="pieces (default: 32000)")
+    learnt.add_argument(
+        "--out", type=Path, required=True, metavar="PREFIX",
+        help="writes PREFIX.model, PREFIX.vocab and PREFIX.dict.txt",
+    )  # fmt: skip
+    mixed = commands.add_parser(
+        "mix", help="write the pairs as pieces, each source with a tag such as <2de> first"
+    )
+    for command in (learnt, mixed):
+        command.add_argument(
+            "pairs", nargs="+", metavar="PAIR=FOLDER",
+            help="such as en-de=data/en-de, with {train,valid,test}.{en,de} in it, plain or .gz",
+        )  # fmt: skip
+    mixed.add_argument(
+        "--model", type=Path, required=True, metavar="PREFIX.model",
+        help="sentencepiece model of all languages; the tags are added to PREFIX.dict.txt",
+    )  # fmt: skip
+    mixed.add_argument(
+        "--out", type=Path, required=True, help="folder for {train,valid,test}.{src,tgt}"
+    )
+    mixed.add_argument(
+        "--max-pieces", type=int, default=250,
+        help="leave out pairs with an empty side or with a side of more pieces (default: 250)",
+    )  # fmt: skip
+    mixed.add_argument(
+        "--temperature", type=float, default=1.0, metavar="T",
+        help="repeat lines of smaller pairs: n lines of training become N * (n / N) ** (1 / T), "
+        "N are the largest pair's; 1 repeats none (default: 1)",
+    )  # fmt: skip
+    mixed.add_argument("--seed", type=int, default=1, help="of the choice of lines to repeat")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    args = _arguments().parse_args(arguments)
+
+    def run() -> None:
+        if args.command == "pairs":
+            print(" ".join(expand(args.words)))
+            return
+        pairs = parse_pairs(args.pairs)
+        if args.command == "learn":
+            learned = wordpieces.train(training_text(pairs), args.out, args.vocabulary)
+            print(f"{args.out}.model: {learned.pieces:,} pieces of all languages")
+            return
+        if not args.temperature >= 1:
+            raise UserError(f"--temperature must be at least 1, not {args.temperature}")
+        model = wordpieces.load(args.model)
+        counts = mix(pairs, model, args.out, args.max_pieces, args.temperature, args.seed)
+        add_tags(args.model.with_suffix(".dict.txt"), [languages(pair)[1] for pair in pairs])
+        print("\n".join(describe(counts, args.max_pieces)))
+
+    return exit_code(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
