@@ -22,7 +22,8 @@ if not hasattr(np, "compat"):  # gone since numpy 2; fairseq reads single senten
 import nmt_moe.criterions.label_smoothed  # noqa: E402
 import nmt_moe.models.architectures  # noqa: E402
 import nmt_moe.optim.fairseq_adam  # noqa: E402
-import nmt_moe.optim.schedule  # noqa: E402, F401
+import nmt_moe.optim.schedule  # noqa: E402
+import nmt_moe.tasks.gnmt_translation  # noqa: E402, F401
 from nmt_moe import checkpoint, errors  # noqa: E402
 
 checkpoint.install()

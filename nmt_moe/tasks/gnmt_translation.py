@@ -1,0 +1,100 @@
+"""``--task gnmt_translation``: translation whose search uses the score of Wu et al. 2016."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq.tasks import register_task
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+
+from nmt_moe.errors import UserError
+from nmt_moe.tasks.gnmt_score import GNMTGenerator, GNMTGeneratorWithAlignment
+
+
+@dataclass
+class GNMTTranslationConfig(TranslationConfig):
+    """The options of fairseq's task, and the two weights of the score."""
+
+    gnmt_alpha: float = field(
+        default=0.2,
+        metadata={
+            "help": "length normalisation: log P is divided by ((5 + length) / 6)^alpha; with "
+            "alpha and beta 0 the search is that of --task translation --unnormalized"
+        },
+    )
+    gnmt_beta: float = field(
+        default=0.2,
+        metadata={"help": "weight of the coverage penalty for source that no attention was on"},
+    )
+
+
+@register_task("gnmt_translation", dataclass=GNMTTranslationConfig)
+class GNMTTranslationTask(TranslationTask):
+    """fairseq's translation task with another score; for any model that shows its attention.
+
+    Raises:
+        UserError: a weight that is negative or no number.
+    """
+
+    cfg: GNMTTranslationConfig
+
+    def __init__(self, cfg: GNMTTranslationConfig, src_dict: Any, tgt_dict: Any) -> None:
+        super().__init__(cfg, src_dict, tgt_dict)
+        for name in ("gnmt_alpha", "gnmt_beta"):
+            value = getattr(cfg, name)
+            if not 0 <= value < math.inf:
+                option = "--" + name.replace("_", "-")
+                raise UserError(f"{option} must be a number and at least 0, not {value}")
+
+    def build_generator(
+        self,
+        models: Any,
+        args: Any,
+        seq_gen_cls: Any = None,
+        extra_gen_cls_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The search; or fairseq's scorer with ``--score-reference``.
+
+        Args:
+            models: an ensemble, whose attention is averaged.
+            args: fairseq's options of generation. Those that change the search itself, such as
+                sampling, constraints or a diverse beam, keep their meaning.
+            seq_gen_cls: a generator class to use instead of ours.
+            extra_gen_cls_kwargs: further arguments of the generator.
+            kwargs: passed on to fairseq's.
+
+        Raises:
+            UserError: fairseq's own length normalisation is asked for too.
+        """
+        extra = dict(extra_gen_cls_kwargs or {})
+        if seq_gen_cls is None and not getattr(args, "score_reference", False):
+            _check_normalisation(args)
+            seq_gen_cls = GNMTGenerator
+            if getattr(args, "print_alignment", None):
+                seq_gen_cls = GNMTGeneratorWithAlignment
+                extra["print_alignment"] = args.print_alignment
+            extra |= {"gnmt_alpha": self.cfg.gnmt_alpha, "gnmt_beta": self.cfg.gnmt_beta}
+            if self.cfg.gnmt_beta > 0:
+                _show_attention(models)
+        return super().build_generator(
+            models, args, seq_gen_cls=seq_gen_cls, extra_gen_cls_kwargs=extra, **kwargs
+        )
+
+
+def _check_normalisation(args: Any) -> None:
+    lenpen = getattr(args, "lenpen", 1)
+    if lenpen != 1 or getattr(args, "unnormalized", False):
+        given = f"--lenpen {lenpen:g}" if lenpen != 1 else "--unnormalized"
+        raise UserError(
+            f"{given} is fairseq's own length normalisation and --task gnmt_translation has "
+            "another: use --gnmt-alpha, 0 for none"
+        )
+
+
+def _show_attention(models: Any) -> None:
+    """fairseq's LSTM and convolutional decoders hide it from a search unless told otherwise."""
+    for model in models:
+        decoder: Any = getattr(model, "decoder", None)
+        if hasattr(decoder, "need_attn"):
+            decoder.need_attn = True

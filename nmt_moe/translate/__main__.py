@@ -1,0 +1,156 @@
+"""The command line: ``python -m nmt_moe.translate CHECKPOINT < text > text``."""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import torch
+
+from nmt_moe.errors import UserError, exit_code
+from nmt_moe.translate.load import load
+from nmt_moe.translate.text import Sentences, buffered, read_clean
+
+_BUFFER_LINES = 1000
+_BUFFER_CHARACTERS = 1_000_000
+_PROGRESS_SECONDS = 10
+
+
+def translate_lines(
+    lines: Iterable[str],
+    translator: Callable[[list[str]], list[str]],
+    sentences: Sentences | None,
+    buffer_lines: int,
+) -> Iterator[list[str]]:
+    """The translations of the lines, in the same order, some at a time.
+
+    Args:
+        lines: text without line ends.
+        translator: of sentences.
+        sentences: finds them in a line; None where each line is a sentence, or empty.
+        buffer_lines: lines that are read before they are translated, together.
+    """
+    for buffer in buffered(lines, buffer_lines, _BUFFER_CHARACTERS):
+        found = [sentences(line) if sentences else [line] for line in buffer]
+        translated = iter(translator([sentence for group in found for sentence in group]))
+        yield [" ".join(filter(None, (next(translated) for _ in group))) for group in found]
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nmt_moe.translate",
+        description="Translate text: reads UTF-8 lines, writes a line for each. Beside the "
+        "checkpoint lie dict.SOURCE.txt, dict.TARGET.txt and sentencepiece.model.",
+    )
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT",
+        help="such as checkpoint_best.pt; several of one vocabulary with a colon between them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sentencepiece-model", type=Path, metavar="FILE",
+        help="where it is not beside the checkpoint",
+    )  # fmt: skip
+    parser.add_argument(
+        "--source-lang", metavar="LANGUAGE",
+        help="of the text, such as en: its abbreviations do not end a sentence "
+        "(default: that of the training)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--target-lang", metavar="LANGUAGE",
+        help="where the model translates into several",
+    )  # fmt: skip
+    parser.add_argument("--beam", type=_positive, default=4, metavar="N", help="(default: 4)")
+    for name, what in (("alpha", "length normalisation"), ("beta", "coverage penalty")):
+        parser.add_argument(
+            f"--gnmt-{name}", type=float, default=0.2, metavar="X",
+            help=f"weight of the {what} (default: 0.2)",
+        )  # fmt: skip
+    parser.add_argument(
+        "--batch-size", type=_positive, default=64, metavar="N",
+        help="sentences translated together (default: 64)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-pieces", type=_positive, default=150, metavar="N",
+        help="a longer sentence is translated in parts (default: 150)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lines-are-sentences", action="store_true", help="do not look for sentences in a line"
+    )
+    parser.add_argument(
+        "--buffer-lines", type=_positive, metavar="N",
+        help="lines read before their translations are written "
+        f"(default: {_BUFFER_LINES:,}; 1 at a terminal)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", metavar="DEVICE",
+        help="cpu, cuda or cuda:1 (default: a GPU if there is one)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--progress", action="store_true",
+        help="say on stderr how many lines are done, as at a terminal",
+    )  # fmt: skip
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise UserError(f"there is no device {name} here: use --device cpu") from None
+    return device
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    args = _arguments().parse_args(arguments)
+
+    def run() -> None:
+        translator = load(
+            args.checkpoint,
+            args.sentencepiece_model,
+            args.source_lang,
+            args.target_lang,
+            args.gnmt_alpha,
+            args.gnmt_beta,
+            _device(args.device),
+            beam=args.beam,
+            batch_size=args.batch_size,
+            max_pieces=args.max_pieces,
+        )
+        language = args.source_lang or translator.source_lang
+        sentences = None if args.lines_are_sentences else Sentences(language)
+        terminal = sys.stdin.isatty()
+        if terminal:
+            print("type a line of text; Ctrl-D ends", file=sys.stderr)
+        buffer_lines = args.buffer_lines or (1 if terminal else _BUFFER_LINES)
+        progress = args.progress or (sys.stderr.isatty() and not terminal)
+        done, start = 0, time.monotonic()
+        said = start
+        lines = read_clean(sys.stdin.buffer)
+        for translated in translate_lines(lines, translator, sentences, buffer_lines):
+            sys.stdout.buffer.write("".join(f"{line}\n" for line in translated).encode())
+            sys.stdout.buffer.flush()
+            done += len(translated)
+            now = time.monotonic()
+            if progress and now - said >= _PROGRESS_SECONDS:
+                said = now
+                print(f"{done:,} lines, {done / (now - start):,.1f} a second", file=sys.stderr)
+
+    return exit_code(run)
+
+
+if __name__ == "__main__":
+    # Interrupted, or when nobody reads on: end at once and without a word, as other filters do.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""A trained model and all that belongs to it, from the files that a training has left.
+
+The folder of the checkpoint holds ``dict.<source>.txt``, ``dict.<target>.txt`` and
+``sentencepiece.model``; the dictionaries may lie in the folder it was trained on instead.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import checkpoint_utils
+from fairseq.data import Dictionary
+from fairseq.data.data_utils import infer_language_pair
+from fairseq.tasks import TASK_REGISTRY
+from fairseq.tasks.translation import TranslationTask
+from fairseq.utils import split_paths
+from sentencepiece import SentencePieceProcessor
+
+from nmt_moe.corpus import wordpieces
+from nmt_moe.errors import UserError
+from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
+from nmt_moe.translate.model import Translator
+
+_TAG = re.compile(r"<2(\w+)>")  # the source piece that asks for a language: corpus.multilingual
+
+
+def load(
+    checkpoints: str,
+    sentencepiece_model: Path | None,
+    source: str | None,
+    target: str | None,
+    gnmt_alpha: float,
+    gnmt_beta: float,
+    device: torch.device,
+    **options: Any,
+) -> Translator:
+    """Read a checkpoint, or several of the same vocabulary.
+
+    Args:
+        checkpoints: a path; several with a colon between them, as fairseq has it.
+        sentencepiece_model: that of the vocabulary, where it is not beside the first checkpoint.
+        source: the source language, needed where the checkpoint does not say it.
+        target: the language to translate into, needed there too, and where the model knows several.
+        gnmt_alpha: weight of the length normalisation.
+        gnmt_beta: weight of the coverage penalty.
+        device: where to translate.
+        options: the other arguments of :class:`Translator`.
+
+    Raises:
+        UserError: a file that is missing, or does not belong to the others.
+    """
+    first, *others = map(Path, split_paths(checkpoints))
+    state = _read(first)
+    trained = state["cfg"].task
+    languages = _languages(first, trained, source, target)
+    files = _dictionary_files(first, trained.data, languages)
+    cfg = GNMTTranslationConfig(
+        source_lang=languages[0],
+        target_lang=languages[1],
+        max_source_positions=trained.max_source_positions,
+        max_target_positions=trained.max_target_positions,
+        gnmt_alpha=gnmt_alpha,
+        gnmt_beta=gnmt_beta,
+    )
+    task = GNMTTranslationTask(cfg, *map(_dictionary, files))
+    pieces = _sentencepiece(sentencepiece_model, first, task.source_dictionary, files[0])
+    models = [_model(first, state, task, files[0])]
+    models += [_model(path, _read(path), task, files[0]) for path in others]
+    return Translator(
+        task,
+        [model.eval().to(device) for model in models],
+        pieces,
+        device=device,
+        tag=_tag(task.source_dictionary, target, languages[1]),
+        **options,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file in it, such as checkpoint_best.pt")
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}")
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+    if state.get("cfg") is None:
+        raise UserError(f"{path} is no checkpoint that fairseq-train has written")
+    name = state["cfg"].task._name
+    if not issubclass(TASK_REGISTRY.get(name, object), TranslationTask):
+        raise UserError(
+            f"{path} does not translate: its model was trained with --task {name}"
+            + (", it is a language model" if name == "language_modeling" else "")
+        )
+    state["last_optimizer_state"] = None
+    return state
+
+
+def _languages(path: Path, trained: Any, source: str | None, target: str | None) -> tuple[str, str]:
+    """Those of the training, where fairseq may have found them by the names of the files."""
+    if trained.source_lang and trained.target_lang:
+        return trained.source_lang, trained.target_lang
+    data = split_paths(trained.data)[0]
+    found = infer_language_pair(data) if Path(data).is_dir() else (None, None)
+    first, second = (source, target) if None in found else found
+    if not (first and second):
+        raise UserError(
+            f"{path} does not say between which languages it translates: name those of its "
+            "training with --source-lang and --target-lang"
+        )
+    return first, second
+
+
+def _dictionary_files(checkpoint: Path, data: str, languages: Iterable[str]) -> list[Path]:
+    names = [f"dict.{language}.txt" for language in languages]
+    folders = [checkpoint.parent, *map(Path, split_paths(data)[:1])]
+    for folder in folders:
+        files = [folder / name for name in names]
+        if all(file.is_file() for file in files):
+            return files
+    raise UserError(
+        f"neither {folders[0]} nor {folders[1]} holds {' and '.join(names)}: copy them beside the "
+        "checkpoint, from the folder that fairseq-preprocess has written"
+    )
+
+
+def _dictionary(path: Path) -> Dictionary:
+    try:
+        return Dictionary.load(str(path))
+    except Exception as error:  # fairseq raises it bare where the file is not UTF-8
+        raise UserError(f"{path} is no dictionary of fairseq: {error}") from None
+
+
+def _sentencepiece(
+    given: Path | None, checkpoint: Path, words: Dictionary, file: Path
+) -> SentencePieceProcessor:
+    path = given or checkpoint.parent / "sentencepiece.model"
+    if not given and not path.is_file():
+        raise UserError(
+            f"there is no {path}: copy the sentencepiece model of the training there, or name it "
+            "with --sentencepiece-model"
+        )
+    pieces = wordpieces.load(path)
+    known = {pieces.id_to_piece(number) for number in range(pieces.get_piece_size())}
+    own = [word for word in words.symbols[words.nspecial :] if not _TAG.fullmatch(word)]
+    if sum(word in known for word in own) < len(own) / 2:
+        raise UserError(f"{path} is of another vocabulary than {file}: most pieces are not in it")
+    return pieces
+
+
+def _model(path: Path, state: dict[str, Any], task: GNMTTranslationTask, file: Path) -> Any:
+    try:
+        [model], _ = checkpoint_utils.load_model_ensemble([str(path)], task=task, state=state)
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise
+        raise UserError(
+            f"{path} was trained with another vocabulary than the {len(task.source_dictionary):,} "
+            f"pieces of {file}: use the dictionaries of its own training"
+        ) from None
+    return model
+
+
+def _tag(words: Dictionary, target: str | None, trained: str) -> str | None:
+    tags = {match[1]: match[0] for match in map(_TAG.fullmatch, words.symbols) if match}
+    if not tags:
+        if target not in (None, trained):
+            raise UserError(f"the model translates into {trained} only, not into {target}")
+        return None
+    if target not in tags:
+        raise UserError(
+            f"the model translates into {', '.join(sorted(tags))}: choose one with --target-lang"
+        )
+    return tags[target]

@@ -1,0 +1,79 @@
+"""Lines of any bytes as clean text, lines as sentences, and sentences as what a model can take."""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+
+from sentence_splitter import SentenceSplitter, SentenceSplitterException
+
+# Whatever other programs take for the end of a line or of a text; and the mark before a text.
+_BLANKS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ") | {0xFEFF: None}
+_CLAUSE = tuple(",;:–—、，；：)»")  # a clause ends with one of these
+_WORD = "▁"  # a word begins with it
+
+
+def read_clean(lines: Iterable[bytes]) -> Iterator[str]:
+    """The lines of UTF-8 text, without control characters, whitespace runs as one space.
+
+    Only a line feed ends a line. Bytes that are not UTF-8 become U+FFFD, with a warning on stderr
+    at the first such line.
+    """
+    warned = False
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            text = line.decode("utf-8", errors="replace")
+            if not warned:
+                print(f"warning: line {number} is not valid UTF-8: replaced", file=sys.stderr)
+            warned = True
+        yield " ".join(text.translate(_BLANKS).split())
+
+
+def buffered(lines: Iterable[str], number: int, characters: int) -> Iterator[list[str]]:
+    """The lines in lists of so many, of fewer where they are long."""
+    buffer: list[str] = []
+    held = 0
+    for line in lines:
+        buffer.append(line)
+        held += len(line)
+        if len(buffer) >= number or held >= characters:
+            yield buffer
+            buffer, held = [], 0
+    if buffer:
+        yield buffer
+
+
+class Sentences:
+    """Finds the sentences of a line by the rules of a language, which know its abbreviations.
+
+    Args:
+        language: of the text, such as ``en`` or ``pt_BR``; one without rules has those of English.
+    """
+
+    def __init__(self, language: str) -> None:
+        code = re.match(r"[a-z]{2}(?![a-zA-Z])", language)
+        try:
+            self._splitter = SentenceSplitter(code[0] if code else "en")
+        except SentenceSplitterException:
+            self._splitter = SentenceSplitter("en")
+
+    def __call__(self, line: str) -> list[str]:
+        """The sentences of a line, none of an empty one; no character but spaces is lost."""
+        return [sentence for sentence in self._splitter.split(line) if sentence]
+
+
+def cut(pieces: list[str], limit: int) -> list[list[str]]:
+    """Wordpieces in parts of at most ``limit``, which together are the same pieces.
+
+    A part ends after a clause if its second half has such a place, else after a word, else
+    anywhere.
+    """
+    parts = []
+    while len(pieces) > limit:
+        words = [i for i in range(1, limit + 1) if pieces[i].startswith(_WORD)]
+        clauses = [i for i in words if i >= limit / 2 and pieces[i - 1].endswith(_CLAUSE)]
+        end = max(clauses or words or [limit])
+        parts.append(pieces[:end])
+        pieces = pieces[end:]
+    return [*parts, pieces]

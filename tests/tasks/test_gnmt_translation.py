@@ -1,0 +1,85 @@
+"""``--task gnmt_translation`` in fairseq's own commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.commands import PLUGIN, Finished, run, train
+
+
+def command(name: str, data: Path, checkpoint: Path, *options: object, **more) -> Finished:
+    model = ["--user-dir", PLUGIN, "--path", checkpoint, "--cpu", "--beam", 4]
+    return run(name, data, *model, *options, **more)
+
+
+def generate(data: Path, checkpoint: Path, *options: object, **more) -> Finished:
+    batch = ["--batch-size", 7, "--required-batch-size-multiple", 1]
+    return command("fairseq-generate", data, checkpoint, *batch, *options, **more)
+
+
+GNMT = ["--task", "gnmt_translation"]
+
+
+def lines(finished: Finished, kinds: str = "HDPA") -> list[str]:
+    return re.findall(rf"^[{kinds}]-\d+\t.*$", finished.stdout, re.MULTILINE)
+
+
+def test_interactive_with_a_length_weight_alone_divides_the_score(data, trained) -> None:
+    text = "w1 w2 w3\n\nw4\n"
+    plain = command("fairseq-interactive", data, trained, "--lenpen", 0, input=text)
+    alpha = ["--gnmt-alpha", 1, "--gnmt-beta", 0, "--nbest", 4]
+    scored = command("fairseq-interactive", data, trained, *GNMT, *alpha, input=text)
+    found = [line.split("\t") for line in lines(scored, "H")]
+    assert [number for number, _, _ in found] == ["H-0"] * 4 + ["H-1"] * 4 + ["H-2"] * 4
+    for number, score, text in (line.split("\t") for line in lines(plain, "H")):
+        [other] = [float(s) for n, s, t in found if (n, t) == (number, text)]
+        assert other == pytest.approx(float(score) / ((6 + len(text.split())) / 6), abs=1e-5)
+
+
+def test_negative_weights_are_one_line(data, trained) -> None:
+    error = generate(data, trained, *GNMT, "--gnmt-beta", -1, fails=True).error()
+    assert error.strip() == "--gnmt-beta must be a number and at least 0, not -1.0"
+
+
+@pytest.mark.slow
+def test_both_weights_0_print_what_fairseq_prints(data, trained) -> None:
+    zeros = [*GNMT, "--gnmt-alpha", 0, "--gnmt-beta", 0, "--nbest", 4]
+    ours = lines(generate(data, trained, *zeros))
+    assert len(ours) == 20 * 4 * 3
+    assert ours == lines(generate(data, trained, "--lenpen", 0, "--nbest", 4))
+    assert ours == lines(generate(data, trained, "--unnormalized", "--nbest", 4))
+
+
+@pytest.mark.slow
+def test_options_of_fairseq_that_keep_working(data, trained) -> None:
+    found = lines(generate(data, trained, *GNMT, "--print-alignment", "hard"), "HA")
+    for line, alignment in zip(found[::2], found[1::2], strict=True):
+        words = len(line.split("\t")[2].split())
+        targets = [int(pair.split("-")[1]) for pair in alignment.split("\t")[1].split()]
+        assert targets == list(range(words))
+
+    prefixed = generate(data, trained, *GNMT, "--prefix-size", 1)
+    wanted = re.findall(r"^T-(\d+)\t(\S+)", prefixed.stdout, re.MULTILINE)
+    assert re.findall(r"^H-(\d+)\t\S+\t(\S+)", prefixed.stdout, re.MULTILINE) == wanted
+
+    scored = generate(data, trained, *GNMT, "--score-reference")
+    assert lines(scored, "HP") == lines(generate(data, trained, "--score-reference"), "HP")
+
+    zeros = [*GNMT, "--gnmt-alpha", 0, "--gnmt-beta", 0]
+    matched = [
+        lines(generate(data, trained, *o, "--match-source-len"), "H")
+        for o in (zeros, ["--lenpen", 0])
+    ]
+    assert matched[0] == matched[1]
+
+    sampled = ["--sampling", "--nbest", 4, "--seed", 3]
+    assert len(lines(generate(data, trained, *GNMT, *sampled), "H")) == 80
+
+
+@pytest.mark.slow
+def test_training_with_the_task(data, tmp_path) -> None:
+    train(data, tmp_path, *GNMT, "--max-update", 1)
+    assert lines(generate(data, tmp_path / "checkpoint_last.pt", *GNMT, "--max-len-b", 9), "H")
+    refused = generate(data, tmp_path / "checkpoint_last.pt", *GNMT, "--lenpen", 2, fails=True)
+    assert refused.error().startswith("--lenpen 2 is fairseq's own length normalisation")

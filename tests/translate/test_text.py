@@ -1,0 +1,110 @@
+"""Any bytes as lines, lines as sentences, sentences as parts."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from nmt_moe.translate.__main__ import translate_lines
+from nmt_moe.translate.text import Sentences, buffered, cut, read_clean
+
+ODD = [*"\x84\r\0\u2028\u0085\u00a0\ufeff\x0b\x1caÉ ."]
+
+
+@given(st.lists(st.lists(st.sampled_from(ODD)).map("".join), max_size=8))
+@example(["\r\r", "a\u2028a\x0cÉ\0a", "", "\ufeffa"])
+def test_a_line_stays_a_line(lines: list[str]) -> None:
+    found = list(read_clean(f"{line}\n".encode() for line in lines))
+    assert len(found) == len(lines)
+    for line, text in zip(lines, found, strict=True):
+        assert text == " ".join(text.splitlines()) == " ".join(text.split())
+        assert text.replace(" ", "") == "".join(c for c in line if c in "aÉ.")
+
+
+def test_what_is_not_utf8_is_replaced_with_one_warning(capsys) -> None:
+    found = list(read_clean([b"one\n", b"t\xffwo\n", b"\xc3\n", b"four"]))
+    assert found == ["one", "t�wo", "�", "four"]
+    assert capsys.readouterr().err == "warning: line 2 is not valid UTF-8: replaced\n"
+
+
+@given(st.lists(st.text("ab", max_size=9)), st.integers(1, 5), st.integers(1, 12))
+def test_buffers_hold_all_lines_and_end_in_time(lines, number, characters) -> None:
+    found = list(buffered(lines, number, characters))
+    assert [line for buffer in found for line in buffer] == lines
+    for buffer in found:
+        assert 0 < len(buffer) <= number
+        assert len("".join(buffer[:-1])) < characters
+    for buffer in found[:-1]:
+        assert len(buffer) == number or len("".join(buffer)) >= characters
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        ("en", ["Mr. J. R. Miller, Ph.D., paid $3.50.", "Why?", 'He said: "Go home."', "E.g. so."]),
+        ("en", ["See Fig. 3 and No. 5, by A. B. Jones of Acme Inc. in 1990.", "That is all..."]),
+        (
+            "de",
+            ["Dr. Müller kommt am 3. Oktober, z. B. um 5 Uhr.", "Gut!", "Er lebt im 19. Stock."],
+        ),
+        ("de", ["Das gilt z.B. für Hunde usw. und bzw. Vögel, d.h. alle.", "Wirklich?"]),
+        ("fr", ["M. Dupont est arrivé avec M. J. Martin.", "N'est-ce pas ?", "Oui, p. ex. ici."]),
+        ("fr_FR", ["Il dit : « Bonjour. »", "Puis M. Dupont partit."]),
+        ("xx", ["Mr. Miller paid.", "He left."]),
+        ("a", ["Mr. Miller paid.", "He left."]),
+    ],
+)
+def test_sentences(language: str, sentences: list[str]) -> None:
+    assert Sentences(language)(" ".join(sentences)) == sentences
+
+
+@given(st.text("aA .?!\"'()«»\n1", max_size=60))
+def test_no_character_of_a_line_is_lost(text: str) -> None:
+    found = Sentences("en")(" ".join(text.split()))
+    assert "".join("".join(found).split()) == "".join(text.split())
+    assert all(found)
+
+
+PIECES = st.lists(st.sampled_from(["▁a", "b", ",", "▁,", ")", "▁"]), max_size=30)
+
+
+@given(PIECES, st.integers(1, 8))
+def test_parts_are_the_same_pieces_and_short_enough(pieces: list[str], limit: int) -> None:
+    parts = cut(pieces, limit)
+    assert [piece for part in parts for piece in part] == pieces
+    assert all(len(part) <= limit for part in parts)
+    assert len(parts) == 1 or all(parts)
+    for part, following in pairwise(parts):
+        if not following[0].startswith("▁"):  # inside a word: only where there is no other place
+            assert len(part) == limit
+            assert not any(piece.startswith("▁") for piece in part[1:])
+
+
+def test_parts_end_after_clauses_then_words() -> None:
+    words = "▁a ▁b , ▁c ▁d ▁e , ▁f ▁g ▁h".split()
+    assert cut(words, 8) == [words[:7], words[7:]]
+    assert cut(words, 5) == [words[:3], words[3:7], words[7:]]
+    early = "▁a , ▁b ▁c ▁d ▁e".split()
+    assert cut(early, 5) == [early[:5], early[5:]]  # the comma would leave a part too short
+    assert cut(words, 10) == [words]
+    assert cut(["▁a", *"bcdef"], 4) == [["▁a", "b", "c", "d"], ["e", "f"]]
+
+
+def test_lines_are_translated_as_they_come_and_in_order() -> None:
+    read = []
+
+    def lines():
+        for line in ["One. Two.", "", "Three", "Four. Five. Six."]:
+            read.append(line)
+            yield line
+
+    def upper(sentences: list[str]) -> list[str]:
+        return [sentence.upper().rstrip(".") for sentence in sentences]
+
+    found = translate_lines(lines(), upper, Sentences("en"), buffer_lines=2)
+    assert next(found) == ["ONE TWO", ""] and len(read) == 2
+    assert next(found) == ["THREE", "FOUR FIVE SIX"] and len(read) == 4
+    assert list(found) == []
+    whole = translate_lines(lines(), upper, None, buffer_lines=9)
+    assert list(whole) == [["ONE. TWO", "", "THREE", "FOUR. FIVE. SIX"]]
