@@ -54,6 +54,14 @@ parse_arguments() {
         die "unknown target language '$TARGET': choose de or fr"
 }
 
+# The same with a pair of WMT'14: sets PAIR, SOURCE and TARGET.
+parse_pair() {
+    parse_options "$@"
+    PAIR=${WORDS[0]-}
+    [[ $PAIR == en-de || $PAIR == en-fr ]] || die "name a pair, en-de or en-fr: see $RECIPE.sh --help"
+    SOURCE=${PAIR%-*} TARGET=${PAIR#*-}
+}
+
 absolute() {
     case $1 in
         /*) printf '%s\n' "$1" ;;
@@ -200,19 +208,29 @@ train() { # train OPTION...
 }
 
 # train_into STAGE OPTION...: continues from the last checkpoint by itself, with as many processes
-# as GPUS and NODES say (see launch.sh); one without them.
+# as GPUS and NODES say (see launch.sh); one without them. PREPARED is the folder with binary and
+# wordpieces, RUN_DIR if not set. What a translation needs beside the checkpoint is copied there.
 train_into() {
-    local out=$RUN_DIR/$1 command=(fairseq-train --distributed-world-size 1) log=train.log
+    local out=$RUN_DIR/$1 data=${PREPARED:-$RUN_DIR} log=train.log
+    local command=(fairseq-train --distributed-world-size 1)
     shift
+    if ((NODE == 0)); then
+        cp "$data"/binary/dict.*.txt "$out"
+        cp "$data/wordpieces/model.model" "$out/sentencepiece.model"
+    else
+        log=train-$NODE.log
+    fi
     [[ -z ${GPUS-}${NODES-} ]] || command=("$ROOT/recipes/launch.sh" fairseq-train)
-    ((NODE == 0)) || log=train-$NODE.log
-    "${command[@]}" "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" --seed "$SEED" \
+    "${command[@]}" "$data/binary" --user-dir "$ROOT/nmt_moe" --seed "$SEED" \
         --save-dir "$out" --no-epoch-checkpoints --tensorboard-logdir "$out/tensorboard" \
         --log-format json --log-interval 100 "${WHOLE[@]}" \
         "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 |
         tee -a "$out/$log" | python -m nmt_moe.report.progress ||
         die "fairseq-train failed, all it printed is in $out/$log"
 }
+
+# The beam search of Wu et al. 2016 with its weights.
+SEARCH=(--task gnmt_translation --beam 4 --gnmt-alpha 0.2 --gnmt-beta 0.2)
 
 # decode COMMAND OPTION...: the options that fairseq-generate and fairseq-interactive share.
 # A translation ends after 250 pieces: fairseq holds an attention weight for each piece of source
@@ -222,7 +240,7 @@ decode() {
         --source-lang en --target-lang "$TARGET" \
         --path "$RUN_DIR/training/checkpoint_best.pt" \
         --bpe sentencepiece --sentencepiece-model "$RUN_DIR/wordpieces/model.model" \
-        "${WHOLE[@]}" --beam 4 --max-len-b 250 \
+        "${WHOLE[@]}" "${SEARCH[@]}" --max-len-b 250 \
         --max-source-positions 100000 --max-target-positions 100000
 }
 

@@ -21,19 +21,24 @@ def environment(**settings: object) -> dict[str, str]:
     own = {
         *("RUN_DIR", "SEED", "MULTI30K", "MULTI30K_URL", "PYTHON", "CXX"),
         *("GPUS", "NODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"),
+        *("PREPARED", "BATCH_GPUS", "MAX_TOKENS", "AVERAGE", "PRECISION", "VOCABULARY", "SAMPLE"),
+        *("WMT14_MIRROR", "WMT14_ARCHIVES", "WMT14_MANIFEST", "TEST_SET", "CORPORA", "WORKERS"),
+        *("BEAM", "ALPHA", "BETA", "AGAINST", "OUT", "PAIRS", "EXPERTS", "TEMPERATURE"),
         *("TEXT", "MODELS", "GATINGS", "UPDATES", "PHRASES", "VALID_LINES", "TEST_LINES"),
     }
     kept = {name: value for name, value in os.environ.items() if name not in own}
     return kept | SMALL | {name: str(value) for name, value in settings.items()}
 
 
-def run(script: Path | str, *arguments: str, cwd: Path | str = "/", **settings: object):
+def run(
+    script: Path | str, *arguments: str, cwd: Path | str = "/", input: str = "", **settings: object
+):
     """Run a script of ``recipes/`` to its end."""
     return subprocess.run(
         [str(ROOT / "recipes" / script), *arguments],
         cwd=cwd,
         env=environment(**settings),
-        stdin=subprocess.DEVNULL,
+        input=input,
         capture_output=True,
         encoding="utf-8",
         timeout=500,
