@@ -78,6 +78,7 @@ open_run() {
     fi
     "$ROOT/recipes/setup.sh"
     if [[ -n $CLEAN && $NODE == 0 ]]; then
+        [[ ! -f $RUN_DIR/settings ]] || lock_run
         rm -rf "$RUN_DIR"
     fi
     mkdir -p "$RUN_DIR"
@@ -91,8 +92,16 @@ open_run() {
     [[ -z $was$now ]] ||
         die "$RUN_DIR was made with ${was% }, now it is ${now% }:" \
             "use --clean to start over, or another RUN_DIR"
+    lock_run
     PREVIOUS=$RUN_DIR/settings STAGE=''
     trap close_stage EXIT
+}
+
+# One recipe at a time in a folder, where the system has flock (macOS has none).
+lock_run() {
+    ((NODE == 0)) && command -v flock >/dev/null || return 0
+    exec 9>"$RUN_DIR/.lock" # what the recipe has started holds it too
+    flock -n 9 || die "another recipe is at work in $RUN_DIR: wait for its end"
 }
 
 # stage NAME COMMAND...: runs the command unless it is done; it writes into $RUN_DIR/NAME.
@@ -215,7 +224,7 @@ train_into() {
     local command=(fairseq-train --distributed-world-size 1)
     shift
     if ((NODE == 0)); then
-        cp "$data"/binary/dict.*.txt "$out"
+        cp "$data"/binary/dict.*txt "$out" # of a language model: dict.txt
         cp "$data/wordpieces/model.model" "$out/sentencepiece.model"
     else
         log=train-$NODE.log

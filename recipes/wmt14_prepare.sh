@@ -46,9 +46,13 @@ done
 MAX_PIECES=250
 COVERAGE=0.9999 # Common Crawl holds some characters of every script
 MAX_RATIO=3
-read -r -a MIRRORS <<<"${WMT14_MIRROR-}"
-read -r -a CORPORA <<<"${CORPORA-}"
-read -r -a TEST_SETS <<<"${TEST_SET:-full}"
+read -r -d '' -a MIRRORS <<<"${WMT14_MIRROR-}" || true
+read -r -d '' -a CORPORA <<<"${CORPORA-}" || true
+read -r -d '' -a TEST_SETS <<<"${TEST_SET:-full}" || true
+
+[[ -f $MANIFEST ]] || die "no manifest WMT14_MANIFEST=$MANIFEST"
+[[ $ARCHIVES/ != "$(absolute "$RUN_DIR")"/* ]] ||
+    die "WMT14_ARCHIVES=$ARCHIVES lies in RUN_DIR, which --clean removes: name another folder"
 
 CHOICE=("$PAIR" --archives "$ARCHIVES" --manifest "$MANIFEST" --test "${TEST_SETS[@]}")
 ((${#CORPORA[@]} == 0)) || CHOICE+=(--corpora "${CORPORA[@]}")
@@ -93,7 +97,7 @@ count() {
         "$pieces/train" "$pieces/valid" "$pieces/test" >"$RUN_DIR/sizes/table.md"
 }
 
-open_run "pair=$PAIR" "manifest=$MANIFEST" "corpora=${CORPORA[*]-all}" "test=${TEST_SETS[*]}" \
+open_run "pair=$PAIR" "manifest=$MANIFEST $(cksum <"$MANIFEST")" "corpora=${CORPORA[*]-all}" "test=${TEST_SETS[*]}" \
     "vocabulary=$VOCABULARY" "sample=$SAMPLE" "coverage=$COVERAGE" "max_pieces=$MAX_PIECES" "max_ratio=$MAX_RATIO"
 
 stage download python -m nmt_moe.corpus.download "${CHOICE[@]}" ${FROM[@]+"${FROM[@]}"}

@@ -21,7 +21,8 @@ environment:
   NODES       machines, which all run this recipe and see the same folders, see launch.sh
   BATCH_GPUS  an update sees the words of so many GPUs, 16,000 each (default: 64, the paper's);
               fewer GPUs take several batches for it
-  MAX_TOKENS  wordpieces that a GPU takes at once, the less the less memory (default: 16000)
+  MAX_TOKENS  wordpieces that a GPU takes at once, the less the less memory; a run keeps it
+              (default: 16000)
   UPDATES     (default: 10000 for en-de, 30000 for en-fr)
   PRECISION   bf16 or fp32 (default: bf16 where the GPU has it)
   AVERAGE     checkpoints to average, 1000 updates apart; 1: none (default: 8)
@@ -54,7 +55,7 @@ case ${PRECISION-} in
     '' | bf16 | fp32) ;;
     *) die "PRECISION=$PRECISION: choose bf16 or fp32" ;;
 esac
-[[ -f $PREPARED/binary/.done ]] ||
+[[ -f $PREPARED/binary/.done && -f $PREPARED/binary/train.$PAIR.$SOURCE.idx ]] ||
     die "$PREPARED is not prepared to its end: run recipes/wmt14_prepare.sh $PAIR first"
 
 MODEL=(--arch "lstm_moe_wmt14_$SIZE" --dropout 0.4)
@@ -66,13 +67,15 @@ LENGTH=(--max-tokens "$MAX_TOKENS" --max-update "$UPDATES")
 CHECKPOINTS=(--validate-interval-updates 1000 --save-interval-updates 1000
     --keep-interval-updates "$AVERAGE")
 
-open_run "pair=$PAIR" "size=$SIZE" "prepared=$PREPARED" "seed=$SEED" "batch_gpus=$BATCH_GPUS" \
+# What was prepared anew is another corpus, wherever it lies.
+data=$(cat "$PREPARED/binary/dict.$SOURCE.txt" "$PREPARED/binary/train.$PAIR.$SOURCE.idx" | cksum)
+open_run "pair=$PAIR" "size=$SIZE" "prepared=$PREPARED" "data=$data" "seed=$SEED" "batch_gpus=$BATCH_GPUS" \
     "average=$AVERAGE" "model=${MODEL[*]}" "loss=${LOSS[*]}" "optimizer=${OPTIMIZER[*]}" \
     "length=${LENGTH[*]}"
 
 # These may differ when a run goes on: on other machines it is the same training.
 found=$(python -c 'import torch; gpus = torch.cuda.device_count()
-print(gpus, "bf16" if gpus and torch.cuda.is_bf16_supported() else "fp32")')
+print(gpus, "bf16" if gpus and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32")')
 GPUS=${GPUS:-${found% *}}
 ((GPUS > 0)) || GPUS=1
 PRECISION=${PRECISION:-${found#* }}
@@ -82,7 +85,7 @@ LENGTH+=(--update-freq $(((BATCH_GPUS * 16000 + AT_ONCE - 1) / AT_ONCE)))
 
 average() {
     python -m nmt_moe.checkpoint average --last "$AVERAGE" "$RUN_DIR/training" \
-        --out "$RUN_DIR/training/checkpoint_average.pt"
+        --force --out "$RUN_DIR/training/checkpoint_average.pt"
 }
 
 stage training train_into training --source-lang "$SOURCE" --target-lang "$TARGET" \

@@ -77,6 +77,16 @@ def test_a_training_goes_from_four_processes_to_one_to_two(data, alone, tmp_path
     )
 
 
+@pytest.mark.slow
+def test_another_number_of_processes_goes_on_in_the_middle_of_an_epoch(data, alone, tmp_path):
+    # 12 of 20 batches: more than the five of each of four processes, which begin with their fourth.
+    train_in(1, data, tmp_path, "--max-update", 3)
+    finished = train_in(4, data, tmp_path, "--max-epoch", 1)
+    assert [line["train_num_updates"] for line in finished.logs("train")] == ["5"]
+    [after], before = finished.logs("valid"), alone[0].logs("valid")[0]
+    assert float(after["valid_loss"]) == pytest.approx(float(before["valid_loss"]), abs=1e-3)
+
+
 def test_processes_that_run_out_of_batches_change_nothing(data, tmp_path):
     """19 batches: in the last update of an epoch one of two processes has none."""
     options = [*PLAIN, "--batch-size", 11, "--max-epoch", 1]

@@ -1,5 +1,6 @@
 """The recipes as a user runs them, on tiny settings and from another working directory."""
 
+import fcntl
 import gzip
 import os
 import random
@@ -97,6 +98,20 @@ class TestSetup:
         text = error(run(setup, PATH=setup.parents[1] / "bin"))
         assert "no C++ compiler" in text and "apt install g++" in text
         assert "CXX=/bin/false does not compile" in error(run(setup, CXX="/bin/false"))
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="a lock needs flock")
+def test_one_recipe_at_a_time_in_a_folder(tmp_path: Path) -> None:
+    # With no data there is nothing that it could finish.
+    first = run("multi30k.sh", MULTI30K=tmp_path / "none", RUN_DIR=tmp_path / "run")
+    assert "no folder" in first.stderr
+    with (tmp_path / "run/.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for arguments in ([], ["--clean"]):
+            again = run(
+                "multi30k.sh", *arguments, MULTI30K=tmp_path / "none", RUN_DIR=tmp_path / "run"
+            )
+            assert "another recipe is at work in" in error(again)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,10 @@ def test_prepare_train_score_translate(tmp_path: Path) -> None:
     again = run("wmt14_train.sh", "en-fr", "32", *TINY, "--update-freq", "4", **settings)
     assert headings(again.stdout) == ["training: done", "average: done"]
 
+    shutil.rmtree(trained / "average")
+    again = run("wmt14_train.sh", "en-fr", "32", *TINY, "--update-freq", "4", **settings)
+    assert headings(again.stdout) == ["training: done", "average"], again.stderr
+
     scored = run("wmt14_score.sh", str(best), "--", "--max-len-b", "20")
     assert scored.returncode == 0, scored.stdout + scored.stderr
     assert re.search(r"BLEU", scored.stdout) and "perplexity" in scored.stdout
@@ -96,3 +101,7 @@ def test_fewer_gpus_take_more_batches(tmp_path: Path, gpus: int, batches: int) -
     assert headings(done.stdout) == ["training"]
     log = (tmp_path / "run/training/train.log").read_text()
     assert f"'update_freq': [{batches}]" in log and "'feed_forward': none" in log
+
+    (tmp_path / "data/binary/train.en-de.en.idx").write_bytes(b"prepared anew")
+    text = error(run("wmt14_train.sh", "en-de", "dense", *dense, **settings))
+    assert "was made with data=" in text and "use --clean" in text

@@ -115,7 +115,9 @@ def _mean(models: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def _mean_of(weights: list[Tensor]) -> Tensor:
     if not weights[0].is_floating_point():
         return weights[0]
-    mean = torch.empty(weights[0].shape, dtype=weights[0].dtype)
+    # A mean of half-precision weights lies between those that half precision has.
+    dtype = torch.promote_types(weights[0].dtype, torch.float32)
+    mean = torch.empty(weights[0].shape, dtype=dtype)
     pieces = [weight.reshape(-1).split(_CHUNK) for weight in weights]
     for out, *same in zip(mean.view(-1).split(_CHUNK), *pieces, strict=True):
         total = torch.zeros(out.shape, dtype=torch.float64)

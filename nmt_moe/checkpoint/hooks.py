@@ -20,7 +20,8 @@ def install() -> None:
     """Replace fairseq's functions that restore, read, write, copy and broadcast checkpoints.
 
     Restoring first checks, where a checkpoint is in parts, that they belong together. Reading
-    explains a damaged or unsafe file in one line. Writing does not try again at the end of what
+    explains a damaged or unsafe file in one line, and keeps the place in the epoch for another
+    number of processes. Writing does not try again at the end of what
     a failed try has left, which would make a file that looks complete and is not. Copying goes
     through a temporary file, so that ``checkpoint_last.pt`` is always whole. What the first
     process has read reaches the others of a training without a second check, which fairseq's
@@ -56,9 +57,23 @@ def _explaining(load: Callable[..., dict]) -> Callable[..., dict]:
             state = load(path, *args, **kwargs)
         if parts.MARK in state and state[parts.MARK]["part"] != parts.own_part():
             raise UserError(f"{path} is a part of a checkpoint: {parts.MERGE}")
+        _keep_place(state)
         return state
 
     return load_checkpoint_to_cpu
+
+
+def _keep_place(state: dict[str, Any]) -> None:
+    """Let a training go on in the middle of an epoch with another number of processes.
+
+    fairseq counts the batches of each process; with more processes it would look for one beyond
+    the end of the epoch, with fewer it would see some again.
+    """
+    place = (state.get("extra_state") or {}).get("train_iterator")
+    if place and state.get("cfg"):
+        before = state["cfg"].distributed_training.distributed_world_size
+        now = distributed_utils.get_data_parallel_world_size()
+        place["iterations_in_epoch"] = place["iterations_in_epoch"] * before // now
 
 
 def _save(obj: Any, file: Any) -> None:

@@ -57,12 +57,15 @@ def extract(archive: Path, outputs: Mapping[str, Output]) -> None:
 def trouble(archive: Path) -> str | None:
     """What is wrong with an archive as a whole, None if it can be read to its end.
 
-    Of a ``.tgz``, gzip's own checksum is compared. A ``.tar`` has none of its content.
+    The checksums of gzip are compared, of a ``.tgz`` and of ``.gz`` members; a ``.tar`` has none.
     """
     try:
         with _opened(archive) as (tar, file):
-            for _ in tar:
-                pass
+            for member in tar:
+                if member.isfile() and member.name.endswith(".gz"):
+                    with gzip.GzipFile(fileobj=tar.extractfile(member)) as inner:
+                        while inner.read(_BLOCK):
+                            pass
             _check_end(tar, file)
             while file.read(_BLOCK):  # gzip's checksum comes last
                 pass

@@ -17,6 +17,7 @@ from nmt_moe.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_ENDING = {signal.SIGINT, signal.SIGTERM}
 _AHEAD = 3  # items handed out for each process, so that none waits for work
 
 _function: Callable[[Any], Any]  # of a worker process
@@ -52,7 +53,12 @@ def ordered_map(
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(_work, item))
+            # The first forks the processes: they get none of these signals before _begin.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+            try:
+                waiting.append(pool.submit(_work, item))
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
             if len(waiting) >= workers * _AHEAD:
                 yield waiting.popleft().result()
         while waiting:
@@ -72,6 +78,7 @@ def _begin(function: Callable[[Any], Any], parent: int) -> None:
     # Ctrl-C reaches all processes of a terminal: the parent ends the work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

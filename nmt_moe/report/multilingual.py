@@ -24,16 +24,14 @@ from nmt_moe.plan import counts
 from nmt_moe.report.series import options
 from nmt_moe.report.table import markdown
 from nmt_moe.report.training_log import last_validation
+from nmt_moe.score.bleu import tokenizer
 
 MODELS = ("dense", "moe")
-# Languages that are written without spaces between words: sacrebleu's 13a would see few of them.
-_TOKENIZERS = {"zh": "zh", "yue": "zh", "ja": "char", "th": "char", "km": "char", "lo": "char"}
-_TOKENIZERS |= {"my": "char"}
 
 
 def bleu(hypotheses: list[str], references: list[str], language: str) -> tuple[float, str]:
     """The BLEU of detokenised text in a language, in percent, and sacrebleu's signature."""
-    metric = BLEU(tokenize=_TOKENIZERS.get(language, "13a"))
+    metric = BLEU(tokenize=tokenizer(language))
     score = metric.corpus_score(hypotheses, [references]).score
     return float(score), str(metric.get_signature())
 

@@ -8,6 +8,7 @@ from sentence_splitter import SentenceSplitter, SentenceSplitterException
 
 # Whatever other programs take for the end of a line or of a text; and the mark before a text.
 _BLANKS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ") | {0xFEFF: None}
+_LONG_WORD = 200  # the rules may take cubic time on a longer one, such as a row of dots
 _CLAUSE = tuple(",;:–—、，；：)»")  # a clause ends with one of these
 _WORD = "▁"  # a word begins with it
 
@@ -60,6 +61,8 @@ class Sentences:
 
     def __call__(self, line: str) -> list[str]:
         """The sentences of a line, none of an empty one; no character but spaces is lost."""
+        if any(len(word) > _LONG_WORD for word in line.split(" ")):
+            return [line]
         return [sentence for sentence in self._splitter.split(line) if sentence]
 
 

@@ -96,6 +96,15 @@ def test_damaged(tmp_path: Path) -> None:
         extract(archive, "b")
 
 
+def test_a_damaged_member_of_an_archive_without_a_checksum(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(Random(1).randbytes(5000)))
+    write(tmp_path / "x.tar", {"a.gz": bytes(packed)})
+    assert archives.trouble(tmp_path / "x.tar") is None
+    packed[2000] ^= 1
+    write(tmp_path / "x.tar", {"a.gz": bytes(packed)})
+    assert archives.trouble(tmp_path / "x.tar")
+
+
 def test_a_truncated_member_in_a_whole_archive(tmp_path: Path) -> None:
     archive = tmp_path / "giga.tar"
     write(archive, {"x.en.gz": gzip.compress(b"one\n" * 100)[:-3], "x.fr.gz": b"no gzip"})

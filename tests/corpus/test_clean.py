@@ -1,5 +1,6 @@
 """The cleaning command: pairs stay pairs, counts are exact, and nothing is left after an error."""
 
+import fcntl
 import gzip
 import json
 import os
@@ -19,6 +20,7 @@ from nmt_moe.corpus.clean import reading
 from nmt_moe.corpus.clean.__main__ import main
 from nmt_moe.corpus.clean.pipeline import Options, clean
 from nmt_moe.corpus.clean.rules import Limits, judge
+from nmt_moe.errors import UserError
 from tests.commands import run
 
 COMMAND = ["-m", "nmt_moe.corpus.clean", "--langs", "en", "de"]
@@ -257,6 +259,21 @@ def test_a_full_disk_ends_the_command(tmp_path: Path) -> None:
     finished = run("python", *COMMAND, *out, prefix, fails=True, preexec_fn=limit)
     assert ".out.cleaning: cannot be written: File too large" in finished.error()
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    for language in ("en", "de"):
+        (tmp_path / f"in.{language}").write_text("a line\n")
+    (tmp_path / ".out.cleaning").mkdir()
+    (tmp_path / ".out.cleaning/kept.en").write_text("of a run that was killed\n")
+    lock = os.open(tmp_path / ".out.cleaning", os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with pytest.raises(UserError, match="another process is cleaning into"):
+        clean([tmp_path / "in"], tmp_path / "out", ("en", "de"), Options())
+    os.close(lock)
+    with pytest.raises(UserError, match="no pair is left"):  # its sides are identical
+        clean([tmp_path / "in"], tmp_path / "out", ("en", "de"), Options())
+    assert not (tmp_path / ".out.cleaning").exists()
 
 
 @pytest.mark.slow

@@ -283,3 +283,9 @@ def test_files_that_do_not_belong_together(tmp_path, capsys, sides):
     assert "--resamples must be" in refused(capsys, hypotheses, reference, "--resamples", 0)
     short.write_bytes(b"fine\n\xff\n")
     assert f"{short}, line 2: not valid UTF-8" in refused(capsys, short, reference)
+
+
+def test_languages_without_spaces_have_a_tokenizer_of_their_own():
+    for language, name in (("zh", "zh"), ("ja", "char"), ("de", "13a")):
+        score = next(measures(language)).score(["a b c d e"], ["a b c d e"])
+        assert f"tok:{name}" in score.signature

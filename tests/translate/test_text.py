@@ -1,5 +1,6 @@
 """Any bytes as lines, lines as sentences, sentences as parts."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -79,6 +80,13 @@ def test_parts_are_the_same_pieces_and_short_enough(pieces: list[str], limit: in
         if not following[0].startswith("▁"):  # inside a word: only where there is no other place
             assert len(part) == limit
             assert not any(piece.startswith("▁") for piece in part[1:])
+
+
+def test_a_row_of_dots_takes_no_time() -> None:
+    line = f"Contents {'.' * 10_000} 12 B. Next."
+    start = time.process_time()
+    assert Sentences("en")(line) == [line]
+    assert time.process_time() - start < 5  # some 12 minutes by the rules
 
 
 def test_parts_end_after_clauses_then_words() -> None:

@@ -7,6 +7,8 @@ their names at the end. The folder needs twice the size of the output, and 16 by
 
 import bisect
 import contextlib
+import fcntl
+import os
 import shutil
 import sys
 import time
@@ -101,11 +103,18 @@ def _removals(options: Options) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _drafts(out: Path) -> Iterator[Path]:
-    """A folder beside the output, removed at the end; one of an earlier try is removed too."""
+    """A folder beside the output, removed at the end; what an earlier try has left is removed."""
     folder = out.with_name(f".{out.name}.cleaning")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UserError(f"another process is cleaning into {out}: wait for its end") from None
+    try:
+        for left in folder.iterdir():
+            left.unlink()
         yield folder
     except OSError as error:
         if error.filename is not None:
@@ -113,6 +122,7 @@ def _drafts(out: Path) -> Iterator[Path]:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
 def clean_chunk(chunk: Chunk, options: Options) -> Cleaned:
