@@ -101,7 +101,8 @@ open_run() {
 lock_run() {
     ((NODE == 0)) && command -v flock >/dev/null || return 0
     exec 9>"$RUN_DIR/.lock" # what the recipe has started holds it too
-    flock -n 9 || die "another recipe is at work in $RUN_DIR: wait for its end"
+    # What was killed a moment ago may still be ending.
+    flock -w 5 9 || die "another recipe is at work in $RUN_DIR: wait for its end"
 }
 
 # stage NAME COMMAND...: runs the command unless it is done; it writes into $RUN_DIR/NAME.
