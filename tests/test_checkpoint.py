@@ -98,6 +98,14 @@ def test_damaged_pickles_raise_no_other_error(trained, tmp_path):
     assert damaged > 10
 
 
+def test_a_checkpoint_without_part_of_its_settings_is_damaged(trained, tmp_path):
+    state = torch.load(trained, weights_only=True)
+    del state["cfg"]["distributed_training"]
+    torch.save(state, tmp_path / "less.pt")
+    with pytest.raises(UserError, match=DAMAGED):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "less.pt"))
+
+
 def test_commands_say_in_one_line_what_is_wrong(data, trained, tmp_path):
     """The same errors as a user sees them, while the file stays as it is."""
     error = generate(data, tmp_path / "missing.pt").error()

@@ -55,9 +55,9 @@ def _explaining(load: Callable[..., dict]) -> Callable[..., dict]:
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
         with explained(path):
             state = load(path, *args, **kwargs)
-        if parts.MARK in state and state[parts.MARK]["part"] != parts.own_part():
-            raise UserError(f"{path} is a part of a checkpoint: {parts.MERGE}")
-        _keep_place(state)
+            if parts.MARK in state and state[parts.MARK]["part"] != parts.own_part():
+                raise UserError(f"{path} is a part of a checkpoint: {parts.MERGE}")
+            _keep_place(state)
         return state
 
     return load_checkpoint_to_cpu
