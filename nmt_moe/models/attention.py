@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from nmt_moe.moe.gating import at_least_float32
+
 
 class MultiplicativeAttention(nn.Module):
     """The paper's function: ``A(x, y) = sum_d V_d tanh(xU)_d tanh(yW)_d``.
@@ -30,14 +32,13 @@ class MultiplicativeAttention(nn.Module):
         self, query_BD: Tensor, keys_BSD: Tensor, source_BSD: Tensor, pad_BS: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The context ``[B, D]`` and the attention weights ``[B, S]``; 0 on padding."""
-        scores_BS = self._scores(query_BD, keys_BSD).masked_fill(pad_BS, float("-inf"))
-        # A sentence of padding only, as in an empty batch, would be 0/0.
-        weights_BS = scores_BS.float().softmax(1).type_as(scores_BS).masked_fill(pad_BS, 0)
+        weights_BS = attention_weights(self.query(query_BD), keys_BSD, pad_BS, self.v_of_scores)
         return torch.bmm(weights_BS.unsqueeze(1), source_BSD).squeeze(1), weights_BS
 
-    def _scores(self, query_BD: Tensor, keys_BSD: Tensor) -> Tensor:
-        query_BD1 = torch.tanh(self.query(query_BD)).unsqueeze(2)
-        return torch.bmm(keys_BSD, query_BD1).squeeze(2)
+    @property
+    def v_of_scores(self) -> Tensor | None:
+        """``V`` where the scores need it: here the keys have it already."""
+        return None
 
 
 class AdditiveAttention(MultiplicativeAttention):
@@ -50,8 +51,29 @@ class AdditiveAttention(MultiplicativeAttention):
     def keys(self, source_BSD: Tensor) -> Tensor:
         return self.source(source_BSD)
 
-    def _scores(self, query_BD: Tensor, keys_BSD: Tensor) -> Tensor:
-        return torch.tanh(keys_BSD + self.query(query_BD).unsqueeze(1)) @ self.v
+    @property
+    def v_of_scores(self) -> Tensor | None:
+        return self.v
+
+
+def attention_weights(
+    query_BD: Tensor, keys_BSD: Tensor, pad_BS: Tensor, v_D: Tensor | None
+) -> Tensor:
+    """The softmax of the scores, ``[B, S]``, in float32 at least; 0 on padding.
+
+    Args:
+        query_BD: times its matrix, ``yW``.
+        keys_BSD: of :meth:`MultiplicativeAttention.keys`.
+        pad_BS: true on padding.
+        v_D: of additive attention; None: multiplicative.
+    """
+    if v_D is None:
+        scores_BS = torch.bmm(keys_BSD, torch.tanh(query_BD).unsqueeze(2)).squeeze(2)
+    else:
+        scores_BS = torch.tanh(keys_BSD + query_BD.unsqueeze(1)) @ v_D
+    scores_BS = at_least_float32(scores_BS).masked_fill(pad_BS, float("-inf"))
+    # A sentence of padding only, as in an empty batch, would be 0/0.
+    return scores_BS.softmax(1).type_as(query_BD).masked_fill(pad_BS, 0)
 
 
 ATTENTIONS: dict[str, type[MultiplicativeAttention]] = {

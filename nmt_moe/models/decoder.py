@@ -1,6 +1,5 @@
 """The decoder: an LSTM with attention feedback, then LSTMs over the whole sequence."""
 
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -59,7 +58,6 @@ class LSTMMoEDecoder(IncrementalDecoder):
             keys_BSD = self.attention.keys(source_BSD)
         new_cache = {"keys": keys_BSD}
         pad_BS = encoder_out["encoder_padding_mask"][0]
-        attend = partial(self.attention, keys_BSD=keys_BSD, source_BSD=source_BSD, pad_BS=pad_BS)
 
         pad_BL = prev_output_tokens.eq(self.padding_idx)
         x_LBD = self.dropout(embed(self.embedding, prev_output_tokens))
@@ -67,14 +65,15 @@ class LSTMMoEDecoder(IncrementalDecoder):
         for number, layer in enumerate(self.layers, start=1):
             state = (cache[f"h{number}"], cache[f"c{number}"]) if cache else None
             if number == 1:
-                y_LBD, attn_BLS, state = layer(x_LBD, attend, state)
+                y_LBD, context_LBD, attn_BLS, state = layer(
+                    x_LBD, self.attention, keys_BSD, source_BSD, pad_BS, state
+                )
             else:
                 y_LBD, state = layer(x_LBD, state)
             new_cache[f"h{number}"], new_cache[f"c{number}"] = state
             x_LBD = x_LBD + self.dropout(y_LBD)
             if number == 1 and self.attention.residual is not None:
-                context_BLD = self.attention.residual(attn_BLS.bmm(source_BSD))
-                x_LBD = x_LBD + self.dropout(context_BLD).transpose(0, 1)
+                x_LBD = x_LBD + self.dropout(self.attention.residual(context_LBD))
             x_LBD = self.feed_forwards.after(number, x_LBD, pad_BL, routing)
         self.keep(new_cache, incremental_state)
         logits_BLV = self.output(x_LBD.transpose(0, 1))

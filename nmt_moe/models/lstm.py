@@ -1,17 +1,24 @@
 """The LSTM layers: over a whole sequence, and step by step with attention feedback."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from nmt_moe.models import recurrence
+from nmt_moe.models.attention import MultiplicativeAttention
+from nmt_moe.models.attention_recurrence import AttentionRecurrence
 
 State = tuple[Tensor, Tensor]
 """Output ``[B, D]`` and cells ``[B, C]`` of an LSTM after its last step."""
 
 
 class LSTM(nn.Module):
-    """One LSTM layer of ``cells`` cells, projected to ``dim`` where the two differ."""
+    """One LSTM layer of ``cells`` cells, projected to ``dim`` where the two differ.
+
+    Its parameters are those of ``torch.nn.LSTM(input_dim, cells, proj_size=dim)``, in ``lstm``:
+    ``weight_ih_l0`` ``[4*C, I]``, ``weight_hh_l0`` ``[4*C, D]``, ``weight_hr_l0`` ``[D, C]`` where
+    there is a projection, ``bias_ih_l0`` and ``bias_hh_l0`` ``[4*C]``.
+    """
 
     def __init__(self, input_dim: int, dim: int, cells: int) -> None:
         super().__init__()
@@ -22,6 +29,9 @@ class LSTM(nn.Module):
         """Run over all steps. Returns the outputs ``[L, B, dim]`` and the last state."""
         if state is None:
             state = zero_state(x_LBD, self.dim, self.cells)
+        if x_LBD.device.type == "cpu" and self.cells != self.dim:
+            out_LBD, c_BC = recurrence.run(self.lstm, x_LBD, *state)
+            return out_LBD, (out_LBD[-1], c_BC)
         out_LBD, (h_1BD, c_1BC) = self.lstm(x_LBD, (state[0][None], state[1][None]))
         return out_LBD, (h_1BD[0], c_1BC[0])
 
@@ -40,41 +50,50 @@ class AttentionLSTM(nn.Module):
         self.w_recurrent = nn.Parameter(torch.empty(4 * cells, 2 * dim))  # context, then output
         self.b_input = nn.Parameter(torch.empty(4 * cells))
         self.b_recurrent = nn.Parameter(torch.empty(4 * cells))
-        self.projection = nn.Linear(cells, dim, bias=False) if cells != dim else nn.Identity()
+        self.projection = nn.Linear(cells, dim, bias=False) if cells != dim else None
         for parameter in (self.w_input, self.w_recurrent, self.b_input, self.b_recurrent):
             nn.init.uniform_(parameter, -(cells**-0.5), cells**-0.5)
 
     def forward(
         self,
         x_LBD: Tensor,
-        attend: Callable[[Tensor], tuple[Tensor, Tensor]],
+        attention: MultiplicativeAttention,
+        keys_BSD: Tensor,
+        source_BSD: Tensor,
+        pad_BS: Tensor,
         state: State | None = None,
-    ) -> tuple[Tensor, Tensor, State]:
+    ) -> tuple[Tensor, Tensor, Tensor, State]:
         """Run over all steps.
 
         Args:
             x_LBD: the inputs.
-            attend: from a query ``[B, D]`` to the context ``[B, D]`` and the attention
-                weights ``[B, S]``.
+            attention: how a step attends to the source.
+            keys_BSD: the attention's keys of the source.
+            source_BSD: what the contexts are made of.
+            pad_BS: true on the source's padding.
             state: where to start; zeros if not given.
 
         Returns:
-            The outputs ``[L, B, D]``, the attention ``[B, L, S]`` and the last state.
+            The outputs and contexts ``[L, B, D]``, the attention ``[B, L, S]`` and the last state.
         """
         h_BD, c_BC = zero_state(x_LBD, self.dim, self.cells) if state is None else state
         # The inputs' share of the gates is one product for all steps.
         inputs_LBG = F.linear(x_LBD, self.w_input, self.b_input + self.b_recurrent)
-        w_recurrent_t = self.w_recurrent.t()
-        outputs, attentions = [], []
-        for input_BG in inputs_LBG.unbind(0):
-            context_BD, attention_BS = attend(h_BD)
-            recurrent_B2D = torch.cat([context_BD, h_BD], dim=1)
-            i, f, g, o = torch.addmm(input_BG, recurrent_B2D, w_recurrent_t).chunk(4, dim=1)
-            c_BC = f.sigmoid() * c_BC + i.sigmoid() * g.tanh()
-            h_BD = self.projection(o.sigmoid() * c_BC.tanh())
-            outputs.append(h_BD)
-            attentions.append(attention_BS)
-        return torch.stack(outputs), torch.stack(attentions, dim=1), (h_BD, c_BC)
+        tensors = recurrence.at_autocast_precision(
+            inputs_LBG,
+            keys_BSD,
+            source_BSD,
+            pad_BS,
+            h_BD,
+            c_BC,
+            attention.query.weight,
+            attention.v_of_scores,
+            self.w_recurrent,
+            None if self.projection is None else self.projection.weight,
+        )
+        with torch.autocast(x_LBD.device.type, enabled=False):
+            h_LBD, context_LBD, attn_BLS, c_BC = AttentionRecurrence.apply(*tensors)
+        return h_LBD, context_LBD, attn_BLS, (h_LBD[-1], c_BC)
 
 
 def zero_state(x_LBD: Tensor, dim: int, cells: int) -> State:
