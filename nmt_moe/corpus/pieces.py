@@ -4,11 +4,12 @@ import contextlib
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import sentencepiece
 
+from nmt_moe.corpus.clean.report import Tally
 from nmt_moe.corpus.lines import read_lines, read_pairs
 from nmt_moe.corpus.workers import ordered_map
 
@@ -30,14 +31,14 @@ class Counts:
 
     read: int = 0
     kept: int = 0
-    empty: int = 0
-    long: int = 0
-    odd: int = 0
+    rules: Tally = field(default_factory=Tally)
+    """The pairs ``empty``, ``long`` and ``odd``, with examples."""
 
     def add(self, other: "Counts") -> None:
         """Count the pairs that follow."""
-        for name, number in vars(other).items():
-            setattr(self, name, getattr(self, name) + number)
+        self.read += other.read
+        self.kept += other.kept
+        self.rules.add(other.rules)
 
 
 def encode(
@@ -67,8 +68,8 @@ def encode(
         read_pairs(*inputs) if len(inputs) == 2 else zip(read_lines(inputs[0]))
     )
 
-    def cut(chunk: list[tuple[str, ...]]) -> tuple[Counts, list[bytes]]:
-        return _cut(model, chunk, limits, keep_all)
+    def cut(chunk: tuple[int, list[tuple[str, ...]]]) -> tuple[Counts, list[bytes]]:
+        return _cut(model, *chunk, limits, keep_all)
 
     drafts = [path.with_name(path.name + ".draft") for path in outputs]
     try:
@@ -90,13 +91,18 @@ def encode(
     return counts
 
 
-def _chunks(pairs: Iterator[tuple[str, ...]]) -> Iterator[list[tuple[str, ...]]]:
-    while chunk := list(itertools.islice(pairs, _CHUNK)):
-        yield chunk
+def _chunks(pairs: Iterator[tuple[str, ...]]) -> Iterator[tuple[int, list[tuple[str, ...]]]]:
+    """Some pairs at a time, with the number of their first line."""
+    for first in itertools.count(1, _CHUNK):
+        chunk = list(itertools.islice(pairs, _CHUNK))
+        if not chunk:
+            return
+        yield first, chunk
 
 
 def _cut(
     model: sentencepiece.SentencePieceProcessor,
+    first: int,
     pairs: list[tuple[str, ...]],
     limits: Limits,
     keep_all: bool,
@@ -107,14 +113,14 @@ def _cut(
     encoded = [
         model.encode(list(lines), out_type=str, num_threads=1) for lines in zip(*pairs, strict=True)
     ]
-    for sides in zip(*encoded, strict=True):
+    for number, (texts, *sides) in enumerate(zip(pairs, *encoded, strict=True), start=first):
         less, more = min(map(len, sides)), max(map(len, sides))
         empty = less == 0
         long = not empty and more > limits.pieces
         odd = not (empty or long) and limits.ratio is not None and more > limits.ratio * less
-        counts.empty += empty
-        counts.long += long
-        counts.odd += odd
+        for rule, met in {"empty": empty, "long": long, "odd": odd}.items():
+            if met:
+                counts.rules.note(rule, f"line {number:,}", texts[0], texts[-1])
         if keep_all or not (empty or long or odd):
             counts.kept += 1
             for lines, side in zip(kept, sides, strict=True):
@@ -122,16 +128,22 @@ def _cut(
     return counts, ["".join(lines).encode() for lines in kept]
 
 
-def describe(name: str, counts: Counts, limits: Limits, pairs: bool = True) -> str:
-    """One line about what encode did."""
+def describe(name: str, counts: Counts, limits: Limits, languages: Sequence[str]) -> Iterator[str]:
+    """A line about what encode did; of pairs that were dropped, examples of each rule."""
+    pairs = len(languages) == 2
     read = f"{name}: {counts.read:,} {'pairs' if pairs else 'lines'}"
-    rules = [
-        f"{counts.empty:,} {'with an empty side' if pairs else 'empty'}",
-        f"{counts.long:,} with more than {limits.pieces} pieces",
-    ]
+    rules = {
+        "empty": "with an empty side" if pairs else "empty",
+        "long": f"with more than {limits.pieces} pieces",
+    }
     if limits.ratio is not None:
-        rules.append(f"{counts.odd:,} with a ratio above {limits.ratio:g}")
-    dropped = f"{', '.join(rules[:-1])} and {rules[-1]}"
+        rules["odd"] = f"with a ratio above {limits.ratio:g}"
+    *most, last = [f"{counts.rules.counts[rule]:,} {what}" for rule, what in rules.items()]
+    dropped = f"{', '.join(most)} and {last}"
     if counts.kept == counts.read:
-        return f"{read}, all kept; {dropped}"
-    return f"{read}, {counts.kept:,} kept; dropped {dropped}"
+        yield f"{read}, all kept; {dropped}"
+        return
+    yield f"{read}, {counts.kept:,} kept; dropped {dropped}"
+    if pairs:
+        for rule, what in rules.items():
+            yield from counts.rules.describe(rule, what, languages)

@@ -122,9 +122,15 @@ def transfer(url: str, part: Path, size: int | None, timeout: float, progress: P
         if answer.status == 206:
             total = _continued(answer.headers, have, note.get("total"), part)
         else:
-            have = 0
             length = answer.headers.get("Content-Length", "")
             total = int(length) if length.isdecimal() else None
+            if total is not None and total < have:
+                raise Interrupted(
+                    f"it sends {total:,} bytes, fewer than the {have:,} that are in {part}: "
+                    "remove that file if this is right",
+                    lasting=True,
+                )
+            have = 0
         if None not in (size, total) and size != total:
             raise Interrupted(f"the file there has {total:,} bytes, not {size:,}", lasting=True)
         total = total or size

@@ -225,7 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
         with interruptible():
             model = load(args.model)
             counts = encode(model, inputs, outputs, limits, args.keep_all, args.workers)
-        print(describe(args.input.name, counts, limits, len(inputs) == 2))
+        print("\n".join(describe(args.input.name, counts, limits, args.langs)))
         if not counts.kept:
             raise UserError(f"{inputs[0]}: no line is left")
 

@@ -18,6 +18,7 @@ from fairseq.tasks.translation import TranslationTask
 from fairseq.utils import split_paths
 from sentencepiece import SentencePieceProcessor
 
+from nmt_moe.checkpoint import parts
 from nmt_moe.corpus import wordpieces
 from nmt_moe.errors import UserError
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
@@ -67,6 +68,8 @@ def load(
     task = GNMTTranslationTask(cfg, *map(_dictionary, files))
     pieces = _sentencepiece(sentencepiece_model, first, task.source_dictionary, files[0])
     models = [_model(first, state, task, files[0])]
+    for path in others:
+        _check_same(files, path)
     models += [_model(path, _read(path), task, files[0]) for path in others]
     return Translator(
         task,
@@ -82,6 +85,8 @@ def _read(path: Path) -> dict[str, Any]:
     if path.is_dir():
         raise UserError(f"{path} is a folder: name a file in it, such as checkpoint_best.pt")
     if not path.is_file():
+        if parts.part_files(str(path)):
+            raise UserError(f"{path} is there in parts: {parts.MERGE}")
         raise UserError(f"there is no checkpoint {path}")
     state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
     if state.get("cfg") is None:
@@ -122,6 +127,17 @@ def _dictionary_files(checkpoint: Path, data: str, languages: Iterable[str]) -> 
         f"neither {folders[0]} nor {folders[1]} holds {' and '.join(names)}: copy them beside the "
         "checkpoint, from the folder that fairseq-preprocess has written"
     )
+
+
+def _check_same(files: Iterable[Path], other: Path) -> None:
+    """Pieces of the same number must be the same pieces; what is not there cannot be compared."""
+    for file in files:
+        beside = other.parent / file.name
+        if beside.is_file() and beside.read_bytes() != file.read_bytes():
+            raise UserError(
+                f"{other} has another vocabulary than the first checkpoint: {beside} differs from "
+                f"{file}"
+            )
 
 
 def _dictionary(path: Path) -> Dictionary:

@@ -12,7 +12,7 @@ from sentencepiece import SentencePieceProcessor
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationTask
 from nmt_moe.translate.text import cut
 
-_MAX_TRANSLATION = 250  # pieces, as in the recipes
+_MAX_TRANSLATION = 250  # pieces, as in the recipes; more where the parts may be long
 _BATCH_PIECES = 4000  # of the sources of a batch, padding included
 
 
@@ -47,8 +47,9 @@ class Translator:
         self._batch_size = batch_size
         self._device = device
         self._tag = [] if tag is None else [tag]
+        longest = max(_MAX_TRANSLATION, 2 * max_pieces)
         self._generator = task.build_generator(
-            models, Namespace(beam=beam, max_len_a=0, max_len_b=_MAX_TRANSLATION)
+            models, Namespace(beam=beam, max_len_a=0, max_len_b=longest)
         )
         positions = resolve_max_positions(
             task.max_positions(), *[model.max_positions() for model in models]

@@ -9,7 +9,10 @@ from sentence_splitter import SentenceSplitter, SentenceSplitterException
 # Whatever other programs take for the end of a line or of a text; and the mark before a text.
 _BLANKS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ") | {0xFEFF: None}
 _LONG_WORD = 200  # the rules may take cubic time on a longer one, such as a row of dots
-_CLAUSE = tuple(",;:–—、，；：)»")  # a clause ends with one of these
+_WIDE = tuple("、，；：。！？）」』।॥")  # no space follows these marks, where languages have none
+_CLAUSE = (*",;:–—)»", *_WIDE)  # a clause ends with one of these
+# The rules know no sentence that ends without a space.
+_WIDE_END = re.compile(r"([。！？।॥]+[」』）”’]*)")
 _WORD = "▁"  # a word begins with it
 
 
@@ -61,6 +64,10 @@ class Sentences:
 
     def __call__(self, line: str) -> list[str]:
         """The sentences of a line, none of an empty one; no character but spaces is lost."""
+        parts = _WIDE_END.sub(r"\1\n", line).split("\n")
+        return [text for part in parts for text in self._split(part.strip())]
+
+    def _split(self, line: str) -> list[str]:
         if any(len(word) > _LONG_WORD for word in line.split(" ")):
             return [line]
         return [sentence for sentence in self._splitter.split(line) if sentence]
@@ -74,7 +81,10 @@ def cut(pieces: list[str], limit: int) -> list[list[str]]:
     """
     parts = []
     while len(pieces) > limit:
-        words = [i for i in range(1, limit + 1) if pieces[i].startswith(_WORD)]
+        words = [
+            i for i in range(1, limit + 1)
+            if pieces[i].startswith(_WORD) or pieces[i - 1].endswith(_WIDE)
+        ]  # fmt: skip
         clauses = [i for i in words if i >= limit / 2 and pieces[i - 1].endswith(_CLAUSE)]
         end = max(clauses or words or [limit])
         parts.append(pieces[:end])

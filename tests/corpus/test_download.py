@@ -236,6 +236,17 @@ def test_a_page_instead_of_an_archive(server: Server, tmp_path: Path) -> None:
     fails(server, tmp_path / "a", "it is no complete archive")
 
 
+def test_a_page_instead_of_the_rest_leaves_the_partial_file(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Fault(wrong=b"<html>We are sorry</html>")
+    server.faults[PATH] = iter([Fault(cut=50_000), page])
+    get(server, tmp_path / "a")
+    wanted = [None, "bytes=50000-", "bytes=50000-"]
+    assert server.asked(PATH) == list(zip(wanted, [200, 200, 206], strict=True))
+    assert "it sends 25 bytes, fewer than the 50,000 that are in" in capsys.readouterr().out
+
+
 def test_mirrors_are_tried_in_order(server: Server, tmp_path: Path) -> None:
     empty = (tmp_path / "nothing").as_uri()
     with Server(server.folder) as second:

@@ -84,8 +84,12 @@ def test_training_text_loses_empty_and_long_pairs_and_says_so(
     target = ["Der Hund", "leer", " ", "lang", "Wasser"]
     prefix = write(tmp_path / "train", source, target)
     assert encode(model, prefix, "--max-pieces", "50") == 0
-    assert capsys.readouterr().out.strip() == (
-        "train: 5 pairs, 2 kept; dropped 2 with an empty side and 1 with more than 50 pieces"
+    assert capsys.readouterr().out == (
+        "train: 5 pairs, 2 kept; dropped 2 with an empty side and 1 with more than 50 pieces\n"
+        "\nwith an empty side, for example\n"
+        "  line 2\n    en: \n    de: leer\n  line 3\n    en: park\n    de:  \n"
+        "\nwith more than 50 pieces, for example\n"
+        f"  line 4\n    en: {long[:160]} ...\n    de: lang\n"
     )
     kept = [list(read_lines(tmp_path / f"train.pieces.{lang}")) for lang in ("en", "de")]
     assert [[decode(line) for line in lines] for lines in kept] == [
@@ -178,6 +182,11 @@ def test_the_ratio_of_pieces(
     assert capsys.readouterr().out == (
         "train: 6 pairs, 2 kept; dropped 1 with an empty side, 0 with more than 250 pieces "
         "and 3 with a ratio above 1.5\n"
+        "\nwith an empty side, for example\n  line 6\n    en: \n    de: 1 2 3\n"
+        "\nwith a ratio above 1.5, for example\n"
+        "  line 2\n    en: 1 2\n    de: 1 2 3 4\n"
+        "  line 4\n    en: 1 2 3 4\n    de: 1\n"
+        "  line 5\n    en: 1\n    de: 1 2\n"
     )
     assert [decode(line) for line in read_lines(tmp_path / "train.pieces.en")] == ["1 2", "1 2 3"]
     assert encode(model, prefix, "--max-ratio", "1.5", "--keep-all") == 0

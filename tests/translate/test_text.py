@@ -52,6 +52,9 @@ def test_buffers_hold_all_lines_and_end_in_time(lines, number, characters) -> No
         ("de", ["Das gilt z.B. für Hunde usw. und bzw. Vögel, d.h. alle.", "Wirklich?"]),
         ("fr", ["M. Dupont est arrivé avec M. J. Martin.", "N'est-ce pas ?", "Oui, p. ex. ici."]),
         ("fr_FR", ["Il dit : « Bonjour. »", "Puis M. Dupont partit."]),
+        ("zh", ["他来了。", "“好吗？”", "很好！！", "3.5 元。"]),
+        ("ja", ["「行こう。」", "雨だ。"]),
+        ("hi", ["वह आया।", "अच्छा।"]),
         ("xx", ["Mr. Miller paid.", "He left."]),
         ("a", ["Mr. Miller paid.", "He left."]),
     ],
@@ -60,7 +63,12 @@ def test_sentences(language: str, sentences: list[str]) -> None:
     assert Sentences(language)(" ".join(sentences)) == sentences
 
 
-@given(st.text("aA .?!\"'()«»\n1", max_size=60))
+def test_wide_marks_end_sentences_without_a_space() -> None:
+    sentences = ["他来了。", "“好吗？”", "很好！！", "a" * 300 + "。", "完"]
+    assert Sentences("zh")("".join(sentences)) == sentences
+
+
+@given(st.text("aA .?!\"'()«»\n1。！」", max_size=60))
 def test_no_character_of_a_line_is_lost(text: str) -> None:
     found = Sentences("en")(" ".join(text.split()))
     assert "".join("".join(found).split()) == "".join(text.split())
@@ -96,6 +104,7 @@ def test_parts_end_after_clauses_then_words() -> None:
     early = "▁a , ▁b ▁c ▁d ▁e".split()
     assert cut(early, 5) == [early[:5], early[5:]]  # the comma would leave a part too short
     assert cut(words, 10) == [words]
+    assert cut("▁他 来 了 ， 很 好".split(), 5) == ["▁他 来 了 ，".split(), ["很", "好"]]
     assert cut(["▁a", *"bcdef"], 4) == [["▁a", "b", "c", "d"], ["e", "f"]]
 
 

@@ -43,6 +43,17 @@ class Tally:
             known = self.examples.setdefault(rule, [])
             known.extend(examples[: EXAMPLES - len(known)])
 
+    def describe(self, rule: str, heading: str, languages: Sequence[str]) -> Iterator[str]:
+        """Lines with the examples of a rule, none if it met no pair."""
+        examples = self.examples.get(rule, [])
+        if examples:
+            yield ""
+            yield f"{heading}, for example"
+        for example in examples:
+            yield f"  {example.where}"
+            for language, side in zip(languages, _sides(example), strict=True):
+                yield f"    {language}: {side}"
+
 
 @dataclass
 class Report:
@@ -103,17 +114,7 @@ class Report:
         yield from markdown(("", "pairs", "share"), table)
         for done, names in rules:
             for rule, what in names.items():
-                yield from self._examples(rule, f"{done}: {what}")
-
-    def _examples(self, rule: str, heading: str) -> Iterator[str]:
-        examples = self.tally.examples.get(rule, [])
-        if examples:
-            yield ""
-            yield f"{heading}, for example"
-        for example in examples:
-            yield f"  {example.where}"
-            for language, side in zip(self.languages, _sides(example), strict=True):
-                yield f"    {language}: {side}"
+                yield from self.tally.describe(rule, f"{done}: {what}", self.languages)
 
 
 def _sides(example: Example) -> tuple[str, str]:
