@@ -87,7 +87,7 @@ def test_training_text_loses_empty_and_long_pairs_and_says_so(
     assert capsys.readouterr().out == (
         "train: 5 pairs, 2 kept; dropped 2 with an empty side and 1 with more than 50 pieces\n"
         "\nwith an empty side, for example\n"
-        "  line 2\n    en: \n    de: leer\n  line 3\n    en: park\n    de:  \n"
+        "  line 2\n    en: \n    de: leer\n  line 3\n    en: park\n    de: \n"
         "\nwith more than 50 pieces, for example\n"
         f"  line 4\n    en: {long[:160]} ...\n    de: lang\n"
     )
