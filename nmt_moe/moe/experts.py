@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nmt_moe.moe.grouped import segments
+from nmt_moe.moe.kept import empty_gradient
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
 
 
@@ -129,14 +130,16 @@ class _GroupedFeedForward(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, dy_AD):
         x_AD, w_in, w_out, hidden_AH = ctx.saved_tensors
+        relu_backward = torch.ops.aten.threshold_backward.grad_input
         dx_AD = torch.empty_like(x_AD)
         # Not zeros: writing pages twice costs more than the product where experts are many.
-        dw_in, dw_out = torch.empty_like(w_in), torch.empty_like(w_out)
+        dw_in, dw_out = empty_gradient(w_in), empty_gradient(w_out)
         for e, rows in segments(ctx.counts):
             kept = hidden_AH is not None
             hidden = hidden_AH[rows] if kept else torch.mm(x_AD[rows], w_in[e]).relu_()
             torch.mm(hidden.t(), dy_AD[rows], out=dw_out[e])
-            dhidden = torch.mm(dy_AD[rows], w_out[e].t()).mul_(hidden > 0)
+            dhidden = torch.mm(dy_AD[rows], w_out[e].t())
+            relu_backward(dhidden, hidden, 0, grad_input=dhidden)
             torch.mm(x_AD[rows].t(), dhidden, out=dw_in[e])
             torch.mm(dhidden, w_in[e].t(), out=dx_AD[rows])
         for e, count in enumerate(ctx.counts):
