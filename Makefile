@@ -2,7 +2,7 @@
 # All paths are relative: a checkout may lie in a folder with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check clean
+.PHONY: help setup demo test test-slow check bench clean
 
 BIN := .venv/bin
 
@@ -26,6 +26,10 @@ check: setup  ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: setup  ## the speed of the layers, against others written plainly
+	$(BIN)/python benchmarks/moe_layer.py
+	$(BIN)/python benchmarks/lstm.py
 
 clean:  ## remove .venv, caches and builds; data/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
