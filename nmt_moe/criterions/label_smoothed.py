@@ -10,6 +10,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterionConfig,
 )
 from fairseq.logging import metrics
+from torch import Tensor
 
 from nmt_moe.criterions.balance import (
     balance_losses,
@@ -17,6 +18,7 @@ from nmt_moe.criterions.balance import (
     logging_vectors,
     threshold_loss,
 )
+from nmt_moe.criterions.cross_entropy import smoothed_cross_entropy
 from nmt_moe.errors import UserError
 
 
@@ -97,6 +99,18 @@ class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
                 logging_output["moe_threshold_loss"] = self.threshold_weight * thresholds.detach()
             logging_output.update(logging_vectors(routing))
         return loss, sample_size, logging_output
+
+    def compute_loss(
+        self, model: Any, net_output: tuple, sample: dict, reduce: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """The cross entropy and the negative log likelihood, summed over tokens."""
+        extra = net_output[1]
+        ours = isinstance(extra, dict) and "routing" in extra  # then these are logits
+        if not (ours and reduce) or self.ignore_prefix_size:
+            return super().compute_loss(model, net_output, sample, reduce)
+        logits_NV = net_output[0].flatten(0, 1)
+        target_N = model.get_targets(sample, net_output).flatten()
+        return smoothed_cross_entropy(logits_NV, target_N, self.eps, self.padding_idx)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
