@@ -204,9 +204,9 @@ make_wordpieces() {
 make_binary() {
     local out=$RUN_DIR/binary pieces=$RUN_DIR/wordpieces
     rm -f "$out"/dict.* # fairseq-preprocess refuses to replace what an interrupted try left
-    logged "$out/output.log" fairseq-preprocess "${@:2}" --srcdict "$pieces/model.dict.txt" \
+    logged "$out/output.log" fairseq-preprocess --srcdict "$pieces/model.dict.txt" \
         --trainpref "$pieces/train$1" --validpref "$pieces/valid$1" --testpref "$pieces/test$1" \
-        --destdir "$out" --workers 2
+        --destdir "$out" --workers 2 "${@:2}"
 }
 
 # fairseq drops the last batch when its size is no multiple of this, 8 by default: up to seven

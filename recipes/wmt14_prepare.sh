@@ -78,17 +78,9 @@ wordpieces() {
     python -m nmt_moe.corpus.wordpieces train --vocabulary "$VOCABULARY" --sample "$SAMPLE" \
         --coverage "$COVERAGE" --out "$out/model" "$RUN_DIR/clean/train".{"$SOURCE","$TARGET"}
     encode "$RUN_DIR/clean/train" "$out/train" --max-pieces "$MAX_PIECES" --max-ratio "$MAX_RATIO"
-    # Nothing is dropped from these.
-    encode "$RUN_DIR/corpus/valid" "$out/valid" --keep-all
-    encode "$RUN_DIR/corpus/test" "$out/test" --keep-all
-}
-
-binary() {
-    local out=$RUN_DIR/binary pieces=$RUN_DIR/wordpieces
-    rm -f "$out"/dict.* # fairseq-preprocess refuses to replace what an interrupted try left
-    logged "$out/output.log" fairseq-preprocess --source-lang "$SOURCE" --target-lang "$TARGET" \
-        --joined-dictionary --srcdict "$pieces/model.dict.txt" --trainpref "$pieces/train" \
-        --validpref "$pieces/valid" --testpref "$pieces/test" --destdir "$out" --workers "$WORKERS"
+    # Nothing is dropped from these, and references stay as they are.
+    encode "$RUN_DIR/corpus/valid" "$out/valid" --keep-all --clean-source
+    encode "$RUN_DIR/corpus/test" "$out/test" --keep-all --clean-source
 }
 
 count() {
@@ -104,7 +96,8 @@ stage download python -m nmt_moe.corpus.download "${CHOICE[@]}" ${FROM[@]+"${FRO
 stage corpus python -m nmt_moe.corpus.wmt14 "${CHOICE[@]}" --out "$RUN_DIR/corpus"
 stage clean clean
 stage wordpieces wordpieces
-stage binary binary
+stage binary make_binary '' --source-lang "$SOURCE" --target-lang "$TARGET" --joined-dictionary \
+    --workers "$WORKERS"
 stage sizes count
 cat "$RUN_DIR/sizes/table.md"
 echo

@@ -23,7 +23,7 @@ environment:
   BETA      weight of the coverage penalty (default: 0.2)
   AGAINST   another system's translations of the test set, to compare with by paired bootstrap
   OUT       where hypotheses.txt and scores.json go (default: a folder beside the checkpoint,
-            named after it and the test set)
+            named after it and the test set; of a PREFIX, with a number for its path)
 EOF
 }
 
@@ -46,7 +46,12 @@ found=$(python -m nmt_moe.score.testset "$CHECKPOINT" ${WORDS[1]+"${WORDS[1]}"})
     read -r TESTSET
     read -r NAME
 } <<<"$found"
-OUT=$(absolute "${OUT:-$(dirname "$CHECKPOINT")/score-$(basename "$CHECKPOINT" .pt)-$NAME}")
+FOLDER=score-$(basename "$CHECKPOINT" .pt)-$NAME
+case ${WORDS[1]-} in
+    '' | full | filtered) ;;
+    *) FOLDER+=-$(absolute "$TESTSET" | cksum | cut -d ' ' -f 1) ;; # others may have the same name
+esac
+OUT=$(absolute "${OUT:-$(dirname "$CHECKPOINT")/$FOLDER}")
 [[ $OUT != *:* ]] || die "fairseq reads a colon as the end of a path: OUT=$OUT"
 mkdir -p "$OUT"
 
@@ -64,7 +69,7 @@ generate() {
 MODEL=$(dirname "$CHECKPOINT")/sentencepiece.model
 echo "== wordpieces"
 python -m nmt_moe.corpus.wordpieces encode --model "$MODEL" --langs "$SOURCE" "$TARGET" \
-    --keep-all "$TESTSET" "$OUT/wordpieces/test"
+    --keep-all --clean-source "$TESTSET" "$OUT/wordpieces/test"
 rm -f "$OUT"/binary/dict.* # fairseq-preprocess refuses to replace those of an earlier time
 mkdir -p "$OUT/binary"
 logged "$OUT/binary/output.log" fairseq-preprocess --source-lang "$SOURCE" --target-lang "$TARGET" \

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt_moe.checkpoint.parts import MARK, new_mark
 from nmt_moe.corpus import wordpieces
 from nmt_moe.translate import __main__ as command
 from nmt_moe.translate.load import load
@@ -147,6 +148,26 @@ def test_a_long_sentence_is_translated_in_parts(checkpoint) -> None:
 
 
 @slow
+def test_a_translation_has_room_for_long_parts(checkpoint) -> None:
+    options = dict(beam=1, batch_size=1, max_pieces=300)
+    device = torch.device("cpu")
+    translator = load(str(checkpoint), None, None, None, 0.2, 0.2, device, **options)
+    [model] = translator._models
+    probabilities = model.get_normalized_probs
+
+    def endless(*args, **kwargs):
+        found = probabilities(*args, **kwargs)
+        found[..., translator._task.target_dictionary.eos()] = -1e4
+        return found
+
+    model.get_normalized_probs = endless
+    lengths = []
+    translator._text = lambda tokens: lengths.append(len(tokens)) or ""
+    translator([" ".join(WORDS * 20)])
+    assert lengths and all(length == 601 for length in lengths)  # with its end
+
+
+@slow
 def test_answers_at_once_and_ends_without_a_word(checkpoint) -> None:
     one, two = (f"{line}\n".encode() for line in sentences(checkpoint)[:2])
     expected = [f"{line}\n".encode() for line in translate(checkpoint, one + two)[0]]
@@ -166,6 +187,18 @@ def test_answers_at_once_and_ends_without_a_word(checkpoint) -> None:
         assert process.stderr.read() == b""
         for stream in (process.stdin, process.stdout, process.stderr):
             stream.close()
+
+
+def test_help_of_the_recipe_needs_no_installation(tmp_path) -> None:
+    copied = tmp_path / "recipes"
+    copied.mkdir()
+    for name in ("translate.sh", "common.sh"):  # and no setup.sh
+        shutil.copy(recipes.ROOT / "recipes" / name, copied)
+    for argument in ("-h", "--help"):
+        finished = recipes.run(copied / "translate.sh", argument)
+        assert finished.returncode == 0, finished.stderr
+        assert finished.stdout.startswith("usage: recipes/translate.sh CHECKPOINT")
+    assert "which checkpoint?" in recipes.error(recipes.run(copied / "translate.sh"))
 
 
 @slow
@@ -230,6 +263,11 @@ def test_what_is_missing_is_named(trained, tmp_path, capsys) -> None:
     assert "--gnmt-alpha must be a number" in error(capsys, trained, "--gnmt-alpha", "nan")
 
     state = torch.load(trained, weights_only=False)
+    torch.save(state | {MARK: new_mark(0, 2, 2, "run", 1)}, tmp_path / "none-rank-0.pt")
+    message = error(capsys, tmp_path / "none-rank-0.pt")
+    assert "none-rank-0.pt is a part of a checkpoint: make the parts one" in message
+    torch.save(state | {"cfg": None}, tmp_path / "old.pt")
+    assert "old.pt is of an older fairseq" in error(capsys, tmp_path / "old.pt")
     state["cfg"]["task"]["data"] = str(tmp_path / "gone")
     torch.save(state, tmp_path / "moved.pt")
     message = error(capsys, tmp_path / "moved.pt")
@@ -259,8 +297,14 @@ def test_what_does_not_belong_together_is_refused(checkpoint, corpus, data, trai
     dictionary.write_text("\n".join([second, first, rest]))
     message = error(capsys, f"{checkpoint}:{moved / checkpoint.name}")
     assert f"has another vocabulary than the first checkpoint: {dictionary} differs" in message
-    dictionary.write_text(whole)
-    assert "was trained with another vocabulary" in error(capsys, f"{checkpoint}:{trained}")
+    dictionary.write_text(whole.replace(" 1\n", " 2\n"))  # counts make no other vocabulary
+    ensemble = load(
+        f"{checkpoint}:{moved / checkpoint.name}", None, None, None, 0.2, 0.2, torch.device("cpu"),
+        beam=1, batch_size=1, max_pieces=9,
+    )  # fmt: skip
+    assert len(ensemble([sentences(checkpoint)[0]])) == 1
+    message = error(capsys, f"{checkpoint}:{trained}")
+    assert message.startswith(f"{trained} translates a to b, the first checkpoint en to xx: they")
 
     language_model = ["--task", "language_modeling", "--sample-break-mode", "eos"]
     run(

@@ -116,6 +116,12 @@ def test_from_a_failing_server_to_binary(server: Server, tmp_path: Path) -> None
     pairs = list(zip(*cleaned, strict=True))
     assert pairs.count(("The dog sleeps.", "Der Hund schläft.")) == 1
     assert ("bare return", "bloss zurück") in pairs
+    # References keep what sources lose, as the training text does.
+    sources, references = (
+        (folder / f"wordpieces/test.{side}").read_text().splitlines() for side in ("en", "de")
+    )
+    assert not any("\xad" in line for line in sources)
+    assert all("\xad" in line for line in references)
     lines = counts(folder)
     assert lines["train.en"] == lines["train.de"] == report["kept"]
     assert lines["valid.en"] == lines["valid.de"] == 12

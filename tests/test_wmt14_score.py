@@ -109,4 +109,12 @@ def test_any_text_against_another_system(checkpoint: Path, tmp_path: Path) -> No
 def test_a_folder_that_lacks_something(checkpoint: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copy(checkpoint, tmp_path))
     assert f"{tmp_path}/dict.en.txt is missing: copy it there" in error(run(RECIPE, str(moved)))
+    # Two texts of one name do not share a folder, whatever becomes of them.
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "text.en").write_text("One.\n")
+        (tmp_path / place / "text.de").write_text("Eins.\nZwei.\n")
+        stopped = run(RECIPE, str(checkpoint), f"{place}/text", cwd=tmp_path)
+        assert "text.en has 1 lines but" in stopped.stderr
+    assert len(list(checkpoint.parent.glob("score-checkpoint_best-text-*"))) == 2
     assert "no test set 'filtered'" in error(run(RECIPE, str(checkpoint), "filtered"))

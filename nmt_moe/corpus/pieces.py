@@ -10,6 +10,7 @@ from pathlib import Path
 import sentencepiece
 
 from nmt_moe.corpus.clean.report import Tally
+from nmt_moe.corpus.clean.rules import normalise
 from nmt_moe.corpus.lines import read_lines, read_pairs
 from nmt_moe.corpus.workers import ordered_map
 
@@ -48,6 +49,7 @@ def encode(
     limits: Limits,
     keep_all: bool = False,
     workers: int = 1,
+    clean_source: bool = False,
 ) -> Counts:
     """Write a corpus as pieces, separated by spaces.
 
@@ -58,6 +60,7 @@ def encode(
         outputs: as many.
         keep_all: only count them, as a test set needs.
         workers: processes; the bytes do not depend on their number.
+        clean_source: change the characters of the first side as cleaning does.
 
     Returns:
         How many pairs were read and kept, and how many are empty or beyond each limit.
@@ -67,6 +70,9 @@ def encode(
     lines: Iterator[tuple[str, ...]] = (
         read_pairs(*inputs) if len(inputs) == 2 else zip(read_lines(inputs[0]))
     )
+
+    if clean_source:
+        lines = ((normalise(first)[0], *others) for first, *others in lines)
 
     def cut(chunk: tuple[int, list[tuple[str, ...]]]) -> tuple[Counts, list[bytes]]:
         return _cut(model, *chunk, limits, keep_all)

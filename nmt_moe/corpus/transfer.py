@@ -124,7 +124,7 @@ def transfer(url: str, part: Path, size: int | None, timeout: float, progress: P
         else:
             length = answer.headers.get("Content-Length", "")
             total = int(length) if length.isdecimal() else None
-            if total is not None and total < have:
+            if total is not None and total < have and total != size:
                 raise Interrupted(
                     f"it sends {total:,} bytes, fewer than the {have:,} that are in {part}: "
                     "remove that file if this is right",

@@ -145,7 +145,7 @@ def _arguments() -> argparse.ArgumentParser:
         help="writes PREFIX.model, PREFIX.vocab and PREFIX.dict.txt",
     )  # fmt: skip
     learn.add_argument(
-        "--sample", type=_positive(int), metavar="LINES",
+        "--sample", type=_at_least_one(int), metavar="LINES",
         help="learn from so many lines, chosen evenly from all of all files (default: all lines)",
     )  # fmt: skip
     learn.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
@@ -165,13 +165,18 @@ def _arguments() -> argparse.ArgumentParser:
         help="drop pairs with an empty side or with a side of more pieces (default: 250)",
     )  # fmt: skip
     cut.add_argument(
-        "--max-ratio", type=_positive(float), metavar="R",
+        "--max-ratio", type=_at_least_one(float), metavar="R",
         help="drop pairs with a side of more than R times the pieces of the other (default: none)",
     )  # fmt: skip
     cut.add_argument(
-        "--workers", type=_positive(int), default=1, metavar="N", help="processes (default: 1)"
+        "--workers", type=_at_least_one(int), default=1, metavar="N", help="processes (default: 1)"
     )
     cut.add_argument("--keep-all", action="store_true", help="only count them: for test sets")
+    cut.add_argument(
+        "--clean-source", action="store_true",
+        help="first change the characters of the first language as nmt_moe.corpus.clean does: for "
+        "text that goes to a model which was trained on cleaned text",
+    )  # fmt: skip
     cut.add_argument("input", type=Path, metavar="INPUT", help="reads INPUT.LANG")
     cut.add_argument("output", type=Path, metavar="OUTPUT", help="writes OUTPUT.LANG")
     sizes = commands.add_parser("count", help="a table of the sizes and unknown rates of text")
@@ -182,7 +187,7 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+def _at_least_one(kind: type[int] | type[float]) -> Callable[[str], float]:
     def number(text: str) -> float:
         value = kind(text)
         if not value >= 1:
@@ -224,7 +229,9 @@ def main(arguments: list[str] | None = None) -> int:
         limits = Limits(args.max_pieces, args.max_ratio)
         with interruptible():
             model = load(args.model)
-            counts = encode(model, inputs, outputs, limits, args.keep_all, args.workers)
+            counts = encode(
+                model, inputs, outputs, limits, args.keep_all, args.workers, args.clean_source
+            )
         print("\n".join(describe(args.input.name, counts, limits, args.langs)))
         if not counts.kept:
             raise UserError(f"{inputs[0]}: no line is left")

@@ -61,25 +61,25 @@ def _arguments() -> argparse.ArgumentParser:
         "--target-lang", metavar="LANGUAGE",
         help="where the model translates into several",
     )  # fmt: skip
-    parser.add_argument("--beam", type=_positive, default=4, metavar="N", help="(default: 4)")
+    parser.add_argument("--beam", type=_at_least_one, default=4, metavar="N", help="(default: 4)")
     for name, what in (("alpha", "length normalisation"), ("beta", "coverage penalty")):
         parser.add_argument(
             f"--gnmt-{name}", type=float, default=0.2, metavar="X",
             help=f"weight of the {what} (default: 0.2)",
         )  # fmt: skip
     parser.add_argument(
-        "--batch-size", type=_positive, default=64, metavar="N",
+        "--batch-size", type=_at_least_one, default=64, metavar="N",
         help="sentences translated together (default: 64)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-pieces", type=_positive, default=150, metavar="N",
+        "--max-pieces", type=_at_least_one, default=150, metavar="N",
         help="a longer sentence is translated in parts (default: 150)",
     )  # fmt: skip
     parser.add_argument(
         "--lines-are-sentences", action="store_true", help="do not look for sentences in a line"
     )
     parser.add_argument(
-        "--buffer-lines", type=_positive, metavar="N",
+        "--buffer-lines", type=_at_least_one, metavar="N",
         help="lines read before their translations are written "
         f"(default: {_BUFFER_LINES:,}; 1 at a terminal)",
     )  # fmt: skip
@@ -94,7 +94,7 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
+def _at_least_one(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")

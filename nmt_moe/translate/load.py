@@ -16,8 +16,10 @@ from fairseq.data.data_utils import infer_language_pair
 from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.translation import TranslationTask
 from fairseq.utils import split_paths
+from omegaconf import OmegaConf
 from sentencepiece import SentencePieceProcessor
 
+from nmt_moe.checkpoint import files as checkpoint_files
 from nmt_moe.checkpoint import parts
 from nmt_moe.corpus import wordpieces
 from nmt_moe.errors import UserError
@@ -69,8 +71,15 @@ def load(
     pieces = _sentencepiece(sentencepiece_model, first, task.source_dictionary, files[0])
     models = [_model(first, state, task, files[0])]
     for path in others:
-        _check_same(files, path)
-    models += [_model(path, _read(path), task, files[0]) for path in others]
+        state = _read(path)
+        between = _languages(path, state["cfg"].task, *languages)
+        if between != languages:
+            raise UserError(
+                f"{path} translates {' to '.join(between)}, the first checkpoint "
+                f"{' to '.join(languages)}: they cannot translate together"
+            )
+        _check_same(task, files, path, state["cfg"].task.data)
+        models.append(_model(path, state, task, files[0]))
     return Translator(
         task,
         [model.eval().to(device) for model in models],
@@ -88,16 +97,18 @@ def _read(path: Path) -> dict[str, Any]:
         if parts.part_files(str(path)):
             raise UserError(f"{path} is there in parts: {parts.MERGE}")
         raise UserError(f"there is no checkpoint {path}")
-    state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
-    if state.get("cfg") is None:
-        raise UserError(f"{path} is no checkpoint that fairseq-train has written")
+    state = checkpoint_files.read(str(path))
+    if parts.MARK in state:
+        raise UserError(f"{path} is a part of a checkpoint: {parts.MERGE}")
+    if not state.get("cfg"):
+        raise UserError(f"{path} is of an older fairseq: its options are in another form")
+    state["cfg"] = OmegaConf.create(state["cfg"])
     name = state["cfg"].task._name
     if not issubclass(TASK_REGISTRY.get(name, object), TranslationTask):
         raise UserError(
             f"{path} does not translate: its model was trained with --task {name}"
             + (", it is a language model" if name == "language_modeling" else "")
         )
-    state["last_optimizer_state"] = None
     return state
 
 
@@ -129,13 +140,15 @@ def _dictionary_files(checkpoint: Path, data: str, languages: Iterable[str]) -> 
     )
 
 
-def _check_same(files: Iterable[Path], other: Path) -> None:
+def _check_same(task: GNMTTranslationTask, files: list[Path], other: Path, data: str) -> None:
     """Pieces of the same number must be the same pieces; what is not there cannot be compared."""
-    for file in files:
-        beside = other.parent / file.name
-        if beside.is_file() and beside.read_bytes() != file.read_bytes():
+    own = (task.source_dictionary, task.target_dictionary)
+    folders = [other.parent, *map(Path, split_paths(data)[:1])]
+    for words, file in zip(own, files, strict=True):
+        there = next((path for path in (f / file.name for f in folders) if path.is_file()), None)
+        if there and _dictionary(there).symbols != words.symbols:
             raise UserError(
-                f"{other} has another vocabulary than the first checkpoint: {beside} differs from "
+                f"{other} has another vocabulary than the first checkpoint: {there} differs from "
                 f"{file}"
             )
 

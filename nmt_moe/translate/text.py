@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from sentence_splitter import SentenceSplitter, SentenceSplitterException
 
-# Whatever other programs take for the end of a line or of a text; and the mark before a text.
-_BLANKS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ") | {0xFEFF: None}
+from nmt_moe.corpus.clean.rules import plain
+
 _LONG_WORD = 200  # the rules may take cubic time on a longer one, such as a row of dots
 _WIDE = tuple("、，；：。！？）」』।॥")  # no space follows these marks, where languages have none
 _CLAUSE = (*",;:–—)»", *_WIDE)  # a clause ends with one of these
@@ -17,7 +17,7 @@ _WORD = "▁"  # a word begins with it
 
 
 def read_clean(lines: Iterable[bytes]) -> Iterator[str]:
-    """The lines of UTF-8 text, without control characters, whitespace runs as one space.
+    """The lines of UTF-8 text, whitespace runs as one space, special characters as in cleaning.
 
     Only a line feed ends a line. Bytes that are not UTF-8 become U+FFFD, with a warning on stderr
     at the first such line.
@@ -31,7 +31,7 @@ def read_clean(lines: Iterable[bytes]) -> Iterator[str]:
             if not warned:
                 print(f"warning: line {number} is not valid UTF-8: replaced", file=sys.stderr)
             warned = True
-        yield " ".join(text.translate(_BLANKS).split())
+        yield " ".join(plain(text).split())
 
 
 def buffered(lines: Iterable[str], number: int, characters: int) -> Iterator[list[str]]:

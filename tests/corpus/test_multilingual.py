@@ -186,7 +186,7 @@ def test_tags_are_one_piece_of_the_binary_data(tmp_path, prefix) -> None:
         (["mix", "en-de=nowhere"], "there is no nowhere/valid.en and no valid.en.gz"),
         (["mix", "en-de=a", "--temperature", "0.5"], "--temperature must be at least 1, not 0.5"),
         (["mix", "en-de=a", "--temperature", "nan"], "--temperature must be at least 1, not nan"),
-        (["learn", "en-de=nowhere"], "there is no nowhere/train.en and no train.en.gz"),
+        (["learn", "en-de=nowhere"], "there is no nowhere/valid.en and no valid.en.gz"),
         (["pairs", "de", "en-xx"], "the phrasebook has no language 'xx'"),
     ],
 )
@@ -211,11 +211,18 @@ def test_files_of_unequal_length_are_named(tmp_path, prefix, capsys) -> None:
 def test_pairs_and_their_wordpieces(tmp_path, capsys) -> None:
     assert main(["pairs", "de", "es-fr", "en-de"]) == 0
     assert capsys.readouterr().out == "en-de de-en es-fr\n"
-    splits = {split: [("one two three", "ein zwei drei vier")] * 9 for split in SPLITS}
+    splits = {
+        "train": [("one two three", "ein zwei drei vier")] * 9 + [("one", "xq"), ("qj", "ein")],
+        "valid": [("one", "ein")],
+        "test": [("qj", "xq")],
+    }
     folder = write(tmp_path / "text", "en-de", splits)
     asked = [f"en-de={folder}", f"de-en={folder}"]
     assert parse_pairs(asked) == {"en-de": folder, "de-en": folder}
     assert main(["learn", *asked, "--vocabulary", "40", "--out", str(tmp_path / "model")]) == 0
     model = wordpieces.load(tmp_path / "model.model")
     assert model.decode(model.encode("ein two")) == "ein two"
+    pieces = "".join(map(model.id_to_piece, range(model.get_piece_size())))
+    assert not set(pieces) & set("qxj")  # which only test lines have
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["text"]
     assert " pieces of all languages" in capsys.readouterr().out

@@ -108,6 +108,21 @@ def test_a_test_set_loses_nothing(
     assert len(list(read_lines(tmp_path / "test.pieces.en"))) == 3
 
 
+def test_the_source_of_a_test_set_can_be_cleaned(model: Path, tmp_path: Path) -> None:
+    odd = "The\u200b d\xadog &amp; \ue000dog"
+    prefix = write(tmp_path / "test", [odd, ""], [odd, "x"])
+    kept = {}
+    for option in ([], ["--clean-source"]):
+        assert encode(model, prefix, "--keep-all", *option) == 0
+        files = [tmp_path / f"test.pieces.{language}" for language in ("en", "de")]
+        kept[bool(option)] = [list(read_lines(file)) for file in files]
+    assert kept[True][1] == kept[False][1] == [*kept[False][0][:1], kept[True][1][1]]
+    assert kept[True][0] == [
+        " ".join(wordpieces.load(model).encode("The dog & dog", out_type=str)),
+        "",
+    ]
+
+
 def test_text_in_one_language(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,14 @@ def test_a_line_stays_a_line(lines: list[str]) -> None:
     assert len(found) == len(lines)
     for line, text in zip(lines, found, strict=True):
         assert text == " ".join(text.splitlines()) == " ".join(text.split())
-        assert text.replace(" ", "") == "".join(c for c in line if c in "aÉ.")
+        # Of Windows-1252 come U+0084 and U+0085, a quote and three dots.
+        kept = line.translate({0x84: "„", 0x85: "…"})
+        assert text.replace(" ", "") == "".join(c for c in kept if c in "aÉ.„…")
+
+
+def test_special_characters_are_those_of_cleaned_text() -> None:
+    found = list(read_clean([f"{c}\n".encode() for c in ("so\xadft\u200b\u202fone", "&amp;\x92s")]))
+    assert found == ["soft one", "&amp;’s"]  # plain text has no entities
 
 
 def test_what_is_not_utf8_is_replaced_with_one_warning(capsys) -> None:

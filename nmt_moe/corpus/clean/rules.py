@@ -80,11 +80,17 @@ def normalise(line: str) -> tuple[str, tuple[str, ...]]:
         decoded = _ENTITY.sub(_decode, line)
         if decoded != line:
             line, changed = decoded, ("entities",)
-    if not line.isprintable():  # so are all of the characters to replace
-        replaced = INVISIBLE.sub("", SPACES.sub(" ", line.translate(_WINDOWS)))
-        if replaced != line:
-            line, changed = replaced, (*changed, "special")
+    replaced = plain(line)
+    if replaced != line:
+        line, changed = replaced, (*changed, "special")
     return " ".join(line.split()), changed
+
+
+def plain(line: str) -> str:
+    """A line with control and special characters replaced or removed."""
+    if line.isprintable():  # what is replaced is not
+        return line
+    return INVISIBLE.sub("", SPACES.sub(" ", line.translate(_WINDOWS)))
 
 
 def _decode(entity: re.Match[str]) -> str:

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nmt_moe.corpus import wordpieces
-from nmt_moe.corpus.multilingual.mix import Counts, mix
-from nmt_moe.corpus.multilingual.pairs import languages, parse_pairs, tag, training_text
+from nmt_moe.corpus.multilingual.mix import Counts, mix, write_training_text
+from nmt_moe.corpus.multilingual.pairs import languages, parse_pairs, tag
 from nmt_moe.corpus.phrasebook.pairs import expand
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.report.table import markdown
@@ -93,7 +94,11 @@ def main(arguments: list[str] | None = None) -> int:
             return
         pairs = parse_pairs(args.pairs)
         if args.command == "learn":
-            learned = wordpieces.train(training_text(pairs), args.out, args.vocabulary)
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=args.out.parent) as folder:
+                text = Path(folder) / "train"
+                write_training_text(pairs, text)
+                learned = wordpieces.train([text], args.out, args.vocabulary)
             print(f"{args.out}.model: {learned.pieces:,} pieces of all languages")
             return
         if not args.temperature >= 1:

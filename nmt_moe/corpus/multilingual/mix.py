@@ -17,8 +17,8 @@ from typing import TextIO, cast
 
 from sentencepiece import SentencePieceProcessor
 
-from nmt_moe.corpus.lines import read_pairs
-from nmt_moe.corpus.multilingual.pairs import languages, tag, text_files
+from nmt_moe.corpus.lines import read_lines, read_pairs
+from nmt_moe.corpus.multilingual.pairs import languages, tag, text_files, training_files
 from nmt_moe.errors import UserError
 
 SPLITS = ("train", "valid", "test")
@@ -84,12 +84,12 @@ def mix(
     return counts
 
 
-_Held = dict[bytes, str]
+_HeldOut = dict[bytes, str]
 
 
-def _held_out(pairs: Mapping[str, Path]) -> _Held:
+def _held_out(pairs: Mapping[str, Path]) -> _HeldOut:
     """The split of each sentence, by language, that another split must not have."""
-    found: _Held = {}
+    found: _HeldOut = {}
     for split in ("valid", "test"):  # the test text wins
         for pair, folder in pairs.items():
             for sentences in read_pairs(*text_files(folder, split, pair)):
@@ -97,10 +97,24 @@ def _held_out(pairs: Mapping[str, Path]) -> _Held:
     return found
 
 
+def write_training_text(pairs: Mapping[str, Path], path: Path) -> None:
+    """Write the training text of all pairs, each file once, without what is held out."""
+    held_out = _held_out(pairs)
+    with path.open("w", encoding="utf-8", newline="\n") as out:
+        for file, language in training_files(pairs).items():
+            for line in read_lines(file):
+                if _key(language, line) not in held_out:
+                    out.write(f"{line}\n")
+
+
+def _key(language: str, sentence: str) -> bytes:
+    return blake2b(f"{language} {sentence}".encode(), digest_size=16).digest()
+
+
 def _keys(pair: str, sentences: Sequence[str]) -> list[bytes]:
     """A hash of each side and its language; an empty side is no sentence."""
     return [
-        blake2b(f"{language} {sentence}".encode(), digest_size=16).digest()
+        _key(language, sentence)
         for language, sentence in zip(languages(pair), sentences, strict=True)
         if sentence
     ]
@@ -110,7 +124,7 @@ def _encode(
     pair: str,
     folder: Path,
     split: str,
-    held_out: _Held,
+    held_out: _HeldOut,
     model: SentencePieceProcessor,
     out: Path,
     max_pieces: int,

@@ -40,10 +40,13 @@ def _find(path: Path) -> Path:
     raise UserError(f"there is no {path} and no {path.name}.gz: a pair needs all of its splits")
 
 
-def training_text(pairs: Mapping[str, Path]) -> list[Path]:
-    """The training files of all pairs, each once."""
-    files = (text_files(folder, "train", pair) for pair, folder in pairs.items())
-    return list(dict.fromkeys(path for sides in files for path in sides))
+def training_files(pairs: Mapping[str, Path]) -> dict[Path, str]:
+    """The training files of all pairs, each once, and their languages."""
+    return {
+        path: language
+        for pair, folder in pairs.items()
+        for path, language in zip(text_files(folder, "train", pair), languages(pair), strict=True)
+    }
 
 
 def parse_pairs(texts: Sequence[str]) -> dict[str, Path]:

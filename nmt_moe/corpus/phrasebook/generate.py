@@ -103,7 +103,7 @@ def build(train: int, valid: int, test: int, seed: int) -> dict[str, list[Senten
     if len(others) < valid + test:
         raise UserError(
             f"only {len(others)} of {valid + test} validation and test sentences have all their "
-            f"words in {train} training pairs: ask for more training pairs or fewer others"
+            f"words in {train} training sentences: ask for more training pairs or fewer others"
         )
     testing = part([1] * len(others), test)
     splits = {

@@ -50,6 +50,8 @@ def build_pairs(
 ) -> Iterator[tuple[str, dict[str, Texts]]]:
     """Yield each pair with its splits, of the sizes asked for, as (source, target) texts.
 
+    A size of one has no half: then all splits of all pairs are labels alone.
+
     Raises:
         UserError: sizes below one, or more than there is.
     """
