@@ -27,9 +27,8 @@ check: setup  ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup  ## the speed of the layers, against others written plainly
-	$(BIN)/python benchmarks/moe_layer.py
-	$(BIN)/python benchmarks/lstm.py
+bench: setup  ## the speed of layers, training and search against others (into benchmarks/results)
+	$(BIN)/python benchmarks/all.py
 
 clean:  ## remove .venv, caches and builds; data/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ import argparse
 import json
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -30,6 +31,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     made.add_argument("--dtype", choices=DTYPES, default="float32", help="(default: float32)")
     made.add_argument("--json", action="store_true", help="print the figures as JSON")
+    made.add_argument("--out", type=Path, metavar="FILE", help="write them there, too, as JSON")
+    made.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
     return made
 
 
@@ -48,7 +51,18 @@ def machine(device: str) -> dict[str, str | int]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "date": date.today().isoformat(),
+        "commit": _commit(),
     }
+
+
+def _commit() -> str:
+    """Of this checkout; with a plus if files differ from it, empty if there is no git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return found.stdout.strip()
 
 
 def _processor() -> str:
@@ -108,7 +122,9 @@ def middle(values: Sequence[float]) -> float:
 def ratios(seconds: Seconds, name: str, to: str) -> str:
     """Median of a contender's time over another one's of the same round, and the quartiles."""
     found = [a / b for a, b in zip(seconds[name], seconds[to], strict=True)]
-    low, _, high = statistics.quantiles(found, n=4) if len(found) > 1 else found * 3
+    low, _, high = (
+        statistics.quantiles(found, n=4, method="inclusive") if len(found) > 1 else found * 3
+    )
     return f"{middle(found):.2f} ({low:.2f}-{high:.2f})"
 
 
@@ -118,12 +134,18 @@ def report(
     rows: Sequence[Sequence[str]],
     figures: object,
     args: argparse.Namespace,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Print a table, or it and the figures behind it as JSON."""
+    """Print a table and notes, or these and the figures behind them as JSON."""
     about = machine(args.device)
+    content = {"title": title, "machine": about, "heads": heads, "rows": rows, "notes": notes}
+    content["figures"] = figures
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(content, indent=1) + "\n")
     if args.json:
-        content = {"title": title, "machine": about, "heads": heads, "rows": rows}
-        print(json.dumps(content | {"figures": figures}))
+        print(json.dumps(content))
         return
     print(f"{title}; {', '.join(f'{name} {value}' for name, value in about.items())}\n")
     print("\n".join(markdown(heads, rows)))
+    print("\n".join(notes))

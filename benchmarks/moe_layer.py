@@ -5,19 +5,30 @@
   loop        the same mixture written plainly: for each expert, index_select, two products,
               index_add
   grouped_mm  the same with torch's grouped matrix products, where this torch has them
+  and the layers of other packages that are installed, see peers.py, on CPUs: each with gates of
+              its own, which are not the paper's
 
-Each turn is a forward and backward pass after which gradients are dropped, as fairseq does. All
-mixtures share the gate's parameters. Before they are timed, the outputs and gradients of each are
-compared with an evaluation in float64, in small. The roofline is the larger of operations /
-(those of the matrix product) and bytes / (those of the copy) of the same run, where the bytes are
-each used expert's weights, read twice, and their gradients, written once.
+Forward is in training too, with what the backward pass needs. Forward and backward drop the
+gradients after each turn, as fairseq does. Mixtures of the same weights take turns with dense; each
+other layer does alone with dense, so that the memory holds one at a time, and is left out where it
+would not fit. Before they are timed, the outputs and gradients of each are compared with an
+evaluation in float64, in small; of others', with the gates that they chose, but without the losses
+that balance their experts. The roofline is the larger of operations / (those of the matrix product)
+and bytes / (those of the copy) of the same run, where the bytes are each used expert's weights,
+read twice, and their gradients, written once. The gate counts nothing.
 """
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from harness import DTYPES, limits, middle, parser, ratios, report, start, take_turns
+from harness import DTYPES, Seconds, limits, middle, parser, ratios, report, start, take_turns
+from peers import PEERS, notes
+from peers import check as check_peer
 from torch import Tensor, nn
 
 from nmt_moe.moe import MixtureOfExperts
@@ -71,7 +82,7 @@ if grouped_mm is not None:
 
 
 def check(kind: type[Loop], device: str) -> None:
-    """Compare a mixture with one in float64, gradients included.
+    """Compare a mixture with a loop in float64, gradients included.
 
     Raises:
         SystemExit: they differ.
@@ -98,11 +109,70 @@ def turn(module: nn.Module, x_TD: Tensor, dy_TD: Tensor) -> Callable[[], None]:
     """Forward and backward pass of a batch."""
 
     def run() -> None:
+        module(x_TD).backward(dy_TD)
         module.zero_grad()
         x_TD.grad = None
-        module(x_TD).backward(dy_TD)
 
     return run
+
+
+def turns(modules: Mapping[str, nn.Module], x_TD: Tensor, dy_TD: Tensor) -> dict[str, Any]:
+    """Of each module: forward alone, and with backward."""
+    forward = {f"{name}, forward": lambda m=m: m(x_TD) for name, m in modules.items()}
+    return forward | {name: turn(m, x_TD, dy_TD) for name, m in modules.items()}
+
+
+def fits(numbers: int, device: str) -> bool:
+    """Whether so many parameters do, with their gradients and half as much for the rest."""
+    if device == "cuda":
+        return 2.5 * 2 * numbers < torch.cuda.mem_get_info()[0]
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    try:
+        with open("/proc/meminfo") as lines:
+            free = next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable")) * 1024
+    except OSError:
+        pass
+    return 2.5 * 4 * numbers < free
+
+
+class Table:
+    """The rows, and the figures behind them."""
+
+    def __init__(self, args: Any) -> None:
+        self.args, self.rows, self.figures = args, [], []
+        self.how = {"device": args.device, "dtype": DTYPES[args.dtype]}
+        self.bounds, self.product_flops, self.copy_bytes = limits(**self.how)
+
+    def measure(
+        self, modules: dict[str, nn.Module], x_TD: Tensor, dy_TD: Tensor, experts: int, used: int
+    ) -> None:
+        """Let modules take turns, "dense" among them, and add a row for each other one."""
+        args = self.args
+        found = take_turns(turns(modules, x_TD, dy_TD) | self.bounds, args.rounds, args.device)
+        flops = 6 * len(x_TD) * args.k * 2 * args.dim * args.hidden_dim
+        compute = flops / self.product_flops * min(found["product"])
+        memory = 3 * used * 2 * args.dim * args.hidden_dim * x_TD.element_size()
+        roofline = max(compute, memory / self.copy_bytes * min(found["copy"]))
+        times = {}
+        for name in modules:
+            time = middle(found[name])
+            row = [name, f"{len(x_TD):,}", f"{experts:,}"]
+            row += [_against_dense(found, name, ", forward"), _against_dense(found, name, "")]
+            row += [f"{compute / time:.0%}", f"{roofline / time:.0%}" if name != "dense" else ""]
+            if name != "dense" or "ours" in modules:
+                self.rows.append(row)
+            times[name] = time / middle(found["dense"])
+        del times["dense"]
+        same = {"tokens": len(x_TD), "experts": experts}
+        if self.figures and self.figures[-1].items() >= same.items():
+            self.figures[-1]["times_dense"] |= times
+            self.figures[-1]["seconds"] |= {name: found[name] for name in times}
+        else:
+            self.figures.append(same | {"times_dense": times, "seconds": found})
+
+
+def _against_dense(found: Seconds, name: str, kind: str) -> str:
+    return ratios(found, name + kind, "dense" + kind)
 
 
 def main() -> None:
@@ -112,44 +182,52 @@ def main() -> None:
     command.add_argument("--experts", type=int, nargs="+", default=[32, 128, 512])
     for name, default in dict(dim=512, hidden_dim=2048, k=4).items():
         command.add_argument("--" + name.replace("_", "-"), type=int, default=default)
-    command.add_argument("--leave-out", nargs="+", default=[], choices=list(MIXTURES))
+    command.add_argument("--leave-out", nargs="+", default=[], choices=[*MIXTURES, *PEERS])
     args = command.parse_args()
     start(args)
+    if args.quick:
+        args.tokens, args.experts, args.rounds = [32], [4, 8], 2
+        args.dim, args.hidden_dim, args.k = 16, 32, 2
     mixtures = {name: kind for name, kind in MIXTURES.items() if name not in args.leave_out}
+    peers = {name: kind for name, kind in PEERS.items() if name not in args.leave_out}
+    left_out = notes()
+    if args.device != "cpu":  # some of them have been tried on CPUs only
+        peers, left_out = {}, []
     for kind in mixtures.values():
         check(kind, args.device)
-    how = {"device": args.device, "dtype": DTYPES[args.dtype]}
-    bounds, product_flops, copy_bytes = limits(**how)
-    rows, figures = [], []
+    with redirect_stdout(sys.stderr):  # some say what they do
+        for kind in peers.values():
+            check_peer(kind, args.device)
+    table = Table(args)
     for tokens in args.tokens:
-        x_TD = torch.randn(tokens, args.dim, **how).requires_grad_()
-        dy_TD = torch.randn(tokens, args.dim, **how)
+        x_TD = torch.randn(tokens, args.dim, **table.how).requires_grad_()
+        dy_TD = torch.randn(tokens, args.dim, **table.how)
         active = args.k * args.hidden_dim
         dense = nn.Sequential(
             nn.Linear(args.dim, active, bias=False),
             nn.ReLU(),
             nn.Linear(active, args.dim, bias=False),
-        ).to(**how)
+        ).to(**table.how)
         for experts in args.experts:
-            moe = MixtureOfExperts(args.dim, args.hidden_dim, experts, args.k).to(**how)
+            moe = MixtureOfExperts(args.dim, args.hidden_dim, experts, args.k).to(**table.how)
             nn.init.normal_(moe.gate.w_gate, std=args.dim**-0.5)
-            turns = {name: turn(kind(moe), x_TD, dy_TD) for name, kind in mixtures.items()}
-            turns["dense"] = turn(dense, x_TD, dy_TD)
-            seconds = take_turns(turns | bounds, args.rounds, args.device)
-            flops = 6 * tokens * args.k * 2 * args.dim * args.hidden_dim
-            weights = int((moe(x_TD)[1].counts_E > 0).sum()) * 2 * args.dim * args.hidden_dim
-            roofline = max(
-                flops / product_flops * middle(seconds["product"]),
-                3 * weights * x_TD.element_size() / copy_bytes * middle(seconds["copy"]),
-            )
-            for name in turns:
-                share = flops / product_flops * middle(seconds["product"]) / middle(seconds[name])
-                of_roofline = f"{roofline / middle(seconds[name]):.0%}" if name != "dense" else ""
-                row = [name, f"{tokens:,}", f"{experts:,}"]
-                rows.append([*row, ratios(seconds, name, "dense"), f"{share:.0%}", of_roofline])
-            figures.append({"tokens": tokens, "experts": experts, "seconds": seconds})
-    heads = ["layer", "tokens", "experts", "times dense", "of matrix peak", "of roofline"]
-    report("MoE layer, forward + backward", heads, rows, figures, args)
+            used = int((moe(x_TD)[1].counts_E > 0).sum())
+            modules: dict[str, nn.Module] = {name: kind(moe) for name, kind in mixtures.items()}
+            table.measure(modules | {"dense": dense}, x_TD, dy_TD, experts, used)
+            del moe, modules
+            for name, kind in peers.items():
+                if not fits(experts * 2 * args.dim * args.hidden_dim, args.device):
+                    left_out.append(
+                        f"left out, too large for the memory: {name}, {experts} experts"
+                    )
+                    continue
+                with redirect_stdout(sys.stderr):
+                    peer = kind(args.dim, args.hidden_dim, experts, args.k).to(**table.how)
+                table.measure({name: peer, "dense": dense}, x_TD, dy_TD, experts, used)
+                del peer
+    heads = ["layer", "tokens", "experts", "forward, times dense", "with backward, times dense"]
+    heads += ["of matrix peak", "of roofline"]
+    report("MoE layer", heads, table.rows, table.figures, args, left_out)
 
 
 if __name__ == "__main__":

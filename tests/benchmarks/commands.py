@@ -1,8 +1,13 @@
 """Run a benchmark as a user does."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+import pytest
 
 from tests.commands import run
 
@@ -12,3 +17,9 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 def benchmark(name: str, *arguments: object) -> dict[str, Any]:
     """The figures that it prints with ``--json``."""
     return json.loads(run("python", BENCHMARKS / name, *arguments, "--json").stdout)
+
+
+def load(monkeypatch: pytest.MonkeyPatch, name: str) -> ModuleType:
+    """The benchmark's module, whose folder is the path of its own imports."""
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    return importlib.import_module(name)

@@ -1,12 +1,9 @@
 """``benchmarks/moe_layer.py`` and ``benchmarks/lstm.py``."""
 
-import importlib
-import sys
-
 import pytest
 import torch
 
-from tests.benchmarks.commands import BENCHMARKS, benchmark
+from tests.benchmarks.commands import BENCHMARKS, benchmark, load
 from tests.commands import run
 
 SMALL = ("--rounds", 2, "--threads", 1)
@@ -14,21 +11,23 @@ SMALL = ("--rounds", 2, "--threads", 1)
 
 @pytest.fixture
 def moe_layer(monkeypatch):
-    """The benchmark's module, whose folder is the path of its own imports."""
-    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
-    return importlib.import_module("moe_layer")
+    return load(monkeypatch, "moe_layer")
 
 
-def test_a_row_for_each_layer_and_size():
+def test_a_row_for_each_layer_and_size(moe_layer):
     sizes = ("--tokens", 32, 48, "--experts", 4, 8, "--dim", 16, "--hidden-dim", 32, "--k", 2)
-    found = benchmark("moe_layer.py", *SMALL, *sizes)
+    others = list(moe_layer.PEERS)
+    more = ("--leave-out", *others) if others else ()
+    found = benchmark("moe_layer.py", *SMALL, *sizes, *more)
     names = ["ours", "loop", "grouped_mm", "dense"]
     rows = [[*row[1:3], row[0]] for row in found["rows"]]
     assert rows == [[t, e, name] for t in ("32", "48") for e in ("4", "8") for name in names]
     assert found["machine"]["torch"] == torch.__version__ and found["machine"]["threads"] == 1
     for figure in found["figures"]:
-        assert set(figure["seconds"]) == {*names, "product", "copy"}
+        forward = {f"{name}, forward" for name in names}
+        assert set(figure["seconds"]) == {*names, *forward, "product", "copy"}
         assert all(len(seconds) == 2 for seconds in figure["seconds"].values())
+        assert set(figure["times_dense"]) == {*names} - {"dense"}
 
 
 def test_the_lstm_against_torchs():
@@ -59,11 +58,50 @@ def test_what_is_wrong_is_not_timed(moe_layer):
         moe_layer.check(kind, "cpu")
 
 
-def test_turns_rotate(moe_layer):
-    harness = sys.modules["harness"]
+def test_another_package_is_checked_with_the_gates_that_it_chose(monkeypatch):
+    peers = load(monkeypatch, "peers")
+
+    class Dense(peers.Peer):
+        """All experts for all tokens, with even gates."""
+
+        off = 1.0
+
+        def __init__(self, dim, hidden_dim, experts, k):
+            super().__init__()
+            made = [peers.feed_forward(dim, hidden_dim) for _ in range(experts)]
+            self.experts = torch.nn.ModuleList(made)
+
+        def forward(self, x_TD):
+            count = len(self.experts)
+            self.gates_TE = lambda: x_TD.new_full((len(x_TD), count), 1 / count)
+            return self.off * sum(expert(x_TD) for expert in self.experts) / count
+
+        def expert(self, number):
+            return peers.run_linear(self.experts[number])
+
+    class Wrong(Dense):
+        off = 1.001
+
+    peers.check(Dense, "cpu")
+    with pytest.raises(SystemExit, match="Wrong is wrong.*not timed"):
+        peers.check(Wrong, "cpu")
+
+
+@pytest.mark.slow
+def test_the_other_packages_that_are_installed_are_right(monkeypatch):
+    peers = load(monkeypatch, "peers")
+    if not peers.PEERS:
+        pytest.skip("none is installed")
+    for kind in peers.PEERS.values():
+        peers.check(kind, "cpu")
+
+
+def test_turns_rotate(monkeypatch):
+    harness = load(monkeypatch, "harness")
     order = []
     contenders = {name: lambda name=name: order.append(name) for name in "abc"}
     seconds = harness.take_turns(contenders, 3, "cpu")
     assert order == [*"abc", *"bca", *"cab", *"abc"]
     assert {name: len(found) for name, found in seconds.items()} == dict.fromkeys("abc", 3)
-    assert harness.ratios({"a": [2.0, 4.0, 9.0], "b": [1.0, 2.0, 3.0]}, "a", "b").startswith("2.00")
+    found = {"a": [2.0, 4.0, 9.0], "b": [1.0, 2.0, 3.0]}
+    assert harness.ratios(found, "a", "b") == "2.00 (2.00-2.50)"
