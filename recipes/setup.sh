@@ -7,11 +7,12 @@ usage() {
 usage: recipes/setup.sh [-h]
 
 Makes .venv in the repository and installs nmt_moe (editable), its dependencies and the
-development tools. Does nothing when .venv is newer than pyproject.toml and constraints.txt.
+development tools. Does nothing when .venv is newer than pyproject.toml, constraints.txt and the
+sources in C.
 
 environment:
   PYTHON   the interpreter for .venv: Python 3.11, 3.12 or 3.13 (default: the first one found)
-  CXX      the C++ compiler (fairseq compiles extensions)
+  CXX      the C++ compiler (fairseq compiles extensions, nmt_moe one in C by CC)
   PIP_...  pip's own settings, for example PIP_INDEX_URL
 EOF
 }
@@ -44,7 +45,7 @@ supported() {
 
 up_to_date() {
     [[ -f $STAMP && $(<"$STAMP") == "$ROOT" ]] &&
-        [[ ! pyproject.toml -nt $STAMP && ! constraints.txt -nt $STAMP ]] &&
+        [[ -z $(find pyproject.toml constraints.txt nmt_moe/moe/kernel/*.[ch] -newer "$STAMP") ]] &&
         [[ -z ${PYTHON:-} || $(version_of "$PYTHON") == "$(version_of "$VENV/bin/python")" ]]
 }
 

@@ -1,12 +1,14 @@
 """The experts: many small feed-forward networks, each run once on its group of tokens."""
 
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from nmt_moe.moe import kernel
 from nmt_moe.moe.grouped import segments
 from nmt_moe.moe.kept import empty_gradient
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
@@ -118,23 +120,27 @@ class _GroupedFeedForward(torch.autograd.Function):
     def forward(ctx, x_AD, w_in, w_out, counts, keep_hidden):
         hidden_AH = x_AD.new_empty(x_AD.shape[0], w_in.shape[2]) if keep_hidden else None
         y_AD = torch.empty_like(x_AD)
-        for e, rows in segments(counts):
+        few = kernel.groups_for(counts, x_AD, w_in, w_out)
+        kernel.forward(few, x_AD, w_in, w_out, hidden_AH, y_AD)
+        for e, rows in _others(counts, few):
             out = None if hidden_AH is None else hidden_AH[rows]
             hidden = torch.mm(x_AD[rows], w_in[e], out=out).relu_()
             torch.mm(hidden, w_out[e], out=y_AD[rows])
         ctx.save_for_backward(x_AD, w_in, w_out, hidden_AH)
-        ctx.counts = counts
+        ctx.counts, ctx.few = counts, few
         return y_AD
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dy_AD):
         x_AD, w_in, w_out, hidden_AH = ctx.saved_tensors
+        dy_AD = dy_AD.contiguous()
         relu_backward = torch.ops.aten.threshold_backward.grad_input
         dx_AD = torch.empty_like(x_AD)
         # Not zeros: writing pages twice costs more than the product where experts are many.
         dw_in, dw_out = empty_gradient(w_in), empty_gradient(w_out)
-        for e, rows in segments(ctx.counts):
+        kernel.backward(ctx.few, x_AD, w_in, w_out, hidden_AH, dy_AD, dx_AD, dw_in, dw_out)
+        for e, rows in _others(ctx.counts, ctx.few):
             kept = hidden_AH is not None
             hidden = hidden_AH[rows] if kept else torch.mm(x_AD[rows], w_in[e]).relu_()
             torch.mm(hidden.t(), dy_AD[rows], out=dw_out[e])
@@ -147,3 +153,9 @@ class _GroupedFeedForward(torch.autograd.Function):
                 dw_in[e].zero_()
                 dw_out[e].zero_()
         return dx_AD, dw_in, dw_out, None, None
+
+
+def _others(counts: list[int], few: list[tuple[int, int, int]]) -> Iterator[tuple[int, slice]]:
+    """Segments that are not among few rows."""
+    done = {expert for expert, _, _ in few}
+    return ((e, rows) for e, rows in segments(counts) if e not in done)

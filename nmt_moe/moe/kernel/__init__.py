@@ -1,0 +1,112 @@
+"""All experts in one call on CPUs, in float32: ``experts.c``.
+
+It is compiled when the package is installed. Where that was not possible, torch does its work.
+"""
+
+import ctypes
+import importlib.util
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+_FEW_ROWS = 96  # of a group; the library is faster with more
+_ALIGNED = 16  # numbers
+Groups = list[tuple[int, int, int]]
+"""Of each group of rows: the expert, the first row, the number of rows."""
+
+
+class _Task(ctypes.Structure):
+    """As in ``experts.c``."""
+
+    _fields_ = [
+        ("groups", ctypes.c_void_p),
+        *((name, ctypes.c_long) for name in ("count", "most_rows", "few_rows")),
+        *((name, ctypes.c_long) for name in ("dim", "hidden_dim", "threads")),
+        *((name, ctypes.c_void_p) for name in ("gemm", "x", "w_in", "w_out", "hidden", "y")),
+        *((name, ctypes.c_void_p) for name in ("dy", "dx", "dw_in", "dw_out")),
+    ]
+
+
+def _load() -> ctypes.CDLL | None:
+    found = importlib.util.find_spec("nmt_moe.moe.kernel._experts")
+    return ctypes.CDLL(found.origin) if found and found.origin else None
+
+
+def _blas() -> int | None:
+    """The address of the matrix product that torch itself uses, where it is found."""
+    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    try:
+        return ctypes.cast(ctypes.CDLL(str(library)).sgemm_, ctypes.c_void_p).value
+    except (OSError, AttributeError):
+        return None
+
+
+_library, _gemm = _load(), _blas()
+
+
+def groups_for(counts: list[int], x_AD: Tensor, *weights: Tensor) -> Groups:
+    """The groups that are best computed here; the largest first, so that threads end together.
+
+    Args:
+        counts: rows of each expert.
+        x_AD: the rows.
+        weights: the two weights of the experts.
+    """
+    if (
+        _library is None
+        or x_AD.device.type != "cpu"
+        or any(x.dtype != torch.float32 or not x.is_contiguous() for x in (x_AD, *weights))
+        or any(size % _ALIGNED for size in weights[0].shape[1:])
+    ):
+        return []
+    # One thread for each expert, rather than all for one product of many rows after the other.
+    spread = _gemm and torch.get_num_threads() <= sum(count > _FEW_ROWS for count in counts)
+    groups, first = [], 0
+    for expert, count in enumerate(counts):
+        if count and (spread or count <= _FEW_ROWS):
+            groups.append((expert, first, count))
+        first += count
+    return sorted(groups, key=lambda group: -group[2])
+
+
+def forward(
+    groups: Groups,
+    x_AD: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    hidden_AH: Tensor | None,
+    y_AD: Tensor,
+) -> None:
+    """Write ``hidden_AH``, if it is there, and ``y_AD`` of the groups' rows."""
+    _run("experts_forward", groups, w_in, x=x_AD, w_out=w_out, hidden=hidden_AH, y=y_AD)
+
+
+def backward(
+    groups: Groups,
+    x_AD: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    hidden_AH: Tensor | None,
+    dy_AD: Tensor,
+    dx_AD: Tensor,
+    dw_in: Tensor,
+    dw_out: Tensor,
+) -> None:
+    """Write ``dx_AD`` of the groups' rows, and the gradients of their experts' weights."""
+    inputs = {"x": x_AD, "w_out": w_out, "hidden": hidden_AH, "dy": dy_AD}
+    _run("experts_backward", groups, w_in, **inputs, dx=dx_AD, dw_in=dw_in, dw_out=dw_out)
+
+
+def _run(name: str, groups: Groups, w_in: Tensor, **tensors: Tensor | None) -> None:
+    if not groups:
+        return
+    task = _Task(few_rows=_FEW_ROWS, gemm=_gemm, threads=torch.get_num_threads())
+    numbers = (ctypes.c_long * (3 * len(groups)))(*(n for group in groups for n in group))
+    task.groups = ctypes.addressof(numbers)
+    task.count, task.most_rows = len(groups), groups[0][2]
+    _, task.dim, task.hidden_dim = w_in.shape
+    for key, tensor in {"w_in": w_in, **tensors}.items():
+        setattr(task, key, None if tensor is None else tensor.data_ptr())
+    if getattr(_library, name)(ctypes.byref(task)):
+        raise MemoryError("no memory for the experts' products")

@@ -1,0 +1,146 @@
+/* The experts' feed-forward networks in float32, each thread computing other experts.
+
+   A library's product first copies its operands into an order of its own, which for few rows takes
+   longer than to multiply. For these, tiles.h reads each expert's weights once, as they lie in
+   memory, and writes their gradients once. More rows go to the library, one thread each. */
+
+#include <stddef.h>
+#include <stdlib.h>
+
+/* BLAS's product, in Fortran's order: C = op(A) op(B) */
+typedef void Gemm(
+    const char *op_a, const char *op_b, const int *m, const int *n, const int *k,
+    const float *alpha, const float *a, const int *lda, const float *b, const int *ldb,
+    const float *beta, float *c, const int *ldc);
+
+typedef struct {
+    long expert, first, rows;
+} Group;
+
+/* x, y, dx, dy are [A, dim], hidden is [A, hidden_dim] or NULL; w_in, dw_in are
+   [E, dim, hidden_dim], w_out, dw_out are [E, hidden_dim, dim]. All lie by rows. */
+typedef struct {
+    const Group *groups;
+    long count, most_rows, few_rows, dim, hidden_dim, threads;
+    Gemm *gemm; /* for more than few_rows */
+    const float *x, *w_in, *w_out;
+    float *hidden, *y;
+    const float *dy;
+    float *dx, *dw_in, *dw_out;
+} Task;
+
+static inline size_t min(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t max(size_t a, size_t b) { return a > b ? a : b; }
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define NAME(name) name##_avx512
+#define TARGET __attribute__((target("avx512f,fma")))
+#define LANES 16
+#define ROWS 8
+#define STREAM(to, v) _mm512_stream_ps(to, (__m512)(v))
+#include "tiles.h"
+
+#define NAME(name) name##_avx2
+#define TARGET __attribute__((target("avx2,fma")))
+#define LANES 8
+#define ROWS 4
+#define STREAM(to, v) _mm256_stream_ps(to, (__m256)(v))
+#include "tiles.h"
+#endif
+
+#define NAME(name) name##_any
+#define TARGET
+#define LANES 4
+#define ROWS 4
+#define STREAM(to, v) store(to, v)
+#include "tiles.h"
+
+/* c = a b, of m rows and n columns; a is transposed if it lies as [k, m], b if it lies as [n, k] */
+static void blas(
+    const Task *task, int a_transposed, int b_transposed, const float *a, const float *b, float *c,
+    int m, int n, int k) {
+    const float one = 1, zero = 0;
+    /* Fortran reads c by columns, that is transposed, and so b comes first. */
+    task->gemm(
+        b_transposed ? "T" : "N", a_transposed ? "T" : "N", &n, &m, &k, &one, b,
+        b_transposed ? &k : &n, a, a_transposed ? &m : &k, &zero, c, &n);
+}
+
+static void hidden_blas(const Task *task, const Group *group, float *hidden) {
+    size_t D = task->dim, H = task->hidden_dim, M = group->rows;
+    const float *w_in = task->w_in + group->expert * D * H;
+    blas(task, 0, 0, task->x + group->first * D, w_in, hidden, M, H, D);
+    for (size_t i = 0; i < M * H; i++) hidden[i] = hidden[i] <= 0 ? 0 : hidden[i]; /* NaN stays */
+}
+
+static void forward_blas(const Task *task, const Group *group, float *scratch) {
+    size_t D = task->dim, H = task->hidden_dim, first = group->first;
+    float *hidden = task->hidden ? task->hidden + first * H : scratch;
+    hidden_blas(task, group, hidden);
+    const float *w_out = task->w_out + group->expert * D * H;
+    blas(task, 0, 0, hidden, w_out, task->y + first * D, group->rows, D, H);
+}
+
+static void backward_blas(const Task *task, const Group *group, float *scratch) {
+    size_t D = task->dim, H = task->hidden_dim, M = group->rows, first = group->first;
+    size_t weight = group->expert * D * H;
+    const float *x = task->x + first * D, *dy = task->dy + first * D;
+    float *hidden = task->hidden ? task->hidden + first * H : scratch, *dhidden = scratch + M * H;
+    if (!task->hidden) hidden_blas(task, group, hidden);
+    blas(task, 1, 0, hidden, dy, task->dw_out + weight, H, D, M);
+    blas(task, 0, 1, dy, task->w_out + weight, dhidden, M, H, D);
+    for (size_t i = 0; i < M * H; i++)
+        dhidden[i] = hidden[i] <= 0 ? 0 : dhidden[i];
+    blas(task, 1, 0, x, dhidden, task->dw_in + weight, D, H, M);
+    blas(task, 0, 1, dhidden, task->w_in + weight, task->dx + first * D, M, D, H);
+}
+
+typedef void Run(const Task *task, const Group *group, float *scratch);
+
+static int run(const Task *task, Run *few, Run *many) {
+    /* Hidden activations, their gradients, and rows transposed, padded to whole vectors. */
+    size_t padded = (task->most_rows + 15) / 16 * 16;
+    size_t scratch_size = padded * (2 * task->hidden_dim + max(task->dim, task->hidden_dim));
+    int failed = 0;
+#pragma omp parallel num_threads(task->threads)
+    {
+        float *scratch = aligned_alloc(64, scratch_size * sizeof(float));
+        if (!scratch) {
+#pragma omp atomic write
+            failed = 1;
+        }
+#pragma omp for schedule(dynamic)
+        for (long i = 0; i < task->count; i++) {
+            const Group *group = task->groups + i;
+            if (scratch) (group->rows > task->few_rows ? many : few)(task, group, scratch);
+        }
+        free(scratch);
+    }
+    return failed;
+}
+
+static int most = 2;
+
+/* The best instructions to use; those of this machine that are used: 2 AVX-512, 1 AVX2, 0 others. */
+int experts_instructions(int best) {
+    most = best;
+#if defined(__x86_64__)
+    if (most > 1 && __builtin_cpu_supports("avx512f")) return 2;
+    if (most > 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
+#endif
+    return 0;
+}
+
+#if defined(__x86_64__)
+#define CHOOSE(name) ((Run *[]){name##_any, name##_avx2, name##_avx512}[experts_instructions(most)])
+#else
+#define CHOOSE(name) name##_any
+#endif
+
+/* Of each group: hidden, unless that is NULL, and y. Returns 0, or 1 without memory. */
+int experts_forward(const Task *task) { return run(task, CHOOSE(forward), forward_blas); }
+
+/* Of each group: dx, dw_in and dw_out; computes hidden again if that is NULL. */
+int experts_backward(const Task *task) { return run(task, CHOOSE(backward), backward_blas); }
