@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.commands import Finished, train
 
-MEASURES = ("importance_cv", "load_cv", "load_max", "unused")
+MEASURES = ("importance_cv", "load_cv", "load_max", "unused", "entropy", "top_share")
 SHOWN = [
     *("loss", "nll_loss", "ppl", "moe_importance_loss", "moe_load_loss"),
     *(f"moe_{layer}_{name}" for layer in ("encoder_2", "decoder_1") for name in MEASURES),

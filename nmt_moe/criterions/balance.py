@@ -1,5 +1,7 @@
 """The balance losses of a batch, and what the log says about the experts."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,8 +10,6 @@ from torch import Tensor
 
 from nmt_moe.moe.balance import cv_squared, max_over_mean
 from nmt_moe.moe.routing import Routing
-
-_VECTORS = ("importance", "load", "counts")
 
 
 def balance_losses(routing: dict[str, Routing]) -> tuple[Tensor | float, Tensor | float]:
@@ -29,37 +29,63 @@ def threshold_loss(routing: dict[str, Routing]) -> Tensor | None:
     return torch.stack(found).sum() if found else None
 
 
-def logging_vectors(routing: dict[str, Routing]) -> dict[str, Tensor]:
-    """Per layer and expert the importance, load and assignments of a batch.
+def logging_vectors(
+    routing: dict[str, Routing], net_input: dict[str, Tensor], padding: int
+) -> dict[str, Tensor]:
+    """Per layer and expert the importance, load and assignments of a batch; and the entropy.
 
-    Sums over batches and processes of these are those of all the tokens together, so that
-    fairseq may add them up on the way to :func:`log_balance`.
+    The latter is a pair: that of the tokens' gates in bits, and the number of tokens. Sums over
+    batches and processes of all these are those of all the tokens together, so that fairseq may
+    add them up on the way to :func:`log_balance`.
+
+    Args:
+        routing: that of each layer by its name, ``encoder.2`` or ``decoder.1``.
+        net_input: what the model has read.
+        padding: what is not a token in it.
     """
-    return {
-        f"moe_{vector}/{layer}": getattr(routed, f"{vector}_E").detach()
-        for layer, routed in routing.items()
-        for vector in _VECTORS
-    }
+    source = net_input["src_tokens"]
+    read = {"encoder": source, "decoder": net_input.get("prev_output_tokens", source)}
+    vectors = {}
+    for layer, routed in routing.items():
+        tokens = (read[layer.split(".")[0]] != padding).sum()
+        bits = torch.special.entr(routed.gate_A.detach()).sum() / math.log(2)
+        vectors[f"moe_entropy/{layer}"] = torch.stack([bits, tokens.to(bits.dtype)])
+        for vector in ("importance", "load", "counts"):
+            vectors[f"moe_{vector}/{layer}"] = getattr(routed, f"{vector}_E").detach()
+    return vectors
 
 
-def log_balance(logging_outputs: list[dict[str, Any]]) -> None:
-    """Log the balance of each MoE layer over all tokens since the last line of the log."""
-    for key in logging_outputs[0] if logging_outputs else ():
-        if not key.startswith("moe_counts/"):
-            continue
-        layer = key.removeprefix("moe_counts/")
-        for vector in _VECTORS:
-            name = f"moe_{vector}/{layer}"
-            # "_": kept and summed by the log's meters, and not shown.
-            total_E = sum(torch.as_tensor(log[name]).cpu().double() for log in logging_outputs)
-            metrics.log_custom(meters.SumMeter, f"_{name}", total_E)
+def log_balance(logging_outputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """Log the balance of each MoE layer over all tokens since the last line of the log.
+
+    Returns:
+        For each layer the assignments of these outputs, ``[E]`` in float64 on the CPU.
+    """
+    counts = {}
+    for name, total in _totals(logging_outputs).items():
+        # "_": kept and summed by the log's meters, and not shown.
+        metrics.log_custom(meters.SumMeter, f"_{name}", total)
+        vector, layer = name.split("/")
+        if vector == "moe_counts":
+            counts[layer] = total
+    for layer in counts:
         _log_layer(layer)
+    return counts
+
+
+def _totals(logging_outputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """The sums of :func:`logging_vectors`, in float64, in one transfer from the device."""
+    names = [name for name in (logging_outputs or [{}])[0] if "/" in name]
+    if not names:
+        return {}
+    sums = [torch.stack([log[name].double() for log in logging_outputs]).sum(0) for name in names]
+    return dict(zip(names, torch.cat(sums).cpu().split([len(v) for v in sums]), strict=True))
 
 
 def _log_layer(layer: str) -> None:
     shown = f"moe_{layer.replace('.', '_')}"
 
-    def derive(name: str, vector: str, function: Any, priority: int) -> None:
+    def derive(name: str, vector: str, function: Callable[[Tensor], float], priority: int) -> None:
         metrics.log_derived(
             f"{shown}_{name}",
             lambda found: function(found[f"_moe_{vector}/{layer}"].sum),
@@ -70,3 +96,5 @@ def _log_layer(layer: str) -> None:
     derive("load_cv", "load", lambda v: round(cv_squared(v).sqrt().item(), 3), 61)
     derive("load_max", "counts", lambda v: round(max_over_mean(v).item(), 2), 62)
     derive("unused", "counts", lambda v: int((v == 0).sum()), 63)
+    derive("entropy", "entropy", lambda v: round((v[0] / v[1].clamp_min(1)).item(), 3), 64)
+    derive("top_share", "counts", lambda v: round((v.max() / v.sum().clamp_min(1)).item(), 5), 65)

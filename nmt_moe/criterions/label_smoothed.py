@@ -18,8 +18,10 @@ from nmt_moe.criterions.balance import (
     logging_vectors,
     threshold_loss,
 )
+from nmt_moe.criterions.collapse import Limits, watch
 from nmt_moe.criterions.cross_entropy import smoothed_cross_entropy
 from nmt_moe.errors import UserError
+from nmt_moe.report import tensorboard
 
 
 @dataclass
@@ -35,6 +37,18 @@ class MoELabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfi
         metadata={
             "help": "weight of the loss that teaches strictly balanced gating its thresholds"
         },
+    )
+    moe_collapse_load: float = field(
+        default=5.0,
+        metadata={"help": "warn of an expert with more than this times the mean load; 0: never"},
+    )
+    moe_collapse_dead: float = field(
+        default=0.1,
+        metadata={"help": "warn when more than this share of experts gets no token; 0: never"},
+    )
+    moe_collapse_updates: int = field(
+        default=100,
+        metadata={"help": "warn once either has lasted for so many updates in a row; 0: never"},
     )
 
 
@@ -52,6 +66,9 @@ class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     The logged ``loss`` is the cross entropy alone.
     """
 
+    # fairseq reduces logs in a method of the class, without the instance that has the options.
+    collapse_limits = Limits()
+
     def __init__(
         self,
         task: Any,
@@ -62,11 +79,20 @@ class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         moe_importance_weight: float,
         moe_load_weight: float,
         moe_threshold_weight: float,
+        moe_collapse_load: float,
+        moe_collapse_dead: float,
+        moe_collapse_updates: int,
     ) -> None:
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
-        self.importance_weight = _weight("--moe-importance-weight", moe_importance_weight)
-        self.load_weight = _weight("--moe-load-weight", moe_load_weight)
-        self.threshold_weight = _weight("--moe-threshold-weight", moe_threshold_weight)
+        self.importance_weight = _checked("--moe-importance-weight", moe_importance_weight)
+        self.load_weight = _checked("--moe-load-weight", moe_load_weight)
+        self.threshold_weight = _checked("--moe-threshold-weight", moe_threshold_weight)
+        type(self).collapse_limits = Limits(
+            load=_checked("--moe-collapse-load", moe_collapse_load),
+            dead=_checked("--moe-collapse-dead", moe_collapse_dead),
+            updates=int(_checked("--moe-collapse-updates", moe_collapse_updates)),
+        )
+        tensorboard.install()
 
     def forward(self, model: Any, sample: dict, reduce: bool = True) -> tuple:
         """The loss to differentiate, its sample size, and what to log."""
@@ -97,7 +123,8 @@ class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             if thresholds is not None:  # a sum over tokens, as the cross entropy is
                 loss = loss + self.threshold_weight * thresholds
                 logging_output["moe_threshold_loss"] = self.threshold_weight * thresholds.detach()
-            logging_output.update(logging_vectors(routing))
+            vectors = logging_vectors(routing, sample["net_input"], self.padding_idx)
+            logging_output.update(vectors)
         return loss, sample_size, logging_output
 
     def compute_loss(
@@ -122,10 +149,10 @@ class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
                 total = sum(log[name] for log in logging_outputs)
                 bits = total / sample_size / math.log(2)
                 metrics.log_scalar(name, bits, sample_size, priority=50, round=4)
-        log_balance(logging_outputs)
+        watch(log_balance(logging_outputs), cls.collapse_limits)
 
 
-def _weight(option: str, value: float) -> float:
+def _checked(option: str, value: float) -> float:
     if not value >= 0:
         raise UserError(f"{option} must be at least 0, not {value}")
     return value

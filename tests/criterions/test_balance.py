@@ -1,6 +1,7 @@
 """What the log says about the experts, over several batches, processes and restarts."""
 
 import io
+import math
 from typing import Any
 
 import pytest
@@ -13,7 +14,11 @@ from tests.criterions.test_label_smoothed import batch, criterion
 from tests.models.build import SOURCE, TARGET, build_model
 
 LAYERS = ("encoder.2", "decoder.1")
-MEASURES = ("importance_cv", "load_cv", "load_max", "unused")
+MEASURES = ("importance_cv", "load_cv", "load_max", "unused", "entropy", "top_share")
+BATCHES = [
+    batch(SOURCE, TARGET),
+    batch([[20, 21, 2], [22, 23, 14, 2]], [[2, 20], [2, 21, 22, 23]]),
+]
 
 
 @pytest.fixture
@@ -22,8 +27,7 @@ def outputs() -> list[dict[str, Any]]:
     torch.manual_seed(0)
     model = build_model(moe_experts=6).train()
     loss = criterion()
-    other = batch([[20, 21, 2], [22, 23, 14, 2]], [[2, 20], [2, 21, 22, 23]])
-    return [loss(model, sample)[2] for sample in (batch(SOURCE, TARGET), other)]
+    return [loss(model, sample)[2] for sample in BATCHES]
 
 
 def summed(outputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -44,6 +48,8 @@ def by_hand(outputs: list[dict[str, Any]], layer: str) -> dict[str, float]:
         "load_cv": cv(total("load")),
         "load_max": (counts.max() / counts.mean()).item(),
         "unused": counts.eq(0).sum().item(),
+        "entropy": (total("entropy")[0] / total("entropy")[1]).item(),
+        "top_share": (counts.max() / counts.sum()).item(),
     }
 
 
@@ -79,19 +85,68 @@ def test_an_expert_that_one_batch_uses_is_not_unused():
 
     def output(counts: Tensor) -> dict[str, Any]:
         vectors = {f"moe_{vector}/encoder.1": counts.float() for vector in ("importance", "load")}
+        vectors["moe_entropy/encoder.1"] = torch.tensor([0.0, counts.sum()])
         size = {"loss": 1.0, "nll_loss": 1.0, "ntokens": 3, "sample_size": 3}
         return size | vectors | {"moe_counts/encoder.1": counts}
 
-    for counts, unused, highest in [
-        ([used, used.flip(0)], 0, 1.0),
-        ([used, used], 1, 2.0),
-        ([zeros, zeros], 3, 1.0),  # no token at all
+    for counts, unused, highest, share in [
+        ([used, used.flip(0)], 0, 1.0, 1 / 3),
+        ([used, used], 1, 2.0, 2 / 3),
+        ([zeros, zeros], 3, 1.0, 0.0),  # no token at all
     ]:
         with metrics.aggregate(new_root=True) as log:
             MoELabelSmoothedCrossEntropy.reduce_metrics([output(c) for c in counts])
             values = shown(log)
         assert values["moe_encoder_1_unused"] == unused
         assert values["moe_encoder_1_load_max"] == highest
+        assert values["moe_encoder_1_top_share"] == pytest.approx(share, abs=1e-5)
+        assert values["moe_encoder_1_entropy"] == 0
+
+
+@pytest.mark.parametrize("arch", ["lstm_moe", "lstm_moe_lm_4"])
+@pytest.mark.parametrize("gating", ["noisy_top_k", "strictly_balanced"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_entropy_and_top_share_are_those_of_the_tokens_one_by_one(arch, gating, groups):
+    """Also of a token that no expert has taken, which has no entropy."""
+    torch.manual_seed(0)
+    model = build_model(arch, moe_gating=gating, moe_groups=groups)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".threshold"):  # so that some tokens get no expert
+            mean = 1 / parameter.shape[-1]
+            parameter.data.fill_(0.6 * mean if ".primary." in name else 1.7 * mean)
+        elif gating == "strictly_balanced" and name.endswith(".w_gate"):
+            parameter.data *= 0.3
+    model.train(gating == "noisy_top_k")
+    loss = criterion()
+    samples = BATCHES
+    if arch != "lstm_moe":
+        samples = [
+            s | {"net_input": {"src_tokens": s["net_input"]["prev_output_tokens"]}} for s in BATCHES
+        ]
+    gates: dict[str, dict[tuple, list[float]]] = {}  # by layer, and there by token
+    served: dict[str, list[int]] = {}
+    with metrics.aggregate(new_root=True) as log:
+        for number, sample in enumerate(samples):
+            torch.manual_seed(number)
+            for layer, routed in model(**sample["net_input"])[1]["routing"].items():
+                triples = zip(routed.token_A, routed.expert_A, routed.gate_A, strict=True)
+                for token, expert, gate in triples:
+                    one = gates.setdefault(layer, {}).setdefault((number, token.item()), [])
+                    one.append(gate.item())
+                    served.setdefault(layer, []).append(expert.item())
+            torch.manual_seed(number)
+            MoELabelSmoothedCrossEntropy.reduce_metrics([loss(model, sample)[2]])
+        values = shown(log)
+    tokens = {"encoder": 10 + 7, "decoder": 12 + 6}
+    read = sum(tokens[layer.split(".")[0]] for layer in gates)
+    assert (sum(map(len, gates.values())) < read) == (gating != "noisy_top_k")
+    for layer, of_tokens in gates.items():
+        bits = -sum(g * math.log2(g) for token in of_tokens.values() for g in token)
+        name = f"moe_{layer.replace('.', '_')}"
+        mean = bits / tokens[layer.split(".")[0]]
+        assert values[f"{name}_entropy"] == pytest.approx(mean, abs=6e-4)
+        top = max(map(served[layer].count, range(4))) / len(served[layer])
+        assert values[f"{name}_top_share"] == pytest.approx(top, abs=6e-6)
 
 
 def test_meters_survive_a_checkpoint(outputs):
