@@ -1,11 +1,21 @@
-"""Read the lines that ``fairseq-train --log-format json`` prints."""
+"""Read the lines that ``fairseq-train`` prints, most of all with ``--log-format json``."""
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
 
+Records = dict[int, dict[str, float | None]]
+"""Figures by their name, by the number of the update."""
+
 _LAYER = re.compile(r"(?:valid_)?moe_(.+)_importance_cv")
+# What --log-format simple prints at an interval, and tqdm in its bar.
+_INTERVAL = re.compile(r"\bepoch \d+:.*?\s(\w+=.*)")
+_PAIR = re.compile(r"(\w+)=\s*([^\s,\]]+)")
+# What both print at the end of an epoch, and after a validation.
+_END = re.compile(r"(?:^|\| )epoch \d+ \| (valid on 'valid' subset \| )?(\w+ [^|']+(?:\| .*)?)$")
+_PLACES = {"epoch", "update", "num_updates"}
 
 
 def record(line: str) -> dict[str, Any] | None:
@@ -44,6 +54,52 @@ def intervals(lines: Iterable[str]) -> dict[int, dict[str, Any]]:
         if figures is not None and "loss" in figures and "num_updates" in figures:
             found[int(figures["num_updates"])] = figures
     return dict(sorted(found.items()))
+
+
+def records(lines: Iterable[str]) -> dict[str, Records]:
+    """All numeric figures of a log in fairseq's format ``json``, ``simple`` or ``tqdm``.
+
+    Returns:
+        Those of each ``--log-interval`` as ``train_inner``, of each epoch as ``train`` and of
+        each validation on the split ``valid`` as ``valid``; None for one that is not finite. Of
+        an update that an interrupted training has made twice, those of the second time.
+    """
+    found: dict[str, Records] = {"train_inner": {}, "train": {}, "valid": {}}
+    for line in lines:
+        kind, texts = _figures(line.rstrip())
+        numbers = {
+            name: number for name, text in texts.items() if (number := _number(text)) is not None
+        }
+        if "num_updates" in numbers and "loss" in numbers:
+            found[kind][int(numbers["num_updates"])] = {
+                name: number if math.isfinite(number) else None
+                for name, number in numbers.items()
+                if name not in _PLACES
+            }
+    return {kind: dict(sorted(updates.items())) for kind, updates in found.items()}
+
+
+def _figures(line: str) -> tuple[str, dict[str, Any]]:
+    """What a line is about, and its figures by name without "train_" and "valid_"."""
+    figures = record(line)
+    if figures is not None:
+        kind = next((kind for kind in ("train", "valid") if f"{kind}_loss" in figures), "")
+        return kind or "train_inner", {
+            name.removeprefix(f"{kind}_"): value for name, value in figures.items()
+        }
+    if (interval := _INTERVAL.search(line)) is not None:
+        return "train_inner", dict(_PAIR.findall(interval[1]))
+    if (end := _END.search(line)) is not None:
+        pairs = (part.split() for part in end[2].split("|"))
+        return "valid" if end[1] else "train", {p[0]: p[1] for p in pairs if len(p) == 2}
+    return "train", {}
+
+
+def _number(text: Any) -> float | None:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None
 
 
 def moe_layers(figures: dict[str, Any]) -> list[str]:

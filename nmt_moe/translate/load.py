@@ -57,7 +57,7 @@ def load(
     first, *others = map(Path, split_paths(checkpoints))
     state = _read(first)
     trained = state["cfg"].task
-    languages = _languages(first, trained, source, target)
+    languages = languages_of(first, trained, source, target)
     files = _dictionary_files(first, trained.data, languages)
     cfg = GNMTTranslationConfig(
         source_lang=languages[0],
@@ -67,30 +67,35 @@ def load(
         gnmt_alpha=gnmt_alpha,
         gnmt_beta=gnmt_beta,
     )
-    task = GNMTTranslationTask(cfg, *map(_dictionary, files))
-    pieces = _sentencepiece(sentencepiece_model, first, task.source_dictionary, files[0])
-    models = [_model(first, state, task, files[0])]
+    task = GNMTTranslationTask(cfg, *map(read_dictionary, files))
+    pieces = read_wordpieces(sentencepiece_model, first, task.source_dictionary, files[0])
+    models = [read_model(first, state, task, files[0])]
     for path in others:
         state = _read(path)
-        between = _languages(path, state["cfg"].task, *languages)
+        between = languages_of(path, state["cfg"].task, *languages)
         if between != languages:
             raise UserError(
                 f"{path} translates {' to '.join(between)}, the first checkpoint "
                 f"{' to '.join(languages)}: they cannot translate together"
             )
         _check_same(task, files, path, state["cfg"].task.data)
-        models.append(_model(path, state, task, files[0]))
+        models.append(read_model(path, state, task, files[0]))
     return Translator(
         task,
         [model.eval().to(device) for model in models],
         pieces,
         device=device,
-        tag=_tag(task.source_dictionary, target, languages[1]),
+        tag=choose_tag(task.source_dictionary, target, languages[1]),
         **options,
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_state(path: Path) -> dict[str, Any]:
+    """What a complete checkpoint holds, its ``cfg`` as fairseq has it.
+
+    Raises:
+        UserError: no such file, or one that is damaged, a part, or of an older fairseq.
+    """
     if path.is_dir():
         raise UserError(f"{path} is a folder: name a file in it, such as checkpoint_best.pt")
     if not path.is_file():
@@ -103,8 +108,13 @@ def _read(path: Path) -> dict[str, Any]:
     if not state.get("cfg"):
         raise UserError(f"{path} is of an older fairseq: its options are in another form")
     state["cfg"] = OmegaConf.create(state["cfg"])
+    return state
+
+
+def _read(path: Path) -> dict[str, Any]:
+    state = read_state(path)
     name = state["cfg"].task._name
-    if not issubclass(TASK_REGISTRY.get(name, object), TranslationTask):
+    if not translates(name):
         raise UserError(
             f"{path} does not translate: its model was trained with --task {name}"
             + (", it is a language model" if name == "language_modeling" else "")
@@ -112,7 +122,14 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-def _languages(path: Path, trained: Any, source: str | None, target: str | None) -> tuple[str, str]:
+def translates(task: str) -> bool:
+    """Whether fairseq's task of this name is one of translation."""
+    return issubclass(TASK_REGISTRY.get(task, object), TranslationTask)
+
+
+def languages_of(
+    path: Path, trained: Any, source: str | None, target: str | None
+) -> tuple[str, str]:
     """Those of the training, where fairseq may have found them by the names of the files."""
     if trained.source_lang and trained.target_lang:
         return trained.source_lang, trained.target_lang
@@ -146,23 +163,25 @@ def _check_same(task: GNMTTranslationTask, files: list[Path], other: Path, data:
     folders = [other.parent, *map(Path, split_paths(data)[:1])]
     for words, file in zip(own, files, strict=True):
         there = next((path for path in (f / file.name for f in folders) if path.is_file()), None)
-        if there and _dictionary(there).symbols != words.symbols:
+        if there and read_dictionary(there).symbols != words.symbols:
             raise UserError(
                 f"{other} has another vocabulary than the first checkpoint: {there} differs from "
                 f"{file}"
             )
 
 
-def _dictionary(path: Path) -> Dictionary:
+def read_dictionary(path: Path) -> Dictionary:
+    """One file, as ``fairseq-preprocess`` has written it."""
     try:
         return Dictionary.load(str(path))
     except Exception as error:  # fairseq raises it bare where the file is not UTF-8
         raise UserError(f"{path} is no dictionary of fairseq: {error}") from None
 
 
-def _sentencepiece(
+def read_wordpieces(
     given: Path | None, checkpoint: Path, words: Dictionary, file: Path
 ) -> SentencePieceProcessor:
+    """Those given, or beside the checkpoint; they must be of the dictionary's vocabulary."""
     path = given or checkpoint.parent / "sentencepiece.model"
     if not given and not path.is_file():
         raise UserError(
@@ -177,7 +196,8 @@ def _sentencepiece(
     return pieces
 
 
-def _model(path: Path, state: dict[str, Any], task: GNMTTranslationTask, file: Path) -> Any:
+def read_model(path: Path, state: dict[str, Any], task: GNMTTranslationTask, file: Path) -> Any:
+    """The model of a checkpoint, if the task has its vocabulary."""
     try:
         [model], _ = checkpoint_utils.load_model_ensemble([str(path)], task=task, state=state)
     except RuntimeError as error:
@@ -190,7 +210,8 @@ def _model(path: Path, state: dict[str, Any], task: GNMTTranslationTask, file: P
     return model
 
 
-def _tag(words: Dictionary, target: str | None, trained: str) -> str | None:
+def choose_tag(words: Dictionary, target: str | None, trained: str) -> str | None:
+    """The piece that asks for the target language, None where the model knows only one."""
     tags = {match[1]: match[0] for match in map(_TAG.fullmatch, words.symbols) if match}
     if not tags:
         if target not in (None, trained):

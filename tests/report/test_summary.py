@@ -25,6 +25,8 @@ def make_run(folder: Path) -> Path:
     log = "".join(f"2026-01-01 | INFO | valid | {line}\n" for line in lines)
     (folder / "training/train.log").write_text(log + '{"epoch": 2, "train_loss": "1.0"}\n')
     (folder / "examples/source.txt").write_text("One dog.\nTwo dogs.\n")
+    (folder / "report").mkdir()
+    (folder / "report/report.html").touch()
     translated = "S-0\tx\nD-0\t-0.1\tEin Hund.\nH-0\t-0.1\tx\nD-1\t-0.2\t" + "Hund " * 100 + "\n"
     (folder / "examples/translated.txt").write_text(translated)
     return folder
@@ -48,6 +50,7 @@ def test_says_score_time_balance_and_examples(
         *("encoder", "2", "0.12", "0.25", "1.50", "0")
     ]
     assert "  One dog.\n  -> Ein Hund.\n" in text
+    assert f"{'report':14} {tmp_path / 'report' / 'report.html'}\n" in text
     assert max(map(len, text.splitlines())) <= 210
 
 

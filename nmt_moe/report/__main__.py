@@ -1,0 +1,195 @@
+"""The command line: ``python -m nmt_moe.report CHECKPOINT DATA [--out report.html]``."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nmt_moe.errors import UserError, exit_code
+from nmt_moe.report.curves import read_runs
+from nmt_moe.report.experts.analyse import analyse
+from nmt_moe.report.experts.data import find
+from nmt_moe.report.experts.trained import Options, Trained, read
+from nmt_moe.report.page import write_curves, write_report
+
+_USAGE = """python -m nmt_moe.report CHECKPOINT DATA [REFERENCES] [--out report.html]
+       python -m nmt_moe.report --compare CHECKPOINT OTHER_CHECKPOINT [DATA [REFERENCES]]
+       python -m nmt_moe.report --curves SAVE_DIR... [--out curves.html]"""
+_DESCRIPTION = """\
+What the experts of a trained model do on a text, as one HTML file: how much work each gets, in
+which contexts, with which tokens, and what that says of the text.
+
+DATA is a folder of fairseq-preprocess, or a file of text and then one with its references. Without
+references the model translates the text itself. A language model reads one file. Text is cut into
+pieces by the sentencepiece.model beside the checkpoint."""
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nmt_moe.report",
+        usage=_USAGE,
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="as above")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument(
+        "--compare", action="store_true",
+        help="two checkpoints side by side, such as with and without experts; the data is that "
+        "of the first one's training where none is named",
+    )  # fmt: skip
+    modes.add_argument(
+        "--curves", action="store_true",
+        help="the curves of one or several trainings instead, from their logs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE",
+        help="the page to write (default: report.html or curves.html; with --json none)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true",
+        help="print the content as JSON: an object, or a list with --compare and --curves",
+    )  # fmt: skip
+    parser.add_argument(
+        "--split", choices=("train", "valid", "test"),
+        help="of a folder (default: test if it is there, else valid)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE",
+        help="a label on each line, such as a domain, for each sentence of the data (default: "
+        "test.domain beside the text test.en; in a folder the tags such as <2de> that sources "
+        "begin with)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sentence", action="append", default=[], metavar="TEXT", dest="sentences",
+        help="a sentence to show beside a few of the data, 'source' or 'source ||| target'; may "
+        "be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--limit", type=_at_least_one, metavar="N", help="read the first N sentences only"
+    )
+    parser.add_argument(
+        "--max-tokens", type=_at_least_one, default=4000, metavar="N",
+        help="pieces on each side of a batch (default: 4000)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--source-lang", metavar="LANGUAGE", help="where neither checkpoint nor data says it"
+    )
+    parser.add_argument(
+        "--target-lang", metavar="LANGUAGE",
+        help="the same; of text, the language to translate into where the model knows several",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sentencepiece-model", type=Path, metavar="FILE",
+        help="where it is not beside the checkpoint",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", metavar="DEVICE",
+        help="cpu, cuda or cuda:1 (default: a GPU if there is one)",
+    )  # fmt: skip
+    return parser
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise UserError(f"there is no device {name} here: use --device cpu") from None
+    return device
+
+
+def _contents(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The content of a report for each checkpoint."""
+    checkpoints, data = args.paths[: 1 + args.compare], args.paths[1 + args.compare :]
+    if len(checkpoints) < 1 + args.compare or len(data) > 2 or not (data or args.compare):
+        raise UserError(f"{len(args.paths)} paths are too few or too many: see --help")
+    options = Options(
+        args.source_lang, args.target_lang, args.sentencepiece_model, _device(args.device)
+    )
+    contents = []
+    for checkpoint in checkpoints:
+        trained = read(checkpoint, data[0] if data and data[0].is_dir() else None, options)
+        data = data or [trained.training_data]
+        contents.append(_content(trained, data, args))
+    return contents
+
+
+def _content(trained: Trained, data: list[Path], args: argparse.Namespace) -> dict[str, Any]:
+    found = find(data, args.split, trained)
+    content = analyse(trained, found, args.labels, args.sentences, args.limit, args.max_tokens)
+    if not content["layers"]:
+        print(
+            f"{trained.path} has no mixture of experts: the report shows the model, its "
+            "perplexity, and its attention in a few sentences",
+            file=sys.stderr,
+        )
+    return content
+
+
+def _summary(content: dict[str, Any]) -> str:
+    layers, data = content["layers"], content["data"]
+    experts = sum(layer["experts"] for layer in layers)
+    dead = sum(layer["dead"] for layer in layers)
+    return (
+        f"{len(layers)} layers, {experts:,} experts, {dead:,} of them unused, "
+        f"{data['sentences']:,} sentences, perplexity {data['perplexity']:.2f}"
+    )
+
+
+def _report(args: argparse.Namespace, out: Path | None) -> None:
+    contents = _contents(args)
+    if args.json:
+        print(json.dumps(contents if args.compare else contents[0]))
+    if out:
+        write_report(contents, out)
+        _say(args, f"wrote {out}: {'; '.join(map(_summary, contents))}")
+
+
+def _curves(args: argparse.Namespace, out: Path | None) -> None:
+    runs = read_runs(args.paths)
+    if args.json:
+        print(json.dumps(runs))
+    if out:
+        write_curves(runs, out)
+        _say(args, f"wrote {out}: {', '.join(run['name'] for run in runs)}")
+
+
+def _say(args: argparse.Namespace, line: str) -> None:
+    print(line, file=sys.stderr if args.json else sys.stdout)
+
+
+def _out(args: argparse.Namespace) -> Path | None:
+    """Where the page goes; None: nowhere. That it cannot is said before any work is done."""
+    out = args.out or (None if args.json else Path(f"{'curves' if args.curves else 'report'}.html"))
+    if out and not out.parent.is_dir():
+        raise UserError(f"there is no folder {out.parent} for {out.name}: make it, or change --out")
+    if out and out.is_dir():
+        raise UserError(f"--out {out} is a folder: name a file in it, such as {out}/report.html")
+    return out
+
+
+def main(arguments_: list[str] | None = None) -> int:
+    """The command line."""
+    args = arguments().parse_args(arguments_)
+    command: Callable[[argparse.Namespace, Path | None], None]
+    command = _curves if args.curves else _report
+    return exit_code(lambda: command(args, _out(args)))
+
+
+if __name__ == "__main__":
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
+    sys.exit(main())

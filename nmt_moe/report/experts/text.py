@@ -1,0 +1,39 @@
+"""Numbers of symbols as wordpieces, and wordpieces as readable text."""
+
+from collections.abc import Iterable, Sequence
+
+from fairseq.data import Dictionary
+
+_WORD = "▁"  # a word begins with it
+
+
+class Spelling:
+    """What the symbols of a dictionary look like.
+
+    Args:
+        words: a dictionary of wordpieces; the symbols of another one are taken as words.
+    """
+
+    def __init__(self, words: Dictionary) -> None:
+        self._symbols = words.symbols
+        self._special = set(words.symbols[: words.nspecial])
+        self._wordpieces = any(_WORD in symbol for symbol in words.symbols)
+
+    def piece(self, number: int) -> str:
+        """A symbol as it is in the dictionary, such as ``▁the``."""
+        return self._symbols[number]
+
+    def pieces(self, numbers: Iterable[int]) -> list[str]:
+        """The same of several."""
+        return [self._symbols[number] for number in numbers]
+
+    def text(self, pieces: Sequence[str]) -> str:
+        """Pieces put together, with a space where a word begins, the first one too.
+
+        Special symbols, such as ``</s>``, stand apart as words do.
+        """
+        return "".join(
+            f" {piece}" if piece in self._special or not self._wordpieces
+            else piece.replace(_WORD, " ")
+            for piece in pieces
+        )  # fmt: skip

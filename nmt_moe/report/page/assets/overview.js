@@ -1,0 +1,58 @@
+// What was looked at: the checkpoint and the data, in figures.
+
+const KINDS = {
+  lstm: "LSTM", experts: "experts", gates: "gates", dense_feed_forward: "dense feed-forward",
+  attention: "attention", softmax: "softmax",
+};
+
+// Names, figures and how to write them, perhaps with a remark.
+const overviewFigures = [
+  ["Perplexity", (c) => c.data.perplexity, (v) => number(v, 2)],
+  ["Parameters", (c) => c.model.parameters, short],
+  ["Active per token", (c) => c.model.parameters_active, short, "without embedding and softmax"],
+  ["Operations per timestep", (c) => c.model.ops_per_timestep, short, "multiply-adds"],
+  ["MoE layers", (c) => c.layers.length, number],
+  ["Experts", (c) => sum(c.layers.map((layer) => layer.experts)), number, "in all layers"],
+  ["Updates", (c) => c.updates, number],
+  ["Sentences", (c) => c.data.sentences, number],
+  ["Source pieces", (c) => c.data.source_tokens, number],
+  ["Target pieces", (c) => c.data.target_tokens, number],
+];
+
+const facts = (content) => [
+  ["Checkpoint", content.checkpoint],
+  ["Architecture", content.arch],
+  ["Task", content.task.replace(/_/g, " ")],
+  ["Languages", content.languages?.join(" → ")],
+  ["Data", content.data.name],
+].filter(([, value]) => value);
+
+const factList = (content) =>
+  el("dl", { class: "facts" }, facts(content).map(([name, value]) =>
+    el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+
+const without = (content) => content.layers.length === 0
+  ? note("This checkpoint is dense: it has no mixture-of-experts layer, so there is nothing to " +
+      "say about experts.")
+  : null;
+
+const overview = (content, id, level) =>
+  section(id, "Overview", level,
+    cards(overviewFigures.map(([name, of, text, more]) =>
+      of(content) ? [name, text(of(content)), more] : null)),
+    factList(content),
+    without(content));
+
+const summary = (contents, names) => {
+  const figures = overviewFigures.map(([name, of, text]) => {
+    const [a, b] = contents.map(of);
+    const change = a == null || b == null ? missing
+      : signed(b - a, text) + (a && b !== a ? ` (${signed(b / a - 1, (v) => percent(v))})` : "");
+    return [name, text(a), text(b), change];
+  });
+  return section("overview", "Overview", 2,
+    el("div", { class: "models" }, contents.map((content, i) =>
+      el("div", { class: "panel" }, heading(3, names[i]), factList(content), without(content)))),
+    table("Both checkpoints, and what the second has more or less than the first",
+      ["", ...names, "difference"], figures));
+};

@@ -1,0 +1,43 @@
+// The sections of a report, or of two reports side by side.
+
+const single = (view) => {
+  const { content } = view;
+  return [
+    overview(content, "overview", 2),
+    models([content], [content.checkpoint]),
+    balance(content, "balance", 2),
+    experts(view, "experts", 2),
+    specialisation([content], [content.checkpoint]),
+    sentences(view, "sentences", 2),
+  ];
+};
+
+const details = (views) => {
+  const panels = views.map((view, i) => el("div", { class: "detail-panel", hidden: i > 0 },
+    heading(3, names[i], { class: "only-print" }),
+    without(view.content),
+    ...[balance(view.content, `${view.prefix}balance`, 3), experts(view, `${view.prefix}experts`, 3),
+      sentences(view, `${view.prefix}sentences`, 3)].filter(Boolean)));
+  const pick = choices("Checkpoint", names,
+    (chosen) => panels.forEach((panel, i) => { panel.hidden = i !== chosen; }));
+  return section("details", "Details of each", 2, pick.node, panels);
+};
+
+const report = () => {
+  const views = store.contents.map((content, index) =>
+    ({ content, index, prefix: store.contents.length > 1 ? `${"ab"[index]}-` : "" }));
+  const { contents } = store;
+  const sections = contents.length === 1 ? single(views[0])
+    : [summary(contents, names), models(contents, names), balances(contents, names),
+      specialisation(contents, names), details(views)];
+  page(contents.length > 1 ? names.join(" and ") : names[0],
+    contents.length > 1 ? "Two checkpoints side by side" : "What the experts do", sections.filter(Boolean));
+  startExpert(views);
+};
+
+const page = (title, subtitle, sections) => {
+  document.getElementById("top").append(el("p", {}, subtitle), heading(1, title));
+  document.getElementById("page").append(...sections);
+  document.getElementById("sections").append(el("ul", {}, sections.map((node) =>
+    el("li", {}, el("a", { href: `#${node.id}` }, node.querySelector("h2").textContent)))));
+};

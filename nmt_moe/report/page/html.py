@@ -1,0 +1,75 @@
+"""The HTML file: its style, script, data and plotly.js, all in one."""
+
+import json
+import os
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+from nmt_moe.report.page.names import distinct
+from nmt_moe.report.page.pack import finite, pack
+
+_SCRIPTS = (
+    "base charts overview model balance experts expert specialisation sentences report curves start"
+)
+
+
+def write_report(contents: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write the report of one checkpoint, or of two side by side.
+
+    Args:
+        contents: one or two of what ``python -m nmt_moe.report --json`` prints.
+        path: the file to write; one that is there is replaced when the new one is complete.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    names = distinct([content["checkpoint"] for content in contents])
+    data = {"kind": "report", "names": names} | pack(contents)
+    _write(f"Experts: {' and '.join(names)}", data, path)
+
+
+def write_curves(runs: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write the training curves of some runs, one over the other.
+
+    Args:
+        runs: what :func:`nmt_moe.report.curves.read_runs` has read.
+        path: as for :func:`write_report`.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    names = distinct([run["name"] for run in runs])
+    data = {"kind": "curves", "names": names, "runs": list(runs)}
+    _write(f"Training: {', '.join(names)}", data, path)
+
+
+def _write(title: str, data: dict[str, Any], path: Path) -> None:
+    script = "\n".join(_asset(f"{name}.js") for name in _SCRIPTS.split())
+    page = Template(_asset("page.html")).substitute(
+        title=escape(title),
+        style=_asset("page.css"),
+        data=_json(data),
+        plotly=get_plotlyjs(),
+        script=script,
+    )
+    draft = path.with_name(path.name + ".draft")
+    draft.write_text(page, encoding="utf-8")
+    os.replace(draft, path)
+
+
+def _json(data: dict[str, Any]) -> str:
+    """JSON that may stand in a script element: no text in it ends the element or a line."""
+    text = json.dumps(finite(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _asset(name: str) -> str:
+    return (resources.files(__package__) / "assets" / name).read_text(encoding="utf-8")
