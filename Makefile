@@ -5,6 +5,8 @@
 .PHONY: help setup demo test test-slow check bench clean
 
 BIN := .venv/bin
+# A file of tests on each core, one thread each: they are small.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | \
@@ -17,10 +19,10 @@ demo: setup  ## train and translate a small generated corpus (recipes/quickstart
 	@recipes/quickstart.sh
 
 test: setup  ## the quick tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: setup  ## the tests that train, spawn processes or run whole recipes
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check .

@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from matplotlib import pyplot as plt
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -61,10 +63,6 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
     parser.add_argument("--out", type=Path, help=".svg or .png (default: FOLDER/benchmarks.svg)")
     args = parser.parse_args()
-    try:
-        from matplotlib import pyplot as plt
-    except ImportError:
-        raise SystemExit("error: needs matplotlib: pip install -e '.[bench]'") from None
     plt.rcParams["svg.hashsalt"] = "benchmarks"  # the same file for the same figures
     figure, axes = plt.subplots(1, len(PANELS), figsize=(13, 4), layout="constrained")
     machines = set()

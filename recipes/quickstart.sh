@@ -8,7 +8,8 @@ usage() {
 usage: recipes/quickstart.sh [de|fr] [--clean] [-h] [-- FAIRSEQ_TRAIN_OPTIONS]
 
 Generates the phrasebook (English to German or French), learns wordpieces, trains a small
-model with mixtures of experts, translates the test set and five sentences, and sums it up.
+model with mixtures of experts, translates the test set and five sentences, writes a report of
+what the experts do, and sums it up.
 Run again, it continues where it stopped.
 
   --clean   remove the run's folder and start over
@@ -47,4 +48,7 @@ stage binary make_binary '' --source-lang en --target-lang "$TARGET" --joined-di
 stage training train "${MODEL[@]}" "${LOSS[@]}" "${OPTIMIZER[@]}" "${LENGTH[@]}"
 stage translation translate
 stage examples translate_examples
+stage report python -m nmt_moe.report "$RUN_DIR/training/checkpoint_best.pt" \
+    "$RUN_DIR/corpus/en-$TARGET/test.en" "$RUN_DIR/corpus/en-$TARGET/test.$TARGET" \
+    --out "$RUN_DIR/report/report.html"
 summarise

@@ -43,9 +43,19 @@ supported() {
     [[ $1 == 3.11 || $1 == 3.12 || $1 == 3.13 ]]
 }
 
+changed() {
+    local file
+    for file in pyproject.toml constraints.txt nmt_moe/moe/kernel/*.[ch]; do
+        if [[ $file -nt $STAMP ]]; then
+            return
+        fi
+    done
+    return 1
+}
+
 up_to_date() {
     [[ -f $STAMP && $(<"$STAMP") == "$ROOT" ]] &&
-        [[ -z $(find pyproject.toml constraints.txt nmt_moe/moe/kernel/*.[ch] -newer "$STAMP") ]] &&
+        ! changed &&
         [[ -z ${PYTHON:-} || $(version_of "$PYTHON") == "$(version_of "$VENV/bin/python")" ]]
 }
 

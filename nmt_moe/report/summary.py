@@ -107,6 +107,7 @@ def summary(run: Path) -> Iterator[str]:
         "checkpoint": run / "training" / "checkpoint_best.pt",
         "translations": run / "translation" / "hypotheses.txt",
         "training log": log,
+        "report": run / "report" / "report.html",
         "tensorboard": run / "training" / "tensorboard",
     }
     yield from _paragraph("files", (f"{k:14} {v}" for k, v in where.items() if v.exists()))
