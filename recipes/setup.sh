@@ -45,7 +45,7 @@ supported() {
 
 changed() {
     local file
-    for file in pyproject.toml constraints.txt nmt_moe/moe/kernel/*.[ch]; do
+    for file in pyproject.toml constraints.txt nmt_moe/*/kernel/*.[ch]; do
         if [[ $file -nt $STAMP ]]; then
             return
         fi

@@ -6,6 +6,8 @@ Shape letters: ``E`` experts, ``R`` rows and ``C`` columns of an expert's matrix
 import torch
 from torch import Tensor
 
+from nmt_moe.optim import kernel
+
 
 def factored_update_(
     param_ERC: Tensor,
@@ -36,59 +38,59 @@ def factored_update_(
     """
     num_experts, rows, columns = param_ERC.shape
     at_once = max(1, _chunk(param_ERC.device) // (rows * columns))
-    scratch = torch.empty(
-        (min(at_once, num_experts), rows, columns), dtype=row_ER.dtype, device=row_ER.device
-    )
+    if kernel.usable(param_ERC, grad_ERC):
+        at_once = num_experts
     for start in range(0, num_experts, at_once):
         part = slice(start, start + at_once)
         param, grad = param_ERC[part].to(row_ER.dtype), grad_ERC[part].to(row_ER.dtype)
-        work = scratch[: len(param)]
-        used_E = _accumulate_(
-            torch.mul(grad, grad, out=work),
-            row_ER[part],
-            column_EC[part],
-            updates_E[part],
-            beta2,
-            update_unused,
+        in_c = kernel.usable(param, grad)
+        if in_c:
+            means = kernel.mean_squares(grad)
+        else:
+            work = grad.square()
+            means = work.mean(2), work.mean(1)
+        used_E, row, column = _take_in_(
+            means, row_ER[part], column_EC[part], updates_E[part], beta2, update_unused
         )
-        row, column = _corrected_factors(row_ER[part], column_EC[part], updates_E[part], beta2)
-        torch.mul(row.unsqueeze(2), column.unsqueeze(1), out=work).add_(eps)
-        if weight_decay:
-            param.mul_((1 - lr * weight_decay * used_E)[:, None, None])
+        keep_E = 1 - lr * weight_decay * used_E
         # Without a gradient this adds an exact zero: nothing to select, nothing to wait for.
-        param.addcdiv_(grad, work, value=-lr)
+        if in_c:
+            kernel.update_(param, grad, row, column, keep_E, lr, eps)
+        else:
+            torch.mul(row.unsqueeze(2), column.unsqueeze(1), out=work).add_(eps)
+            if weight_decay:
+                param.mul_(keep_E[:, None, None])
+            param.addcdiv_(grad, work, value=-lr)
         if param.dtype != param_ERC.dtype:
             param_ERC[part].copy_(param)
 
 
-def _accumulate_(
-    squared_ERC: Tensor,
+def _take_in_(
+    means: tuple[Tensor, Tensor],
     row_ER: Tensor,
     column_EC: Tensor,
     updates_E: Tensor,
     beta2: float,
     update_unused: bool,
-) -> Tensor:
-    """Take a squared gradient into the averages; ``[E]``: 1 for experts it touches, else 0."""
-    mean_ER, mean_EC = squared_ERC.mean(2), squared_ERC.mean(1)
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Take means of the squared gradient, over columns and over rows, into the averages.
+
+    Returns:
+        ``[E]``: 1 for experts that this touches, else 0; and two factors ``[E, R]`` and
+        ``[E, C]`` whose outer product is the root of the bias-corrected second moment.
+    """
+    mean_ER, mean_EC = means
     touched_E = mean_ER.any(1).to(row_ER.dtype)
     used_E = torch.ones_like(touched_E) if update_unused else touched_E
     share_E1 = (used_E * (1 - beta2)).unsqueeze(1)
     row_ER.lerp_(mean_ER, share_E1)
     column_EC.lerp_(mean_EC, share_E1)
     updates_E.add_(used_E)
-    return used_E
-
-
-def _corrected_factors(
-    row_ER: Tensor, column_EC: Tensor, updates_E: Tensor, beta2: float
-) -> tuple[Tensor, Tensor]:
-    """Two factors whose outer product is the root of the bias-corrected second moment."""
     correction_E = 1 - beta2 ** updates_E.double()  # float32 would lose the digits of 1 - 0.999
     scale_E = (row_ER.mean(1) * correction_E).to(row_ER.dtype)
     # An expert that has never had a gradient has zeros everywhere, and 0 / tiny is 0.
     scale_E1 = scale_E.clamp_min(torch.finfo(scale_E.dtype).tiny).unsqueeze(1)
-    return (row_ER / scale_E1).sqrt_(), column_EC.sqrt()
+    return used_E, (row_ER / scale_E1).sqrt_(), column_EC.sqrt()
 
 
 def _chunk(device: torch.device) -> int:
