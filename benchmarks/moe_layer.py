@@ -18,7 +18,6 @@ and bytes / (those of the copy) of the same run, where the bytes are each used e
 read twice, and their gradients, written once. The gate counts nothing.
 """
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
@@ -122,16 +121,10 @@ def turns(modules: Mapping[str, nn.Module], x_TD: Tensor, dy_TD: Tensor) -> dict
     return forward | {name: turn(m, x_TD, dy_TD) for name, m in modules.items()}
 
 
-def fits(numbers: int, device: str) -> bool:
+def fits(numbers: float) -> bool:
     """Whether so many parameters do, with their gradients and half as much for the rest."""
-    if device == "cuda":
-        return 2.5 * 2 * numbers < torch.cuda.mem_get_info()[0]
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    try:
-        with open("/proc/meminfo") as lines:
-            free = next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable")) * 1024
-    except OSError:
-        pass
+    with open("/proc/meminfo") as lines:
+        free = next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable")) * 1024
     return 2.5 * 4 * numbers < free
 
 
@@ -216,7 +209,8 @@ def main() -> None:
             table.measure(modules | {"dense": dense}, x_TD, dy_TD, experts, used)
             del moe, modules
             for name, kind in peers.items():
-                if not fits(experts * 2 * args.dim * args.hidden_dim, args.device):
+                wider = args.k / 2 if kind.two_experts else 1
+                if not fits(experts * 2 * args.dim * args.hidden_dim * wider):
                     left_out.append(
                         f"left out, too large for the memory: {name}, {experts} experts"
                     )

@@ -24,6 +24,8 @@ class Peer(nn.Module):
 
     gates_TE: Tensor | Callable[[], Tensor]
     """Of the last call, zero where an expert was not chosen; differentiable."""
+    two_experts = False
+    """It sends a token to two, which are as wide as makes up for more."""
 
     def forward(self, x_TD: Tensor) -> Tensor:
         raise NotImplementedError
@@ -120,6 +122,8 @@ class StMoE(Peer):
 class Lucidrains(Peer):
     """mixture-of-experts of lucidrains, GShard's gates: two experts, drops tokens."""
 
+    two_experts = True
+
     def __init__(self, dim: int, hidden_dim: int, experts: int, k: int) -> None:
         from mixture_of_experts import MoE
 
@@ -143,6 +147,8 @@ def one_process() -> None:
 
 class Fairscale(Peer):
     """fairscale, GShard's gates: two experts, drops tokens."""
+
+    two_experts = True
 
     def __init__(self, dim: int, hidden_dim: int, experts: int, k: int) -> None:
         from fairscale.nn import MOELayer, Top2Gate
