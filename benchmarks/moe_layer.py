@@ -26,7 +26,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from harness import DTYPES, Seconds, limits, middle, parser, ratios, report, start, take_turns
-from peers import PEERS, notes
+from peers import PEERS, Peer, notes
 from peers import check as check_peer
 from torch import Tensor, nn
 
@@ -121,11 +121,11 @@ def turns(modules: Mapping[str, nn.Module], x_TD: Tensor, dy_TD: Tensor) -> dict
     return forward | {name: turn(m, x_TD, dy_TD) for name, m in modules.items()}
 
 
-def fits(numbers: float) -> bool:
-    """Whether so many parameters do, with their gradients and half as much for the rest."""
+def fits(kind: type[Peer], parameters: int) -> bool:
+    """Whether so many do, with their gradients and what else the layer needs."""
     with open("/proc/meminfo") as lines:
         free = next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable")) * 1024
-    return 2.5 * 4 * numbers < free
+    return 4 * kind.memory * parameters < free
 
 
 class Table:
@@ -209,8 +209,7 @@ def main() -> None:
             table.measure(modules | {"dense": dense}, x_TD, dy_TD, experts, used)
             del moe, modules
             for name, kind in peers.items():
-                wider = args.k / 2 if kind.two_experts else 1
-                if not fits(experts * 2 * args.dim * args.hidden_dim * wider):
+                if not fits(kind, experts * 2 * args.dim * args.hidden_dim):
                     left_out.append(
                         f"left out, too large for the memory: {name}, {experts} experts"
                     )

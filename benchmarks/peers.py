@@ -24,8 +24,9 @@ class Peer(nn.Module):
 
     gates_TE: Tensor | Callable[[], Tensor]
     """Of the last call, zero where an expert was not chosen; differentiable."""
-    two_experts = False
-    """It sends a token to two, which are as wide as makes up for more."""
+    memory = 7.0
+    """Numbers in memory for each parameter of experts of the paper's width, roughly: parameters,
+    gradients, and what says where each token goes, for each pair of token and expert."""
 
     def forward(self, x_TD: Tensor) -> Tensor:
         raise NotImplementedError
@@ -65,6 +66,8 @@ def run_linear(expert: nn.Module) -> Expert:
 
 class Transformers(Peer):
     """The grouped_mm experts of transformers 5 behind a softmax over the k largest logits."""
+
+    memory = 2.5
 
     def __init__(self, dim: int, hidden_dim: int, experts: int, k: int) -> None:
         from transformers.integrations.moe import use_experts_implementation
@@ -122,7 +125,7 @@ class StMoE(Peer):
 class Lucidrains(Peer):
     """mixture-of-experts of lucidrains, GShard's gates: two experts, drops tokens."""
 
-    two_experts = True
+    memory = 10.0  # as many experts, each wider
 
     def __init__(self, dim: int, hidden_dim: int, experts: int, k: int) -> None:
         from mixture_of_experts import MoE
@@ -148,7 +151,7 @@ def one_process() -> None:
 class Fairscale(Peer):
     """fairscale, GShard's gates: two experts, drops tokens."""
 
-    two_experts = True
+    memory = 10.0  # as many experts, each wider
 
     def __init__(self, dim: int, hidden_dim: int, experts: int, k: int) -> None:
         from fairscale.nn import MOELayer, Top2Gate
