@@ -39,6 +39,8 @@ grouped_mm = getattr(F, "grouped_mm", getattr(torch, "_grouped_mm", None))
 class Loop(nn.Module):
     """The layer as one would write it at first."""
 
+    memory = 5.5  # the gradients of all experts are stacked, beside the parts
+
     def __init__(self, moe: MixtureOfExperts) -> None:
         super().__init__()
         self.moe = moe
@@ -59,6 +61,8 @@ class Loop(nn.Module):
 class Grouped(Loop):
     """With grouped matrix products."""
 
+    memory = 2.5
+
     def forward(self, x_TD: Tensor) -> Tensor:
         routing = self.moe.gate(x_TD)
         experts, ends_E = self.moe.experts, routing.counts_E.cumsum(0).int()
@@ -70,6 +74,8 @@ class Grouped(Loop):
 
 class Ours(Loop):
     """This package's."""
+
+    memory = 2.5
 
     def forward(self, x_TD: Tensor) -> Tensor:
         return self.moe(x_TD)[0]
@@ -121,8 +127,10 @@ def turns(modules: Mapping[str, nn.Module], x_TD: Tensor, dy_TD: Tensor) -> dict
     return forward | {name: turn(m, x_TD, dy_TD) for name, m in modules.items()}
 
 
-def fits(kind: type[Peer], parameters: int) -> bool:
+def fits(kind: type[Loop] | type[Peer], parameters: int, device: str) -> bool:
     """Whether so many do, with their gradients and what else the layer needs."""
+    if device != "cpu":
+        return True
     with open("/proc/meminfo") as lines:
         free = next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable")) * 1024
     return 4 * kind.memory * parameters < free
@@ -192,6 +200,7 @@ def main() -> None:
         for kind in peers.values():
             check_peer(kind, args.device)
     table = Table(args)
+    everyone: dict[str, Any] = mixtures | peers
     for tokens in args.tokens:
         x_TD = torch.randn(tokens, args.dim, **table.how).requires_grad_()
         dy_TD = torch.randn(tokens, args.dim, **table.how)
@@ -202,25 +211,29 @@ def main() -> None:
             nn.Linear(active, args.dim, bias=False),
         ).to(**table.how)
         for experts in args.experts:
+            parameters = experts * 2 * args.dim * args.hidden_dim
+            fitting = {n: k for n, k in everyone.items() if fits(k, parameters, args.device)}
+            left_out += [
+                f"left out, too large for the memory: {name}, {experts} experts"
+                for name in everyone
+                if name not in fitting
+            ]
+            print(f"{tokens:,} tokens, {experts} experts: {', '.join(fitting)}", file=sys.stderr)
             moe = MixtureOfExperts(args.dim, args.hidden_dim, experts, args.k).to(**table.how)
             nn.init.normal_(moe.gate.w_gate, std=args.dim**-0.5)
             used = int((moe(x_TD)[1].counts_E > 0).sum())
-            modules: dict[str, nn.Module] = {name: kind(moe) for name, kind in mixtures.items()}
+            modules: dict[str, nn.Module] = {n: mixtures[n](moe) for n in mixtures if n in fitting}
             table.measure(modules | {"dense": dense}, x_TD, dy_TD, experts, used)
             del moe, modules
             for name, kind in peers.items():
-                if not fits(kind, experts * 2 * args.dim * args.hidden_dim):
-                    left_out.append(
-                        f"left out, too large for the memory: {name}, {experts} experts"
-                    )
-                    continue
-                with redirect_stdout(sys.stderr):
-                    peer = kind(args.dim, args.hidden_dim, experts, args.k).to(**table.how)
-                table.measure({name: peer, "dense": dense}, x_TD, dy_TD, experts, used)
-                del peer
+                if name in fitting:
+                    with redirect_stdout(sys.stderr):
+                        peer = kind(args.dim, args.hidden_dim, experts, args.k).to(**table.how)
+                    table.measure({name: peer, "dense": dense}, x_TD, dy_TD, experts, used)
+                    del peer
     heads = ["layer", "tokens", "experts", "forward, times dense", "with backward, times dense"]
     heads += ["of matrix peak", "of roofline"]
-    report("MoE layer", heads, table.rows, table.figures, args, left_out)
+    report("MoE layer", heads, table.rows, table.figures, args, list(dict.fromkeys(left_out)))
 
 
 if __name__ == "__main__":
