@@ -26,6 +26,9 @@ def layer(axes: Any, found: dict[str, Any]) -> None:
         axes.plot(*zip(*sorted(points), strict=True), marker="o", label=name)
     axes.axhline(1, color="grey", linewidth=1, linestyle=":")
     axes.set(title=f"MoE layer, {tokens:,} tokens", xlabel="experts", xscale="log", ylim=0)
+    sizes = sorted({figure["experts"] for figure in found["figures"]})
+    axes.set_xticks(sizes, list(map(str, sizes)))
+    axes.set_xticks([], minor=True)
     axes.set_ylabel("forward + backward, times dense")
     axes.legend(fontsize=7)
 
