@@ -7,8 +7,6 @@ fairseq lstm fairseq's --arch lstm, as wide as makes it cost the same
 joeynmt      the recurrent encoder and decoder of joeynmt, likewise, where it is installed
 """
 
-import logging
-import warnings
 from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
@@ -29,10 +27,6 @@ import nmt_moe  # noqa: F401  registers what fairseq looks up by name
 from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropy
 from nmt_moe.models.architectures import build, config
 from nmt_moe.plan.counts import operations
-
-# What fairseq, hydra and joeynmt have to say.
-logging.disable(logging.INFO)
-warnings.simplefilter("ignore")
 
 PAPER = dict(dim=512, lstm_cells=2048, moe_experts=32, moe_k=4, moe_hidden_dim=2048)
 SMALL = dict(dim=16, lstm_cells=32, moe_experts=8, moe_k=2, moe_hidden_dim=32)

@@ -5,10 +5,12 @@ All figures are ratios within one run: on a shared machine an absolute time says
 
 import argparse
 import json
+import logging
 import platform
 import statistics
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -37,7 +39,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def start(args: argparse.Namespace) -> None:
-    """Obey the options about the machine."""
+    """Obey the options about the machine, and be quiet about all else."""
+    logging.disable(logging.INFO)
+    warnings.simplefilter("ignore")
     torch.set_num_threads(args.threads or torch.get_num_threads())
     torch.manual_seed(1)
 

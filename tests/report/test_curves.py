@@ -28,6 +28,7 @@ def logged(folder: Path, log_format: str) -> Path:
     handler.setFormatter(logging.Formatter(f"{STAMP}%(name)s | %(message)s"))
     logger = logging.getLogger("fairseq.logging.progress_bar")
     logger.addHandler(handler)
+    level = logger.level
     logger.setLevel(logging.INFO)
     try:
         with progress_bar.progress_bar(
@@ -45,6 +46,7 @@ def logged(folder: Path, log_format: str) -> Path:
             bar.print(stats, tag="valid")
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
     return path
 
 
