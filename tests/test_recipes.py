@@ -4,6 +4,7 @@ import fcntl
 import gzip
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from tests.recipes import ROOT, TRAINING, environment, error, headings, run
 
-STAGES = ["corpus", "wordpieces", "binary", "training", "translation", "examples"]
+STAGES = ["corpus", "wordpieces", "binary", "training", "translation", "examples", "report"]
 
 
 @pytest.mark.parametrize("recipe", ["quickstart.sh", "multi30k.sh"])
@@ -142,6 +143,9 @@ def test_quickstart_killed_and_continued(tmp_path: Path) -> None:
     assert "Loaded checkpoint" in again.stdout and "epoch 3 done" in again.stdout
     assert "BLEU, detokenised:" in again.stdout and "encoder 2" in again.stdout
     assert again.stdout.count("  -> ") == 5
+    assert "wrote a run/report/report.html" in again.stdout.replace(f"{tmp_path}/", "")
+    assert re.search(r"^report +\S.*/a run/report/report.html$", again.stdout, re.MULTILINE)
+    assert (folder / "report/report.html").stat().st_size > 4_000_000  # Plotly is in it
     # Nine sentences: no multiple of eight, and all of them translated.
     assert len((folder / "translation/hypotheses.txt").read_text().splitlines()) == 9
 
