@@ -2,8 +2,8 @@
 
 The corpus of --text (or random words) is repeated to each of the --pairs, with the number of the
 round at the end of each line, so that later rounds repeat no pair; every tenth pair comes twice.
-Memory is that of the whole process tree: what is shared counts once (the sum of Pss), and also
-summed over the processes (Rss). CPU minutes are those of all processes, start included. Linux.
+Memory is that of the whole process tree: what is shared counts once (the sum of Pss; in part if it
+is shared with other programs), and also summed over the processes (Rss). CPU minutes are those of all processes, start included. Linux.
 """
 
 import argparse
@@ -81,24 +81,24 @@ def tree(root: int) -> Iterator[int]:
     yield from found
 
 
-def memory(root: int) -> tuple[int, int]:
-    """Pss and Rss of a process tree, bytes."""
-    pss = rss = 0
+def memory(root: int) -> list[int]:
+    """Pss, Rss and Pss without files of a process tree, bytes."""
+    found = [0, 0, 0]
     for pid in tree(root):
         try:
             text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         except OSError:
             continue
-        sizes = dict(re.findall(r"^(Pss|Rss):\s+(\d+) kB", text, re.MULTILINE))
-        pss += int(sizes.get("Pss", 0)) * 1024
-        rss += int(sizes.get("Rss", 0)) * 1024
-    return pss, rss
+        sizes = dict(re.findall(r"^(Pss|Rss|Pss_Anon):\s+(\d+) kB", text, re.MULTILINE))
+        for place, name in enumerate(("Pss", "Rss", "Pss_Anon")):
+            found[place] += int(sizes.get(name, 0)) * 1024
+    return found
 
 
 def measure(command: list[str]) -> dict[str, Any]:
     """Run it to its end: seconds, CPU seconds of all its processes, and peaks of memory."""
     before, start = os.times(), time.monotonic()
-    peaks = [0, 0]
+    peaks = [0, 0, 0]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     over = threading.Event()
 
@@ -118,7 +118,8 @@ def measure(command: list[str]) -> dict[str, Any]:
     after = os.times()
     cpu = after.children_user + after.children_system
     cpu -= before.children_user + before.children_system
-    return {"seconds": seconds, "cpu_seconds": cpu, "pss": peaks[0], "rss": peaks[1]}
+    sizes = dict(zip(("pss", "rss", "pss_without_files"), peaks, strict=True))
+    return {"seconds": seconds, "cpu_seconds": cpu, **sizes}
 
 
 def main() -> None:

@@ -283,7 +283,13 @@ def test_an_end_by_force(tmp_path: Path, way: str) -> None:
         os.mkfifo(tmp_path / f"in.{language}")  # so that the command waits for the test
     command = [sys.executable, *COMMAND, "--workers", "2", "--out", "out", "in"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Tests that run in the background have it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     pairs = sentences(1000)
     texts = [b"".join(pair[side] + b"\n" for pair in pairs) for side in (0, 1)]
