@@ -3,7 +3,8 @@
 The corpus of --text (or random words) is repeated to each of the --pairs, with the number of the
 round at the end of each line, so that later rounds repeat no pair; every tenth pair comes twice.
 Memory is that of the whole process tree: what is shared counts once (the sum of Pss; in part if it
-is shared with other programs), and also summed over the processes (Rss). CPU minutes are those of all processes, start included. Linux.
+is shared with other programs), and also summed over the processes (Rss). CPU minutes are those of
+all processes, start included. Linux.
 """
 
 import argparse
