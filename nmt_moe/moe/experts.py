@@ -120,14 +120,14 @@ class _GroupedFeedForward(torch.autograd.Function):
     def forward(ctx, x_AD, w_in, w_out, counts, keep_hidden):
         hidden_AH = x_AD.new_empty(x_AD.shape[0], w_in.shape[2]) if keep_hidden else None
         y_AD = torch.empty_like(x_AD)
-        few = kernel.groups_for(counts, x_AD, w_in, w_out)
-        kernel.forward(few, x_AD, w_in, w_out, hidden_AH, y_AD)
-        for e, rows in _others(counts, few):
+        in_c = kernel.groups_for(counts, x_AD, w_in, w_out)
+        kernel.forward(in_c, x_AD, w_in, w_out, hidden_AH, y_AD)
+        for e, rows in _others(counts, in_c):
             out = None if hidden_AH is None else hidden_AH[rows]
             hidden = torch.mm(x_AD[rows], w_in[e], out=out).relu_()
             torch.mm(hidden, w_out[e], out=y_AD[rows])
         ctx.save_for_backward(x_AD, w_in, w_out, hidden_AH)
-        ctx.counts, ctx.few = counts, few
+        ctx.counts, ctx.in_c = counts, in_c
         return y_AD
 
     @staticmethod
@@ -139,8 +139,8 @@ class _GroupedFeedForward(torch.autograd.Function):
         dx_AD = torch.empty_like(x_AD)
         # Not zeros: writing pages twice costs more than the product where experts are many.
         dw_in, dw_out = empty_gradient(w_in), empty_gradient(w_out)
-        kernel.backward(ctx.few, x_AD, w_in, w_out, hidden_AH, dy_AD, dx_AD, dw_in, dw_out)
-        for e, rows in _others(ctx.counts, ctx.few):
+        kernel.backward(ctx.in_c, x_AD, w_in, w_out, hidden_AH, dy_AD, dx_AD, dw_in, dw_out)
+        for e, rows in _others(ctx.counts, ctx.in_c):
             kept = hidden_AH is not None
             hidden = hidden_AH[rows] if kept else torch.mm(x_AD[rows], w_in[e]).relu_()
             torch.mm(hidden.t(), dy_AD[rows], out=dw_out[e])
@@ -155,7 +155,7 @@ class _GroupedFeedForward(torch.autograd.Function):
         return dx_AD, dw_in, dw_out, None, None
 
 
-def _others(counts: list[int], few: list[tuple[int, int, int]]) -> Iterator[tuple[int, slice]]:
-    """Segments that are not among few rows."""
-    done = {expert for expert, _, _ in few}
+def _others(counts: list[int], in_c: kernel.Groups) -> Iterator[tuple[int, slice]]:
+    """The segments of the experts that are not computed in C."""
+    done = {expert for expert, _, _ in in_c}
     return ((e, rows) for e, rows in segments(counts) if e not in done)

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from nmt_moe.arguments import add_device, at_least_one, find_device
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.report.curves import read_runs
 from nmt_moe.report.experts.analyse import analyse
@@ -72,10 +71,10 @@ def arguments() -> argparse.ArgumentParser:
         "be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--limit", type=_at_least_one, metavar="N", help="read the first N sentences only"
+        "--limit", type=at_least_one, metavar="N", help="read the first N sentences only"
     )
     parser.add_argument(
-        "--max-tokens", type=_at_least_one, default=4000, metavar="N",
+        "--max-tokens", type=at_least_one, default=4000, metavar="N",
         help="pieces on each side of a batch (default: 4000)",
     )  # fmt: skip
     parser.add_argument(
@@ -89,27 +88,8 @@ def arguments() -> argparse.ArgumentParser:
         "--sentencepiece-model", type=Path, metavar="FILE",
         help="where it is not beside the checkpoint",
     )  # fmt: skip
-    parser.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu", metavar="DEVICE",
-        help="cpu, cuda or cuda:1 (default: a GPU if there is one)",
-    )  # fmt: skip
+    add_device(parser)
     return parser
-
-
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise UserError(f"there is no device {name} here: use --device cpu") from None
-    return device
 
 
 def _contents(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -118,7 +98,7 @@ def _contents(args: argparse.Namespace) -> list[dict[str, Any]]:
     if len(checkpoints) < 1 + args.compare or len(data) > 2 or not (data or args.compare):
         raise UserError(f"{len(args.paths)} paths are too few or too many: see --help")
     options = Options(
-        args.source_lang, args.target_lang, args.sentencepiece_model, _device(args.device)
+        args.source_lang, args.target_lang, args.sentencepiece_model, find_device(args.device)
     )
     contents = []
     for checkpoint in checkpoints:

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import torch
-
-from nmt_moe.errors import UserError, exit_code
+from nmt_moe.arguments import add_device, at_least_one, find_device
+from nmt_moe.errors import exit_code
 from nmt_moe.translate.load import load
 from nmt_moe.translate.text import Sentences, buffered, read_clean
 
@@ -61,53 +60,34 @@ def _arguments() -> argparse.ArgumentParser:
         "--target-lang", metavar="LANGUAGE",
         help="where the model translates into several",
     )  # fmt: skip
-    parser.add_argument("--beam", type=_at_least_one, default=4, metavar="N", help="(default: 4)")
+    parser.add_argument("--beam", type=at_least_one, default=4, metavar="N", help="(default: 4)")
     for name, what in (("alpha", "length normalisation"), ("beta", "coverage penalty")):
         parser.add_argument(
             f"--gnmt-{name}", type=float, default=0.2, metavar="X",
             help=f"weight of the {what} (default: 0.2)",
         )  # fmt: skip
     parser.add_argument(
-        "--batch-size", type=_at_least_one, default=64, metavar="N",
+        "--batch-size", type=at_least_one, default=64, metavar="N",
         help="sentences translated together (default: 64)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-pieces", type=_at_least_one, default=150, metavar="N",
+        "--max-pieces", type=at_least_one, default=150, metavar="N",
         help="a longer sentence is translated in parts (default: 150)",
     )  # fmt: skip
     parser.add_argument(
         "--lines-are-sentences", action="store_true", help="do not look for sentences in a line"
     )
     parser.add_argument(
-        "--buffer-lines", type=_at_least_one, metavar="N",
+        "--buffer-lines", type=at_least_one, metavar="N",
         help="lines read before their translations are written "
         f"(default: {_BUFFER_LINES:,}; 1 at a terminal)",
     )  # fmt: skip
-    parser.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu", metavar="DEVICE",
-        help="cpu, cuda or cuda:1 (default: a GPU if there is one)",
-    )  # fmt: skip
+    add_device(parser)
     parser.add_argument(
         "--progress", action="store_true",
         help="say on stderr how many lines are done, as at a terminal",
     )  # fmt: skip
     return parser
-
-
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise UserError(f"there is no device {name} here: use --device cpu") from None
-    return device
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -122,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
             args.target_lang,
             args.gnmt_alpha,
             args.gnmt_beta,
-            _device(args.device),
+            find_device(args.device),
             beam=args.beam,
             batch_size=args.batch_size,
             max_pieces=args.max_pieces,

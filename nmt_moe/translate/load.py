@@ -26,7 +26,8 @@ from nmt_moe.errors import UserError
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
 from nmt_moe.translate.model import Translator
 
-_TAG = re.compile(r"<2(\w+)>")  # the source piece that asks for a language: corpus.multilingual
+TAG = re.compile(r"<2(\w+)>")
+"""The source piece that asks for a language, see ``corpus.multilingual``."""
 
 
 def load(
@@ -147,14 +148,22 @@ def languages_of(
 def _dictionary_files(checkpoint: Path, data: str, languages: Iterable[str]) -> list[Path]:
     names = [f"dict.{language}.txt" for language in languages]
     folders = [checkpoint.parent, *map(Path, split_paths(data)[:1])]
+    files = find_together(folders, names)
+    if not files:
+        raise UserError(
+            f"neither {folders[0]} nor {folders[1]} holds {' and '.join(names)}: copy them beside "
+            "the checkpoint, from the folder that fairseq-preprocess has written"
+        )
+    return files
+
+
+def find_together(folders: Iterable[Path], names: list[str]) -> list[Path]:
+    """These files in the first folder that holds them all; none if there is no such folder."""
     for folder in folders:
         files = [folder / name for name in names]
         if all(file.is_file() for file in files):
             return files
-    raise UserError(
-        f"neither {folders[0]} nor {folders[1]} holds {' and '.join(names)}: copy them beside the "
-        "checkpoint, from the folder that fairseq-preprocess has written"
-    )
+    return []
 
 
 def _check_same(task: GNMTTranslationTask, files: list[Path], other: Path, data: str) -> None:
@@ -190,7 +199,7 @@ def read_wordpieces(
         )
     pieces = wordpieces.load(path)
     known = {pieces.id_to_piece(number) for number in range(pieces.get_piece_size())}
-    own = [word for word in words.symbols[words.nspecial :] if not _TAG.fullmatch(word)]
+    own = [word for word in words.symbols[words.nspecial :] if not TAG.fullmatch(word)]
     if sum(word in known for word in own) < len(own) / 2:
         raise UserError(f"{path} is of another vocabulary than {file}: most pieces are not in it")
     return pieces
@@ -212,7 +221,7 @@ def read_model(path: Path, state: dict[str, Any], task: GNMTTranslationTask, fil
 
 def choose_tag(words: Dictionary, target: str | None, trained: str) -> str | None:
     """The piece that asks for the target language, None where the model knows only one."""
-    tags = {match[1]: match[0] for match in map(_TAG.fullmatch, words.symbols) if match}
+    tags = {match[1]: match[0] for match in map(TAG.fullmatch, words.symbols) if match}
     if not tags:
         if target not in (None, trained):
             raise UserError(f"the model translates into {trained} only, not into {target}")

@@ -31,7 +31,12 @@ def read_clean(lines: Iterable[bytes]) -> Iterator[str]:
             if not warned:
                 print(f"warning: line {number} is not valid UTF-8: replaced", file=sys.stderr)
             warned = True
-        yield " ".join(plain(text).split())
+        yield cleaned(text)
+
+
+def cleaned(line: str) -> str:
+    """A line with special characters as in cleaning and single spaces."""
+    return " ".join(plain(line).split())
 
 
 def buffered(lines: Iterable[str], number: int, characters: int) -> Iterator[list[str]]:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from nmt_moe.corpus.lines import read_lines, read_pairs
 from nmt_moe.errors import UserError
-from nmt_moe.report.experts.trained import TAG, Encoder, Trained, cleaned
+from nmt_moe.report.experts.trained import Encoder, Trained
 from nmt_moe.translate import load
+from nmt_moe.translate.text import cleaned
 
 _TRANSLATED = 1000  # sentences that are translated together
 Pair = tuple[Tensor | None, Tensor]
@@ -195,10 +196,10 @@ def labelled(
             )
         return zip(data.pairs, read_lines(labels), strict=True)
     symbols = trained.task.source_dictionary.symbols
-    tagged = trained.languages is not None and any(map(TAG.fullmatch, symbols))
+    tagged = trained.languages is not None and any(map(load.TAG.fullmatch, symbols))
     return ((pair, _language(pair[0], symbols) if tagged else None) for pair in data.pairs)
 
 
 def _language(source: Tensor | None, symbols: list[str]) -> str:
-    tag = None if source is None else TAG.fullmatch(symbols[source[0]])
+    tag = None if source is None else load.TAG.fullmatch(symbols[source[0]])
     return tag[1] if tag else "no tag"

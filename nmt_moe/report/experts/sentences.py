@@ -10,7 +10,8 @@ from nmt_moe.moe import Routing
 from nmt_moe.report.experts.batches import Batch, Sentence, run
 from nmt_moe.report.experts.data import Pair
 from nmt_moe.report.experts.text import Spelling
-from nmt_moe.report.experts.trained import Encoder, Trained, cleaned
+from nmt_moe.report.experts.trained import Encoder, Trained
+from nmt_moe.translate.text import cleaned
 
 _SHOWN = 5  # sentences of the data
 _LENGTHS = range(6, 26)  # pieces of such a sentence, on each side

@@ -1,7 +1,5 @@
 """A trained model with its task, dictionaries and wordpieces: for translation, or of language."""
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,12 @@ from fairseq.utils import split_paths
 from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
-from nmt_moe.corpus.clean.rules import plain
 from nmt_moe.errors import UserError
 from nmt_moe.models.architectures import LANGUAGE, TRANSLATION
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
 from nmt_moe.translate import load
 from nmt_moe.translate.model import Translator
-
-TAG = re.compile(r"<2(\w+)>")
-"""The source piece that asks for a language, see ``corpus.multilingual``."""
+from nmt_moe.translate.text import cleaned
 
 
 @dataclass(frozen=True)
@@ -134,11 +129,6 @@ class Encoder:
         return torch.tensor([*map(words.index, first + pieces), words.eos()])
 
 
-def cleaned(line: str) -> str:
-    """A line with special characters as in cleaning and single spaces."""
-    return " ".join(plain(line).split())
-
-
 def read(path: Path, data: Path | None, options: Options) -> Trained:
     """Read a checkpoint, and find its dictionaries.
 
@@ -188,15 +178,14 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-def _dictionary_files(folders: Iterable[Path], names: list[str]) -> list[Path]:
-    for folder in folders:
-        files = [folder / name for name in names]
-        if all(file.is_file() for file in files):
-            return files
-    raise UserError(
-        f"there is no {' and '.join(names)} in {' or '.join(map(str, folders))}: copy them beside "
-        "the checkpoint, from the folder that fairseq-preprocess has written"
-    )
+def _dictionary_files(folders: list[Path], names: list[str]) -> list[Path]:
+    files = load.find_together(folders, names)
+    if not files:
+        raise UserError(
+            f"there is no {' and '.join(names)} in {' or '.join(map(str, folders))}: copy them "
+            "beside the checkpoint, from the folder that fairseq-preprocess has written"
+        )
+    return files
 
 
 def _task(trained: Any, languages: tuple[str, str] | None, words: list[Dictionary]) -> Any:
