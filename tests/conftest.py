@@ -11,10 +11,16 @@ import pytest
 import torch
 
 from tests.commands import run, train
+from tests.tally import Summary, tally  # noqa: F401  a fixture for all tests
 
 torch.set_num_threads(1)  # the tests' tensors are small
 
 WORDS = [f"w{number}" for number in range(20)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the run end with what the tests of reliability counted."""
+    config.pluginmanager.register(Summary())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,0 +1,47 @@
+"""The counts that end a run of tests, with the real pytest."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+FILE = """
+from tests.tally import tally
+
+def test_one(tally):
+    tally(inputs=1000, faults=2)
+    tally(inputs=5)
+
+def test_two(tally):
+    tally(faults=1)
+"""
+CONFTEST = """
+from tests.tally import Summary
+
+def pytest_configure(config):
+    config.pluginmanager.register(Summary())
+"""
+
+
+def run(folder: Path, *arguments: str) -> str:
+    (folder / "test_a.py").write_text(FILE)
+    (folder / "test_b.py").write_text(FILE.replace("faults=1", "losses=1"))
+    (folder / "conftest.py").write_text(CONFTEST)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, str(folder)]
+    root = Path(__file__).resolve().parents[1]
+    command += ["--rootdir", str(folder), "-o", "addopts=--import-mode=importlib"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=root).stdout
+
+
+def test_counts_of_several_processes_end_the_run(tmp_path: Path) -> None:
+    for arguments in ([], ["--numprocesses", "2"]):
+        lines = run(tmp_path, *arguments).splitlines()
+        assert "test_a.py: 1,005 inputs, 3 faults, 0 losses" in lines, lines
+        assert "test_b.py: 1,005 inputs, 2 faults, 1 losses" in lines
+        assert "all: 2,010 inputs, 5 faults, 1 losses" in lines
+
+
+def test_what_is_not_counted_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "test_c.py").write_text(
+        "from tests.tally import tally\ndef test(tally):\n    tally(fault=1)\n"
+    )
+    assert "fault is not counted" in run(tmp_path)
