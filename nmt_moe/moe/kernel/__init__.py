@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_FEW_ROWS = 96  # of a group; the library is faster with more
+_FEW_ROWS = 64  # of a group; the library is faster with more
 _ALIGNED = 16  # numbers
 Groups = list[tuple[int, int, int]]
 """Of each group of rows: the expert, the first row, the number of rows."""

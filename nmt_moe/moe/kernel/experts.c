@@ -2,10 +2,11 @@
 
    A library's product first copies its operands into an order of its own, which for few rows takes
    longer than to multiply. For these, tiles.h reads each expert's weights once, as they lie in
-   memory, and writes their gradients once. More rows go to the library, one thread each. */
+   memory, and writes their gradients once; only what is used again and again is copied. More rows go to the library, one thread each. */
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* BLAS's product, in Fortran's order: C = op(A) op(B) */
 typedef void Gemm(
@@ -46,7 +47,7 @@ static inline size_t max(size_t a, size_t b) { return a > b ? a : b; }
 #define TARGET __attribute__((target("avx2,fma")))
 #define LANES 8
 #define ROWS 4
-#define STREAM(to, v) _mm256_stream_ps(to, (__m256)(v))
+#define STREAM(to, v) store(to, v) /* half a line past the caches takes longer than a whole in them */
 #include "tiles.h"
 #endif
 
@@ -100,9 +101,9 @@ static void backward_blas(const Task *task, const Group *group, float *scratch) 
 typedef void Run(const Task *task, const Group *group, float *scratch);
 
 static int run(const Task *task, Run *few, Run *many) {
-    /* Hidden activations, their gradients, and rows transposed, padded to whole vectors. */
+    /* Hidden activations, their gradients, and two matrices in panels, padded to whole vectors. */
     size_t padded = (task->most_rows + 15) / 16 * 16;
-    size_t scratch_size = padded * (2 * task->hidden_dim + max(task->dim, task->hidden_dim));
+    size_t scratch_size = 2 * padded * (task->hidden_dim + max(task->dim, task->hidden_dim));
     int failed = 0;
 #pragma omp parallel num_threads(task->threads)
     {

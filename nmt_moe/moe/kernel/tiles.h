@@ -10,6 +10,8 @@
 
 #define COLUMNS 3
 #define DEPTH 64 /* steps of a sum between two looks ahead */
+#define TILES (16 / ROWS) /* that share the lines of a panel */
+#define NEAR 2 /* the second cache */
 
 typedef float NAME(vec) __attribute__((vector_size(4 * LANES)));
 typedef int NAME(bits) __attribute__((vector_size(4 * LANES)));
@@ -20,7 +22,7 @@ typedef float NAME(unaligned) __attribute__((vector_size(4 * LANES), aligned(4))
 #define store(p, v) (*(NAME(unaligned) *)(p) = (v))
 
 #define INLINE TARGET static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
 #define FOR_TILE UNROLL for (int r = 0; r < rows; r++) UNROLL for (int c = 0; c < columns; c++)
 
 /* Run it with the sizes of the tile as constants, which the compiler unrolls. */
@@ -46,15 +48,19 @@ typedef float NAME(unaligned) __attribute__((vector_size(4 * LANES), aligned(4))
     default: WITH_COLUMNS(TILE, 1) \
     }
 
-/* sums[r][c] += a[r * a_row + i * a_step] * b[i * b_step + c] over i < depth */
+/* sums[r][c] += a[r * a_row + i * a_step] * b[i * b_step + c] over i < depth; copy, unless that is
+   NULL, gets the lines of b one after the other. */
 INLINE void NAME(tile)(
     int rows, int columns, size_t depth, const float *a, size_t a_row, size_t a_step,
-    const float *b, size_t b_step, vec sums[ROWS][COLUMNS]) {
-    vec s[ROWS][COLUMNS];
+    const float *b, size_t b_step, float *copy, vec sums[][COLUMNS]) {
+    vec s[2 * ROWS][COLUMNS];
     FOR_TILE s[r][c] = sums[r][c];
     for (size_t i = 0; i < depth; i++) {
         vec line[COLUMNS];
         UNROLL for (int c = 0; c < columns; c++) line[c] = load(b + i * b_step + c * LANES);
+        if (copy)
+            UNROLL for (int c = 0; c < columns; c++)
+                store(copy + (i * columns + c) * LANES, line[c]);
         UNROLL for (int r = 0; r < rows; r++) {
             float number = a[r * a_row + i * a_step];
             UNROLL for (int c = 0; c < columns; c++) s[r][c] += number * line[c];
@@ -63,31 +69,49 @@ INLINE void NAME(tile)(
     FOR_TILE sums[r][c] = s[r][c];
 }
 
-/* y_MN = x_MK w_KN, and relu */
+/* Lines of a panel, one after the other. Lines that are a power of two apart, as those of most
+   weights and activations are, would push each other out of the caches. */
+INLINE void NAME(pack)(const float *from, size_t step, float *to, size_t lines, int vectors) {
+    for (size_t i = 0; i < lines; i++)
+        for (int v = 0; v < vectors; v++)
+            store(to + (i * vectors + v) * LANES, load(from + i * step + v * LANES));
+}
+
+/* y_MN = x_MK w_KN, and relu; scratch is for DEPTH numbers of each row of x. */
 INLINE void NAME(product)(
-    const float *x, const float *w, float *y, size_t M, size_t K, size_t N, int relu) {
+    const float *x, const float *w, float *y, size_t M, size_t K, size_t N, int relu,
+    float *scratch) {
+    float panel[DEPTH * COLUMNS * LANES] __attribute__((aligned(64)));
     size_t blocks = (M + ROWS - 1) / ROWS;
     for (size_t k = 0; k < K; k += DEPTH) {
         size_t depth = min(DEPTH, K - k);
         int last = k + depth == K;
+        NAME(pack)(x + k, K, scratch, M, depth / LANES);
         for (size_t n = 0; n < N; n += COLUMNS * LANES) {
             int columns = min(COLUMNS, (N - n) / LANES);
-            const float *panel = w + k * N + n;
+            const float *lines = w + k * N + n;
             /* All blocks together fetch the next panel: hardware does not, across pages. */
-            const float *next = panel + COLUMNS * LANES;
+            const float *next = lines + COLUMNS * LANES;
             if (n + COLUMNS * LANES >= N) next = w + (k + DEPTH) * N;
             for (size_t block = 0; block < blocks; block++) {
                 for (size_t i = DEPTH * block / blocks; i < DEPTH * (block + 1) / blocks; i++)
-                    for (int c = 0; c < COLUMNS; c++)
-                        __builtin_prefetch(next + i * N + c * LANES, 0, 3);
+                    for (int c = 0; c < COLUMNS * LANES; c += 16)
+                        __builtin_prefetch(next + i * N + c, 0, NEAR);
                 size_t m = block * ROWS;
                 int rows = min(ROWS, M - m);
                 float *out = y + m * N + n;
                 vec sums[ROWS][COLUMNS] = {{{0}}};
                 if (k) FOR_TILE sums[r][c] = load(out + r * N + c * LANES);
-#define TILE(R, C) NAME(tile)(R, C, depth, x + m * K + k, K, 1, panel, N, sums)
-                WITH_SIZES(TILE)
+#define FIRST(R, C) NAME(tile)(R, C, depth, scratch, depth, 1, lines, N, panel, sums)
+#define TILE(R, C) \
+    NAME(tile)(R, C, depth, scratch + m * depth, depth, 1, panel, C * LANES, NULL, sums)
+                if (block) {
+                    WITH_SIZES(TILE)
+                } else {
+                    WITH_SIZES(FIRST)
+                }
 #undef TILE
+#undef FIRST
                 FOR_TILE {
                     vec v = sums[r][c];
                     if (relu && last) v = (vec)((bits)v & ~(bits)(v <= 0)); /* NaN stays */
@@ -109,47 +133,66 @@ INLINE void NAME(product_t)(
             for (size_t i = 0; i < LANES; i++)
                 y_NM[(n + i) * padded + m] = m < M ? y[m * N + n + i] : 0;
     size_t parts = (vectors + COLUMNS - 1) / COLUMNS;
-    int short_rows = N * sizeof(float) < 4096;
-    for (size_t k = 0; k < K; k += 2 * ROWS) {
-        for (size_t part = 0; part < parts; part++) {
-            size_t m = vectors * part / parts * LANES;
-            int columns = vectors * (part + 1) / parts - m / LANES;
-            vec sums[2][ROWS][COLUMNS] = {{{{0}}}};
-            for (int half = 0; half < 2; half++) {
-                const float *lines = w + (k + half * ROWS) * N;
-                for (size_t n = 0; n < N; n += DEPTH) {
-                    size_t depth = min(DEPTH, N - n);
-                    if (short_rows && !part) /* hardware fetches long ones ahead */
-                        for (size_t r = ROWS; r < 2 * ROWS; r++)
-                            for (size_t i = 0; i < depth; i += 16)
-                                __builtin_prefetch(lines + r * N + n + i, 0, 3);
-                    const float *b = y_NM + n * padded + m;
-#define TILE(R, C) NAME(tile)(R, C, depth, lines + n, N, 1, b, padded, sums[half])
-                    WITH_COLUMNS(TILE, ROWS)
+    for (size_t k = 0; k < K; k += TILES * ROWS) { /* K is a multiple of that */
+        vec sums[parts][TILES * ROWS][COLUMNS];
+        memset(sums, 0, sizeof(sums));
+        for (size_t n = 0; n < N; n += DEPTH) { /* these of y stay in the cache for all tiles */
+            size_t depth = min(DEPTH, N - n);
+            for (size_t row = 0; row < TILES * ROWS; row += 2 * ROWS) {
+                const float *lines = w + (k + row) * N + n;
+                const float *next = n + DEPTH < N ? lines + DEPTH : w + (k + TILES * ROWS + row) * N;
+                for (size_t r = 0; r < 2 * ROWS; r++)
+                    for (size_t i = 0; i < DEPTH; i += 16)
+                        __builtin_prefetch(next + r * N + i, 0, NEAR);
+                for (size_t part = 0; part < parts; part++) {
+                    size_t from = vectors * part / parts;
+                    int columns = vectors * (part + 1) / parts - from;
+                    const float *b = y_NM + n * padded + from * LANES;
+                    vec(*sum)[COLUMNS] = sums[part] + row;
+#define TILE(R, C, r) \
+    NAME(tile)(R, C, depth, lines + r * N, N, 1, b, padded, NULL, sum + r)
+                    if (columns == 1) { /* enough sums to hide the time that each takes */
+                        TILE(2 * ROWS, 1, 0);
+                    } else if (columns == 2) {
+                        TILE(ROWS, 2, 0);
+                        TILE(ROWS, 2, ROWS);
+                    } else {
+                        TILE(ROWS, 3, 0);
+                        TILE(ROWS, 3, ROWS);
+                    }
 #undef TILE
                 }
             }
-            const float *sum = (const float *)sums;
-            for (size_t i = 0; i < (size_t)columns * LANES && m + i < M; i++) {
-                size_t at = (m + i) * K + k;
-                for (size_t r = 0; r < 2 * ROWS; r++) {
-                    float value = sum[r * COLUMNS * LANES + i];
-                    x[at + r] = mask && mask[at + r] <= 0 ? 0 : value;
+        }
+        for (size_t part = 0; part < parts; part++) {
+            size_t from = vectors * part / parts * LANES, to = vectors * (part + 1) / parts * LANES;
+            const float *sum = (const float *)sums[part];
+            for (size_t m = from; m < to && m < M; m++)
+                for (size_t r = 0; r < TILES * ROWS; r++) {
+                    size_t at = m * K + k + r;
+                    float value = sum[r * COLUMNS * LANES + m - from];
+                    x[at] = mask && mask[at] <= 0 ? 0 : value;
                 }
-            }
         }
     }
 }
 
-/* w_KN = x_MK^T y_MN */
+/* w_KN = x_MK^T y_MN; the scratch memory is for y and x in panels. */
 INLINE void NAME(outer)(
-    const float *x, const float *y, float *w, size_t M, size_t K, size_t N) {
+    const float *x, const float *y, float *w, size_t M, size_t K, size_t N, float *y_panels,
+    float *x_panels) {
     const int rows = ROWS;
+    for (size_t n = 0; n < N; n += COLUMNS * LANES)
+        NAME(pack)(y + n, N, y_panels + n * M, M, min(COLUMNS, (N - n) / LANES));
+    for (size_t m = 0; m < M; m++)
+        for (size_t k = 0; k < K; k += ROWS)
+            for (size_t r = 0; r < ROWS; r++) x_panels[k * M + m * ROWS + r] = x[m * K + k + r];
     for (size_t k = 0; k < K; k += ROWS)
         for (size_t n = 0; n < N; n += COLUMNS * LANES) {
             int columns = min(COLUMNS, (N - n) / LANES);
             vec sums[ROWS][COLUMNS] = {{{0}}};
-#define TILE(R, C) NAME(tile)(R, C, M, x + k, 1, K, y + n, N, sums)
+#define TILE(R, C) \
+    NAME(tile)(R, C, M, x_panels + k * M, 1, ROWS, y_panels + n * M, C * LANES, NULL, sums)
             WITH_COLUMNS(TILE, ROWS)
 #undef TILE
             float *out = w + k * N + n;
@@ -159,22 +202,24 @@ INLINE void NAME(outer)(
 
 TARGET static void NAME(forward)(const Task *task, const Group *group, float *scratch) {
     size_t D = task->dim, H = task->hidden_dim, M = group->rows, first = group->first;
-    float *hidden = task->hidden ? task->hidden + first * H : scratch;
-    NAME(product)(task->x + first * D, task->w_in + group->expert * D * H, hidden, M, D, H, 1);
-    NAME(product)(hidden, task->w_out + group->expert * D * H, task->y + first * D, M, H, D, 0);
+    size_t weight = group->expert * D * H;
+    float *hidden = task->hidden ? task->hidden + first * H : scratch, *more = scratch + M * H;
+    NAME(product)(task->x + first * D, task->w_in + weight, hidden, M, D, H, 1, more);
+    NAME(product)(hidden, task->w_out + weight, task->y + first * D, M, H, D, 0, more);
 }
 
 TARGET static void NAME(backward)(const Task *task, const Group *group, float *scratch) {
     size_t D = task->dim, H = task->hidden_dim, M = group->rows, first = group->first;
-    size_t weight = group->expert * D * H;
+    size_t weight = group->expert * D * H, padded = (M + LANES - 1) / LANES * LANES;
     const float *x = task->x + first * D, *dy = task->dy + first * D, *w_in = task->w_in + weight;
     float *hidden = task->hidden ? task->hidden + first * H : scratch;
-    float *dhidden = scratch + M * H, *transposed = dhidden + M * H;
-    if (!task->hidden) NAME(product)(x, w_in, hidden, M, D, H, 1);
-    NAME(outer)(hidden, dy, task->dw_out + weight, M, H, D);
-    NAME(product_t)(dy, task->w_out + weight, dhidden, M, H, D, hidden, transposed);
-    NAME(outer)(x, dhidden, task->dw_in + weight, M, D, H);
-    NAME(product_t)(dhidden, w_in, task->dx + first * D, M, D, H, NULL, transposed);
+    float *dhidden = scratch + padded * H, *more = dhidden + padded * H;
+    float *rest = more + padded * max(D, H);
+    if (!task->hidden) NAME(product)(x, w_in, hidden, M, D, H, 1, more);
+    NAME(outer)(hidden, dy, task->dw_out + weight, M, H, D, more, rest);
+    NAME(product_t)(dy, task->w_out + weight, dhidden, M, H, D, hidden, more);
+    NAME(outer)(x, dhidden, task->dw_in + weight, M, D, H, more, rest);
+    NAME(product_t)(dhidden, w_in, task->dx + first * D, M, D, H, NULL, more);
 }
 
 #undef NAME
@@ -184,6 +229,8 @@ TARGET static void NAME(backward)(const Task *task, const Group *group, float *s
 #undef STREAM
 #undef COLUMNS
 #undef DEPTH
+#undef TILES
+#undef NEAR
 #undef vec
 #undef bits
 #undef load
