@@ -21,8 +21,13 @@ def factored_update_(
     eps: float,
     weight_decay: float,
     update_unused: bool,
+    scale: float = 1.0,
+    means: tuple[Tensor, Tensor] | None = None,
 ) -> None:
     """Change the parameters and the three state tensors in place.
+
+    The gradient is ``scale`` times what ``grad`` holds. ``means`` are those of its squares, from
+    :func:`kernel.mean_squares`, where they are known already, and the kernel is usable.
 
     Per expert: ``row`` and ``column`` are moving averages of the means of the squared gradient
     over columns and over rows, and ``v = row * column / mean(row)`` is the second moment. Then
@@ -45,22 +50,24 @@ def factored_update_(
         param, grad = param_ERC[part].to(row_ER.dtype), grad_ERC[part].to(row_ER.dtype)
         in_c = kernel.usable(param, grad)
         if in_c:
-            means = kernel.mean_squares(grad)
+            found = means or kernel.mean_squares(grad)
         else:
             work = grad.square()
-            means = work.mean(2), work.mean(1)
+            found = work.mean(2), work.mean(1)
+        if scale != 1:
+            found = found[0] * scale**2, found[1] * scale**2
         used_E, row, column = _take_in_(
-            means, row_ER[part], column_EC[part], updates_E[part], beta2, update_unused
+            found, row_ER[part], column_EC[part], updates_E[part], beta2, update_unused
         )
         keep_E = 1 - lr * weight_decay * used_E
         # Without a gradient this adds an exact zero: nothing to select, nothing to wait for.
         if in_c:
-            kernel.update_(param, grad, row, column, keep_E, lr, eps)
+            kernel.update_(param, grad, row, column, keep_E, lr * scale, eps)
         else:
             torch.mul(row.unsqueeze(2), column.unsqueeze(1), out=work).add_(eps)
             if weight_decay:
                 param.mul_(keep_E[:, None, None])
-            param.addcdiv_(grad, work, value=-lr)
+            param.addcdiv_(grad, work, value=-lr * scale)
         if param.dtype != param_ERC.dtype:
             param_ERC[part].copy_(param)
 

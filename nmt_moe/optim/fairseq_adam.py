@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import FairseqOptimizer, register_optimizer
@@ -87,16 +86,22 @@ class FairseqMoEAdam(FairseqOptimizer):
         Returns:
             The norm before, 0-d; experts count once, wherever they are.
         """
-        if self.mesh is None:
+        if aggregate_norm_fn is not None:
             return super().clip_grad_norm(max_norm, aggregate_norm_fn)
-        found = [(is_expert(param), param.grad) for param in self.params if param.grad is not None]
-        own = _squared_norm([grad for expert, grad in found if expert])
-        dist.all_reduce(own, group=self.mesh.team)
-        norm = (own + _squared_norm([grad for expert, grad in found if not expert])).sqrt()
+        gradients = self._optimizer.gradients
+        experts = [param for param in self.params if is_expert(param)]
+        others = [param for param in self.params if not is_expert(param)]
+        squares = gradients.squared_norm(experts)
+        if self.mesh is not None:
+            dist.all_reduce(squares, group=self.mesh.team)
+        norm = (squares + gradients.squared_norm(others)).sqrt()
         if max_norm > 0:
-            scale = (max_norm / (norm + 1e-6)).clamp(max=1)
-            torch._foreach_mul_([grad for _, grad in found], scale)
+            self.multiply_grads((max_norm / (norm + 1e-6)).clamp(max=1))
         return norm
+
+    def multiply_grads(self, c: Tensor | float) -> None:
+        """Multiply all gradients by a number; those of experts at the latest in the update."""
+        self._optimizer.gradients.multiply(self.params, c)
 
     def load_state_dict(
         self, state_dict: dict[str, Any], optimizer_overrides: dict[str, Any] | None = None
@@ -123,15 +128,6 @@ class FairseqMoEAdam(FairseqOptimizer):
         options = self.optimizer_config
         del options["lr"]  # a schedule may go on from the saved one
         super().load_state_dict(state_dict, options | (optimizer_overrides or {}))
-
-
-def _squared_norm(grads: list[Tensor]) -> Tensor:
-    precisions = [torch.promote_types(grad.dtype, torch.float32) for grad in grads]
-    norms = [
-        torch.linalg.vector_norm(grad, dtype=precision)
-        for grad, precision in zip(grads, precisions, strict=True)
-    ]
-    return torch.stack(norms).square().sum()
 
 
 def _in_range(option: str, value: float, fits: bool, needed: str) -> float:

@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from nmt_moe.moe.mesh import Mesh, gather_experts
+from nmt_moe.optim import kernel
 from nmt_moe.optim.factored import factored_update_
+from nmt_moe.optim.gradients import Gradients
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -62,6 +64,7 @@ class MoEAdam(torch.optim.Optimizer):
         mesh: Mesh | None = None,
     ) -> None:
         self.mesh = mesh
+        self.gradients = Gradients(self._late)
         self._complete: dict[Tensor, dict[str, Any]] = {}
         defaults = {
             "lr": lr,
@@ -94,7 +97,18 @@ class MoEAdam(torch.optim.Optimizer):
                 else:
                     together.append((param, param.grad))
             self._update_dense(together, group)
+        self.gradients.forget()
         return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As in every torch optimizer."""
+        self.gradients.forget()
+        super().zero_grad(set_to_none)
+
+    def _late(self, param: Tensor, grad: Tensor) -> bool:
+        """Whether the update itself can scale the gradient."""
+        plain = self.param_groups[0]["plain"]
+        return is_expert(param) and not plain and kernel.usable(param, grad)
 
     def consolidate_state_dict(self) -> None:
         """Bring all experts and their state to the first process, unless each saves its part.
@@ -187,6 +201,8 @@ class MoEAdam(torch.optim.Optimizer):
             state["column"],
             state["updates"],
             beta2=group["betas"][1],
+            scale=self.gradients.scale_of(param, grad),
+            means=self.gradients.means_of(param, grad),
             **options,
         )
 

@@ -83,8 +83,10 @@ INLINE void NAME(product)(
     float *scratch) {
     float panel[DEPTH * COLUMNS * LANES] __attribute__((aligned(64)));
     size_t blocks = (M + ROWS - 1) / ROWS;
-    for (size_t k = 0; k < K; k += DEPTH) {
-        size_t depth = min(DEPTH, K - k);
+    /* Few rows are done before memory is: fewer lines of w at a time come in faster. */
+    size_t most = M <= 16 ? 16 : DEPTH;
+    for (size_t k = 0; k < K; k += most) {
+        size_t depth = min(most, K - k);
         int last = k + depth == K;
         NAME(pack)(x + k, K, scratch, M, depth / LANES);
         for (size_t n = 0; n < N; n += COLUMNS * LANES) {
@@ -92,9 +94,9 @@ INLINE void NAME(product)(
             const float *lines = w + k * N + n;
             /* All blocks together fetch the next panel: hardware does not, across pages. */
             const float *next = lines + COLUMNS * LANES;
-            if (n + COLUMNS * LANES >= N) next = w + (k + DEPTH) * N;
+            if (n + COLUMNS * LANES >= N) next = w + (k + most) * N;
             for (size_t block = 0; block < blocks; block++) {
-                for (size_t i = DEPTH * block / blocks; i < DEPTH * (block + 1) / blocks; i++)
+                for (size_t i = most * block / blocks; i < most * (block + 1) / blocks; i++)
                     for (int c = 0; c < COLUMNS * LANES; c += 16)
                         __builtin_prefetch(next + i * N + c, 0, NEAR);
                 size_t m = block * ROWS;
