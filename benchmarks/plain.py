@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nmt_moe.models.attention import MultiplicativeAttention
+from nmt_moe.models.linear import Linear
 from nmt_moe.models.lstm import LSTM, AttentionLSTM, State, zero_state
 from nmt_moe.moe import MixtureOfExperts, Routing
 
@@ -77,7 +78,12 @@ def by_expert(moe: MixtureOfExperts, routing: Routing) -> Iterator[tuple[Tensor,
     )
 
 
-_PLAIN = {LSTM: PlainLSTM, AttentionLSTM: PlainAttentionLSTM, MixtureOfExperts: PlainMixture}
+_PLAIN: dict[type[nn.Module], type[nn.Module]] = {
+    LSTM: PlainLSTM,
+    AttentionLSTM: PlainAttentionLSTM,
+    MixtureOfExperts: PlainMixture,
+    Linear: nn.Linear,
+}
 
 
 def make_plain(model: nn.Module) -> nn.Module:

@@ -6,6 +6,7 @@ from torch.autograd.function import once_differentiable
 from nmt_moe.models.attention import attention_weights
 from nmt_moe.models.cell import step, step_backward
 from nmt_moe.models.recurrence import of_weight
+from nmt_moe.moe import kernel
 
 
 class AttentionRecurrence(torch.autograd.Function):
@@ -44,15 +45,15 @@ class AttentionRecurrence(torch.autograd.Function):
         weights_BLS = h_BD.new_empty(batch, steps, pad_BS.shape[1])
         h_LBD[0], c_LBC[0] = h_BD, c_BC
         for t in range(steps):
-            torch.mm(h_LBD[t], w_query_DD.t(), out=query_LBD[t])
+            kernel.linear(h_LBD[t], w_query_DD, out=query_LBD[t])
             weights_BLS[:, t] = attention_weights(query_LBD[t], keys_BSD, pad_BS, v_D)
             context_LBD[t] = weights_BLS[:, t : t + 1].bmm(source_BSD).squeeze(1)
-            torch.addmm(inputs_LBG[t], read_LBM[t], w_recurrent_GM.t(), out=gates_LBG[t])
+            kernel.linear(read_LBM[t], w_recurrent_GM, inputs_LBG[t], out=gates_LBG[t])
             step(gates_LBG[t], c_LBC[t], c_LBC[t + 1], tanh_LBC[t], out_LBC[t])
             if w_project_DC is None:
                 h_LBD[t + 1] = out_LBC[t]
             else:
-                torch.mm(out_LBC[t], w_project_DC.t(), out=h_LBD[t + 1])
+                kernel.linear(out_LBC[t], w_project_DC, out=h_LBD[t + 1])
         ctx.save_for_backward(
             keys_BSD,
             source_BSD,

@@ -9,6 +9,7 @@ from nmt_moe.models.config import LSTMMoEConfig, moe_positions
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.incremental import IncrementalDecoder
+from nmt_moe.models.linear import Linear
 from nmt_moe.models.lstm import LSTM, AttentionLSTM
 
 
@@ -30,7 +31,7 @@ class LSTMMoEDecoder(IncrementalDecoder):
         for _ in range(cfg.decoder_layers - 1):
             self.layers.append(LSTM(cfg.dim, cfg.dim, cfg.lstm_cells))
         self.feed_forwards = FeedForwards(cfg, moe_positions(cfg, "decoder"), "decoder")
-        self.output = nn.Linear(cfg.dim, len(dictionary), bias=False)
+        self.output = Linear(cfg.dim, len(dictionary), bias=False)
 
     def forward(
         self,

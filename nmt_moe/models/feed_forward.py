@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt_moe.models.config import StackConfig
+from nmt_moe.models.linear import Linear
 from nmt_moe.moe import MixtureOfExperts, Routing
 from nmt_moe.moe.layer import experts_per_token
 from nmt_moe.moe.mesh import mesh_for
@@ -43,7 +44,7 @@ class FeedForward(nn.Module):
             hidden_dims = [hidden_dim] * active if deep else [hidden_dim * active]
             layers: list[nn.Module] = []
             for width, next_width in pairwise([cfg.dim, *hidden_dims, cfg.dim]):
-                layers += [nn.Linear(width, next_width, bias=False), nn.ReLU()]
+                layers += [Linear(width, next_width, bias=False), nn.ReLU()]
             self.dense = nn.Sequential(*layers[:-1])
 
     def forward(self, x_LBD: Tensor, pad_BL: Tensor) -> tuple[Tensor, Routing | None]:

@@ -9,6 +9,7 @@ from nmt_moe.models.config import LSTMMoELanguageModelConfig, check, moe_positio
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.incremental import IncrementalDecoder
+from nmt_moe.models.linear import Linear
 from nmt_moe.models.lstm import LSTM
 from nmt_moe.models.padding import gather_time, move_right
 from nmt_moe.models.sharing import share_experts
@@ -38,7 +39,7 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
             LSTM(cfg.dim, cfg.dim, cfg.lstm_cells) for _ in range(cfg.layers)
         )
         self.feed_forwards = FeedForwards(cfg, moe_positions(cfg), "decoder")
-        self.output = nn.Linear(cfg.dim, len(target), bias=False)
+        self.output = Linear(cfg.dim, len(target), bias=False)
 
     def forward(
         self,

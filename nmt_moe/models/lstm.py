@@ -1,12 +1,12 @@
 """The LSTM layers: over a whole sequence, and step by step with attention feedback."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nmt_moe.models import recurrence
 from nmt_moe.models.attention import MultiplicativeAttention
 from nmt_moe.models.attention_recurrence import AttentionRecurrence
+from nmt_moe.models.linear import linear
 
 State = tuple[Tensor, Tensor]
 """Output ``[B, D]`` and cells ``[B, C]`` of an LSTM after its last step."""
@@ -78,7 +78,7 @@ class AttentionLSTM(nn.Module):
         """
         h_BD, c_BC = zero_state(x_LBD, self.dim, self.cells) if state is None else state
         # The inputs' share of the gates is one product for all steps.
-        inputs_LBG = F.linear(x_LBD, self.w_input, self.b_input + self.b_recurrent)
+        inputs_LBG = linear(x_LBD, self.w_input, self.b_input + self.b_recurrent)
         tensors = recurrence.at_autocast_precision(
             inputs_LBG,
             keys_BSD,

@@ -5,11 +5,12 @@ gradient of each weight are one product for all steps.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nmt_moe.models.cell import step, step_backward
+from nmt_moe.models.linear import linear
+from nmt_moe.moe import kernel
 
 
 def run(lstm: nn.LSTM, x_LBI: Tensor, h_BD: Tensor, c_BC: Tensor) -> tuple[Tensor, Tensor]:
@@ -39,15 +40,15 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x_LBI, h_BD, c_BC, w_input_GI, bias_G, w_recurrent_GD, w_project_DC):
         steps, batch, _ = x_LBI.shape
-        gates_LBG = F.linear(x_LBI, w_input_GI, bias_G)
+        gates_LBG = linear(x_LBI, w_input_GI, bias_G)
         h_LBD = x_LBI.new_empty(steps + 1, batch, h_BD.shape[1])
         c_LBC = x_LBI.new_empty(steps + 1, batch, c_BC.shape[1])
         tanh_LBC, out_LBC = torch.empty_like(c_LBC[1:]), torch.empty_like(c_LBC[1:])
         h_LBD[0], c_LBC[0] = h_BD, c_BC
         for t in range(steps):
-            torch.addmm(gates_LBG[t], h_LBD[t], w_recurrent_GD.t(), out=gates_LBG[t])
+            kernel.linear(h_LBD[t], w_recurrent_GD, gates_LBG[t], out=gates_LBG[t])
             step(gates_LBG[t], c_LBC[t], c_LBC[t + 1], tanh_LBC[t], out_LBC[t])
-            torch.mm(out_LBC[t], w_project_DC.t(), out=h_LBD[t + 1])
+            kernel.linear(out_LBC[t], w_project_DC, out=h_LBD[t + 1])
         weights = (w_input_GI, w_recurrent_GD, w_project_DC)
         ctx.save_for_backward(x_LBI, gates_LBG, h_LBD, c_LBC, tanh_LBC, out_LBC, *weights)
         return h_LBD[1:].clone(), c_LBC[-1].clone()

@@ -13,6 +13,7 @@ from nmt_moe.optim import kernel
 from nmt_moe.optim.factored import factored_update_
 from nmt_moe.optim.gradients import Gradients
 
+_LARGE = 2**20  # numbers
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -106,9 +107,10 @@ class MoEAdam(torch.optim.Optimizer):
         super().zero_grad(set_to_none)
 
     def _late(self, param: Tensor, grad: Tensor) -> bool:
-        """Whether the update itself can scale the gradient."""
+        """Whether the update itself scales the gradient, which does not pay for small ones."""
         plain = self.param_groups[0]["plain"]
-        return is_expert(param) and not plain and kernel.usable(param, grad)
+        large = grad.numel() >= _LARGE
+        return is_expert(param) and not plain and large and kernel.usable(param, grad)
 
     def consolidate_state_dict(self) -> None:
         """Bring all experts and their state to the first process, unless each saves its part.

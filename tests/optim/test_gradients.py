@@ -7,11 +7,16 @@ import torch
 from torch import Tensor
 
 from nmt_moe.moe import MixtureOfExperts
-from nmt_moe.optim import gradients, kernel
+from nmt_moe.optim import gradients, kernel, moe_adam
 from nmt_moe.optim.fairseq_adam import FairseqMoEAdam, FairseqMoEAdamConfig
 
 if kernel._library is None and "CI" not in os.environ:
     pytest.skip("was not compiled here", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moe_adam, "_LARGE", 0)
 
 
 def made(plain: bool = False) -> tuple[MixtureOfExperts, FairseqMoEAdam]:

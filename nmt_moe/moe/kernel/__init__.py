@@ -1,4 +1,4 @@
-"""All experts in one call on CPUs, in float32: ``experts.c``.
+"""All experts in one call on CPUs, and products of few rows, in float32: ``experts.c``.
 
 It is compiled when the package is installed. Where that was not possible, torch does its work.
 """
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 _FEW_ROWS = 64  # of a group; the library is faster with more
+_FEW_FOR_ONE = 128  # of a product with one matrix,
+_LARGE = 2**16  # that has at least so many numbers: the library is called faster
 _ALIGNED = 16  # numbers
 Groups = list[tuple[int, int, int]]
 """Of each group of rows: the expert, the first row, the number of rows."""
@@ -25,6 +27,16 @@ class _Task(ctypes.Structure):
         *((name, ctypes.c_long) for name in ("dim", "hidden_dim", "threads")),
         *((name, ctypes.c_void_p) for name in ("gemm", "x", "w_in", "w_out", "hidden", "y")),
         *((name, ctypes.c_void_p) for name in ("dy", "dx", "dw_in", "dw_out")),
+    ]
+
+
+class _Linear(ctypes.Structure):
+    """As in ``experts.c``."""
+
+    _fields_ = [
+        *((name, ctypes.c_long) for name in ("rows", "dim_in", "dim_out")),
+        *((name, ctypes.c_long) for name in ("x_row", "y_row", "threads")),
+        *((name, ctypes.c_void_p) for name in ("x", "w", "add", "y")),
     ]
 
 
@@ -96,6 +108,48 @@ def backward(
     """Write ``dx_AD`` of the groups' rows, and the gradients of their experts' weights."""
     inputs = {"x": x_AD, "w_out": w_out, "hidden": hidden_AH, "dy": dy_AD}
     _run("experts_backward", groups, w_in, **inputs, dx=dx_AD, dw_in=dw_in, dw_out=dw_out)
+
+
+def linear(
+    x_MK: Tensor, w_NK: Tensor, add_MN: Tensor | None = None, out: Tensor | None = None
+) -> Tensor:
+    """``x w^T``, and ``add`` to it, without a gradient; fast where there are few rows.
+
+    Args:
+        x_MK: the rows.
+        w_NK: the matrix.
+        add_MN: None, or as large and laid out as the result, which it may be.
+        out: where the result ``[M, N]`` goes.
+    """
+    if out is None:
+        out = x_MK.new_empty(len(x_MK), len(w_NK))
+    outputs = [out] if add_MN is None else [out, add_MN]
+    alike = all(y.dtype == x_MK.dtype and y.stride() == (out.stride(0), 1) for y in outputs)
+    if not (alike and few_rows(x_MK, w_NK)):
+        if add_MN is None:
+            return torch.mm(x_MK, w_NK.t(), out=out)
+        return torch.addmm(add_MN, x_MK, w_NK.t(), out=out)
+    task = _Linear(len(x_MK), *reversed(w_NK.shape), x_MK.stride(0), out.stride(0))
+    task.threads = torch.get_num_threads()
+    for name, tensor in {"x": x_MK, "w": w_NK, "add": add_MN, "y": out}.items():
+        setattr(task, name, None if tensor is None else tensor.data_ptr())
+    if _library.few_rows_linear(ctypes.byref(task)):  # type: ignore[union-attr]
+        raise MemoryError("no memory for a matrix product")
+    return out
+
+
+def few_rows(x_MK: Tensor, w_NK: Tensor) -> bool:
+    """Whether :func:`linear` is computed here, and not by torch."""
+    return (
+        _library is not None
+        and 1 < len(x_MK) <= _FEW_FOR_ONE
+        and x_MK.device.type == "cpu"
+        and x_MK.dtype == w_NK.dtype == torch.float32
+        and x_MK.stride(1) == 1
+        and w_NK.is_contiguous()
+        and w_NK.numel() >= _LARGE
+        and w_NK.shape[1] % _ALIGNED == 0
+    )
 
 
 def _run(name: str, groups: Groups, w_in: Tensor, **tensors: Tensor | None) -> None:

@@ -1,4 +1,5 @@
-/* The experts' feed-forward networks in float32, each thread computing other experts.
+/* The experts' feed-forward networks in float32, each thread computing other experts; and the product
+   of few rows with one matrix, as a search needs it.
 
    A library's product first copies its operands into an order of its own, which for few rows takes
    longer than to multiply. For these, tiles.h reads each expert's weights once, as they lie in
@@ -29,6 +30,14 @@ typedef struct {
     const float *dy;
     float *dx, *dw_in, *dw_out;
 } Task;
+
+/* y = x w^T + add, of few rows. x is [rows, dim_in], rows x_row apart; w [dim_out, dim_in]; y and
+   add, which may be NULL or y, [rows, dim_out], rows y_row apart. dim_in is a multiple of 16. */
+typedef struct {
+    long rows, dim_in, dim_out, x_row, y_row, threads;
+    const float *x, *w, *add;
+    float *y;
+} Linear;
 
 static inline size_t min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t max(size_t a, size_t b) { return a > b ? a : b; }
@@ -135,13 +144,46 @@ int experts_instructions(int best) {
 }
 
 #if defined(__x86_64__)
-#define CHOOSE(name) ((Run *[]){name##_any, name##_avx2, name##_avx512}[experts_instructions(most)])
+#define CHOOSE(type, name) \
+    ((type *[]){name##_any, name##_avx2, name##_avx512}[experts_instructions(most)])
 #else
-#define CHOOSE(name) name##_any
+#define CHOOSE(type, name) name##_any
 #endif
 
 /* Of each group: hidden, unless that is NULL, and y. Returns 0, or 1 without memory. */
-int experts_forward(const Task *task) { return run(task, CHOOSE(forward), forward_blas); }
+int experts_forward(const Task *task) { return run(task, CHOOSE(Run, forward), forward_blas); }
 
 /* Of each group: dx, dw_in and dw_out; computes hidden again if that is NULL. */
-int experts_backward(const Task *task) { return run(task, CHOOSE(backward), backward_blas); }
+int experts_backward(const Task *task) { return run(task, CHOOSE(Run, backward), backward_blas); }
+
+typedef void Share(const Linear *task, const float *x_KM, size_t from, size_t to);
+typedef void Rows(const Linear *task, float *x_KM, size_t from, size_t to);
+
+#define SHARE 128 /* rows of w that a thread takes at a time */
+
+/* Returns 0, or 1 without memory. */
+int few_rows_linear(const Linear *task) {
+    size_t K = task->dim_in, N = task->dim_out, whole = N / 16 * 16;
+    float *x_KM = aligned_alloc(64, (task->rows + 15) / 16 * 16 * K * sizeof(float));
+    if (!x_KM) return 1;
+    Share *share = CHOOSE(Share, linear);
+    Rows *transpose = CHOOSE(Rows, rows);
+#pragma omp parallel num_threads(task->threads)
+    {
+#pragma omp for
+        for (size_t k = 0; k < K; k += 16) transpose(task, x_KM, k, k + 16);
+#pragma omp for schedule(dynamic)
+        for (size_t n = 0; n < whole; n += SHARE) share(task, x_KM, n, min(n + SHARE, whole));
+#pragma omp for
+        for (size_t n = whole; n < N; n++)
+            for (long m = 0; m < task->rows; m++) {
+                float sum = 0;
+                for (size_t k = 0; k < K; k++)
+                    sum += task->x[m * task->x_row + k] * task->w[n * K + k];
+                size_t at = m * task->y_row + n;
+                task->y[at] = task->add ? sum + task->add[at] : sum;
+            }
+    }
+    free(x_KM);
+    return 0;
+}

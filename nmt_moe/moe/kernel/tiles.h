@@ -124,18 +124,24 @@ INLINE void NAME(product)(
     }
 }
 
-/* x_MK = y_MN w_KN^T, zero where mask_MK is not positive. The rows of y are in the lanes: y_NM is
-   scratch memory for y transposed, padded to whole vectors. */
-INLINE void NAME(product_t)(
-    const float *y, const float *w, float *x, size_t M, size_t K, size_t N, const float *mask,
-    float *y_NM) {
-    size_t vectors = (M + LANES - 1) / LANES, padded = vectors * LANES;
-    for (size_t n = 0; n < N; n += LANES)
+/* y_NM = rows of y transposed, from n to the one before end, padded with zeros to whole vectors */
+INLINE void NAME(transpose)(
+    const float *y, size_t y_row, float *y_NM, size_t M, size_t n, size_t end) {
+    size_t padded = (M + LANES - 1) / LANES * LANES;
+    for (; n < end; n += LANES)
         for (size_t m = 0; m < padded; m++)
             for (size_t i = 0; i < LANES; i++)
-                y_NM[(n + i) * padded + m] = m < M ? y[m * N + n + i] : 0;
+                y_NM[(n + i) * padded + m] = m < M ? y[m * y_row + n + i] : 0;
+}
+
+/* x_MK = y_MN w_KN^T + add_MK, zero where mask_MK is not positive, unless these are NULL. The rows
+   of y are in the lanes: y_NM is y transposed. K is a multiple of 16. */
+INLINE void NAME(product_t)(
+    const float *y_NM, const float *w, float *x, size_t x_row, size_t M, size_t K, size_t N,
+    const float *mask, const float *add) {
+    size_t vectors = (M + LANES - 1) / LANES, padded = vectors * LANES;
     size_t parts = (vectors + COLUMNS - 1) / COLUMNS;
-    for (size_t k = 0; k < K; k += TILES * ROWS) { /* K is a multiple of that */
+    for (size_t k = 0; k < K; k += TILES * ROWS) {
         vec sums[parts][TILES * ROWS][COLUMNS];
         memset(sums, 0, sizeof(sums));
         for (size_t n = 0; n < N; n += DEPTH) { /* these of y stay in the cache for all tiles */
@@ -171,8 +177,9 @@ INLINE void NAME(product_t)(
             const float *sum = (const float *)sums[part];
             for (size_t m = from; m < to && m < M; m++)
                 for (size_t r = 0; r < TILES * ROWS; r++) {
-                    size_t at = m * K + k + r;
+                    size_t at = m * x_row + k + r;
                     float value = sum[r * COLUMNS * LANES + m - from];
+                    if (add) value += add[at];
                     x[at] = mask && mask[at] <= 0 ? 0 : value;
                 }
         }
@@ -219,9 +226,22 @@ TARGET static void NAME(backward)(const Task *task, const Group *group, float *s
     float *rest = more + padded * max(D, H);
     if (!task->hidden) NAME(product)(x, w_in, hidden, M, D, H, 1, more);
     NAME(outer)(hidden, dy, task->dw_out + weight, M, H, D, more, rest);
-    NAME(product_t)(dy, task->w_out + weight, dhidden, M, H, D, hidden, more);
+    NAME(transpose)(dy, D, more, M, 0, D);
+    NAME(product_t)(more, task->w_out + weight, dhidden, H, M, H, D, hidden, NULL);
     NAME(outer)(x, dhidden, task->dw_in + weight, M, D, H, more, rest);
-    NAME(product_t)(dhidden, w_in, task->dx + first * D, M, D, H, NULL, more);
+    NAME(transpose)(dhidden, H, more, M, 0, H);
+    NAME(product_t)(more, w_in, task->dx + first * D, D, M, D, H, NULL, NULL);
+}
+
+/* A share of the rows of w, and of what is written of y, from the transposed x. */
+TARGET static void NAME(linear)(const Linear *task, const float *x_KM, size_t from, size_t to) {
+    NAME(product_t)(
+        x_KM, task->w + from * task->dim_in, task->y + from, task->y_row, task->rows, to - from,
+        task->dim_in, NULL, task->add ? task->add + from : NULL);
+}
+
+TARGET static void NAME(rows)(const Linear *task, float *x_KM, size_t from, size_t to) {
+    NAME(transpose)(task->x, task->x_row, x_KM, task->rows, from, to);
 }
 
 #undef NAME
