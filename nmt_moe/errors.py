@@ -22,7 +22,7 @@ def one_line(error: BaseException) -> str | None:
         if isinstance(cause, UserError):
             return str(cause)
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, UnicodeDecodeError):
+    if isinstance(error, UnicodeError):  # of decoding; where the locale is C, of what was kept
         return f"the input is not UTF-8 text: {error}"
     meant_for_users = (
         type(error) is Exception
