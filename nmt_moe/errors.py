@@ -1,5 +1,6 @@
 """Errors that a user can mend, shown as one line."""
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ def one_line(error: BaseException) -> str | None:
         if isinstance(cause, UserError):
             return str(cause)
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, UnicodeError):  # of decoding; where the locale is C, of what was kept
+    if isinstance(error, UnicodeDecodeError):
         return f"the input is not UTF-8 text: {error}"
     meant_for_users = (
         type(error) is Exception
@@ -50,6 +51,9 @@ def show_in_one_line() -> None:
     """
     if Path(sys.argv[0]).name.startswith("fairseq-"):
         sys.excepthook = _show
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            # In the C locale Python lets bytes pass that sentencepiece cannot take.
+            sys.stdin.reconfigure(errors="strict")
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

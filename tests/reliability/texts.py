@@ -16,20 +16,41 @@ SENTENCES = [
     "नमस्ते दुनिया। कैसे हो॥",
 ]
 SPACES = [*" \t\r\v\f\0\x1a\x1c\x1d\x1e\x1f\x7f\x85\xa0\xad\u1680\u2003\u2028\u2029\u3000"]
-INVISIBLE = [*"\ufeff\u200b\u200d\u200e\u202a\u202e\u2066\u2069\u061c\ue000\uf8ff\ufff9\ufffd\uffff"]
+INVISIBLE = [
+    *"\ufeff\u200b\u200d\u200e\u202a\u202e\u2066\u2069\u061c\ue000\uf8ff\ufff9\ufffd\uffff"
+]
 MARKS = [*"▁⁇´¨\u0301\u0300\u0489\u20e3\u3099ﬁ½ǅİıßẞ。、！…‥.!?'\"«»()[]{}|\\<>/&;#@%"]
 PIECES = ["<s>", "</s>", "<unk>", "<pad>", "<mask>", "<2xx>", "▁▁", "H-0\t", "@@ ", "##AT##-##AT##"]
 WIDE = ["👩‍👩‍👧‍👦", "🏳️‍🌈", "👍🏽", "🇩🇪", "\U000e0041", "\U0010ffff", "𝔘𝔫𝔦", "ﷺ", "Z͑ͫa̴l̡g͈o̶"]
 ENTITIES = [
     *("&amp;", "&amp;amp;", "&#0;", "&#10;", "&#xD800;", "&#128;", "&#x110000;", "&#1234567;"),
-    *("&#99999999;", "&#x;", "&#;", "&;", "&amp", "&nbsp;", "&NewLine;", "&NotEqualTilde;", "&#x85;"),
+    *(
+        "&#99999999;",
+        "&#x;",
+        "&#;",
+        "&;",
+        "&amp",
+        "&nbsp;",
+        "&NewLine;",
+        "&NotEqualTilde;",
+        "&#x85;",
+    ),
     *("&lt;seg&gt;", "&#x2028;", "&#xFFFE;", "&zwj;", f"&#{'9' * 5000};", f"&#x{'f' * 5000};"),
 ]
 MARKUP = [
     *('<seg id="1">', "<seg>", "<seg", "</seg>", "</seg", "< seg>", "<SEG ID=7>", "<seg id='2'/>"),
     *('<doc docid="a">', "<doc", "</doc>", "<!--", "-->", "<![CDATA[", "<?xml", "<p>", "docid="),
 ]
-BROKEN = [b"\xff", b"\x80", b"\xc3", b"\xe2\x80", b"\xf0\x9f\x98", b"\xc0\x80", b"\xed\xa0\x80", b"\xf5"]
+BROKEN = [
+    b"\xff",
+    b"\x80",
+    b"\xc3",
+    b"\xe2\x80",
+    b"\xf0\x9f\x98",
+    b"\xc0\x80",
+    b"\xed\xa0\x80",
+    b"\xf5",
+]
 KINDS = (SPACES, INVISIBLE, MARKS, PIECES, WIDE, ENTITIES, MARKUP)
 
 
