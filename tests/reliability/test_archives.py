@@ -118,14 +118,14 @@ def test_a_test_set_that_unpacks_to_more_than_memory_should_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     """A gigabyte of zeros takes a megabyte of an archive."""
-    monkeypatch.setattr(wmt14, "_LARGEST_SGM", 1_000)
+    monkeypatch.setattr(wmt14, "_LARGEST_SGM", 300)
     made = build(tmp_path / "made", lines=60)
     known = manifest.load(made / "manifest.json")
     folder = tmp_path / "archives"
     folder.mkdir()
     for path in made.glob("wmt*/*"):
         path.rename(folder / path.name)
-    words = r"archives/dev\.tgz, dev/newstest2012-src\.en\.sgm has more than 1,000 bytes$"
+    words = r"archives/dev\.tgz, dev/newstest2012-src\.en\.sgm has more than 300 bytes$"
     with pytest.raises(UserError, match=words):
         wmt14.prepare(known, folder, tmp_path / "out")
     assert not (tmp_path / "out/valid.en").exists()
