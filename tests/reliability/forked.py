@@ -1,5 +1,6 @@
 """fairseq's commands in processes that need not import everything again."""
 
+import logging
 import os
 import sys
 import traceback
@@ -44,6 +45,8 @@ def _become(
         os.dup2(file, 1)
         os.dup2(file, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        # fairseq sets it up as it is imported, and pytest for itself.
+        logging.basicConfig(level=logging.INFO, stream=sys.stdout, force=True)
         sys.argv = [command.__module__, *map(str, options)]
         torch.set_default_dtype(dtype)
         command()

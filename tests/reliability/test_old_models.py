@@ -41,7 +41,6 @@ def test_it_translates_as_it_did(model: Path, tmp_path: Path, tally) -> None:
     tally(inputs=len(expected["translations"]))
 
 
-@pytest.mark.slow
 @every_model
 def test_it_is_evaluated_and_trained_on_as_it_was(model: Path, tmp_path: Path, tally) -> None:
     expected = json.loads((model / "expected.json").read_text())
