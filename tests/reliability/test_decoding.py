@@ -26,7 +26,7 @@ DRAWN = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 BEAM = 4
-QUICK = "strictly_balanced in groups"
+QUICK = "strictly_balanced"
 KINDS = [pytest.param(kind, marks=() if kind == QUICK else pytest.mark.slow) for kind in MODELS]
 
 
