@@ -1,5 +1,6 @@
 """Errors that a user can mend, shown as one line."""
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,9 @@ def show_in_one_line() -> None:
     """
     if Path(sys.argv[0]).name.startswith("fairseq-"):
         sys.excepthook = _show
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            # In the C locale Python lets bytes pass that sentencepiece cannot take.
+            sys.stdin.reconfigure(errors="strict")
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

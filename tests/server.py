@@ -15,6 +15,7 @@ class Fault:
     """What goes wrong with one request; nothing by itself."""
 
     status: int = 0  # answered instead of the file
+    location: str | None = None  # where a status of 3xx points to
     cut: int | None = None  # bytes after which the connection ends
     stall: int | None = None  # bytes after which nothing comes any more
     wrong: bytes | None = None  # sent in place of the file
@@ -88,6 +89,8 @@ def _answer(request: BaseHTTPRequestHandler, server: Server) -> None:
     server.requests.append((path, wanted, status))
     request.send_response(status)
     request.send_header("ETag", etag)
+    if fault.location:
+        request.send_header("Location", fault.location)
     if status == 206:
         request.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
     if status == 416:

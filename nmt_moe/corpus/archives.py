@@ -15,7 +15,12 @@ from nmt_moe.errors import UserError
 
 _BLOCK = 1 << 20
 _GZIP = b"\x1f\x8b"
-_BROKEN = (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error)
+_LARGEST = 1 << 50  # bytes of a member
+# tarfile answers headers that make no sense with ValueError, those of petabytes with MemoryError.
+_BROKEN = (
+    *(tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error),
+    *(ValueError, OverflowError, MemoryError),
+)
 
 
 class Output(Protocol):
@@ -39,7 +44,7 @@ def extract(archive: Path, outputs: Mapping[str, Output]) -> None:
     reading = ""
     try:
         with _opened(archive) as (tar, file):
-            for member in tar:
+            for member in _members(tar):
                 name = member.name.removeprefix("./")
                 if name in missing and member.isfile():
                     reading = name
@@ -48,9 +53,11 @@ def extract(archive: Path, outputs: Mapping[str, Output]) -> None:
                 if not missing:
                     return
             _check_end(tar, file)
+    except UserError:  # of an output
+        raise
     except _BROKEN as error:
         where = f"at {reading}" if reading else f"before {' and '.join(missing)}"
-        raise UserError(f"{archive} is truncated or damaged, {where}: {error}") from None
+        raise UserError(f"{archive} is truncated or damaged, {where}: {_reason(error)}") from None
     raise UserError(f"{archive} has no {' and no '.join(missing)}")
 
 
@@ -61,7 +68,7 @@ def trouble(archive: Path) -> str | None:
     """
     try:
         with _opened(archive) as (tar, file):
-            for member in tar:
+            for member in _members(tar):
                 if member.isfile() and member.name.endswith(".gz"):
                     with gzip.GzipFile(fileobj=tar.extractfile(member)) as inner:
                         while inner.read(_BLOCK):
@@ -70,8 +77,20 @@ def trouble(archive: Path) -> str | None:
             while file.read(_BLOCK):  # gzip's checksum comes last
                 pass
     except _BROKEN as error:
-        return str(error)
+        return _reason(error)
     return None
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members; older Pythons would go back by a negative size, and for ever round."""
+    for member in tar:
+        if not 0 <= member.size < _LARGEST:
+            raise tarfile.ReadError(f"a member of {member.size} bytes")
+        yield member
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _check_end(tar: tarfile.TarFile, file: BinaryIO) -> None:

@@ -71,7 +71,9 @@ def _read(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     sums = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(
+        path.read_text(encoding="utf-8", errors="replace").splitlines(), 1
+    ):
         digest, _, name = line.partition(" ")
         if len(digest) != 64 or not name:
             raise UserError(f"{path}, line {number}: no SHA-256 and name")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from nmt_moe.corpus import checksums, manifest
 from nmt_moe.corpus.manifest import Archive
-from nmt_moe.corpus.transfer import Interrupted, Progress, discard, transfer
+from nmt_moe.corpus.transfer import Interrupted, Progress, discard, origin, transfer
 from nmt_moe.errors import UserError, exit_code
 
 _LONGEST_PAUSE = 60.0
@@ -76,6 +76,7 @@ def _keep(archive: Archive, path: Path) -> None:
 def _fetch(archive: Archive, path: Path, mirrors: Sequence[str], patience: Patience) -> None:
     part = path.with_name(path.name + ".part")
     progress = Progress(archive.name, patience.interval)
+    origins = [*map(origin, mirrors)]
     left = list(mirrors)  # without those whose file is not what it should be
     failures, most = 0, part.stat().st_size if part.exists() else 0
     reason = "there is no mirror"
@@ -84,7 +85,7 @@ def _fetch(archive: Archive, path: Path, mirrors: Sequence[str], patience: Patie
         for mirror in tuple(left):
             url = f"{mirror.rstrip('/')}/{archive.path}"
             try:
-                fresh = transfer(url, part, archive.bytes, patience.timeout, progress)
+                fresh = transfer(url, part, archive.bytes, patience.timeout, progress, origins)
             except Interrupted as error:
                 reason = f"{url}: {error}"
                 lasting = lasting and error.lasting

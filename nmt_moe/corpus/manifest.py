@@ -98,12 +98,15 @@ def load(path: Path) -> Manifest:
             }
             for kind in ("train", "valid", "test")
         ]
+        for name in (first, second, *archives, *(name for kind in kinds for name in kind)):
+            if name in ("", ".", "..") or "/" in name or "\0" in name:
+                raise ValueError(f"'{name}' cannot be in the name of a file")
         return Manifest((first, second), tuple(content["mirrors"]), *kinds)
     except OSError as error:
         raise UserError(f"no manifest {path}: {error.strerror}") from None
     except KeyError as error:
         raise UserError(f"{path}: the manifest lacks {error}") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is no manifest: {error}") from None
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from nmt_moe.errors import UserError
 
-_PART = re.compile(r"<doc\b([^>]*)>|<seg\b([^>]*)>(.*?)</seg\s*>", re.IGNORECASE | re.DOTALL)
-_SEGMENT = re.compile(r"<seg\b", re.IGNORECASE)
-_ENTITY = re.compile(r"&(?:#\d+|#x[0-9a-f]+|[a-z][a-z0-9]*);", re.IGNORECASE)
-_LINE_END = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+# Nothing here takes more than linear time, whatever a damaged file holds.
+_TAG = re.compile(r"<doc\b([^<>]*)>|<seg\b([^<>]*)(?:>|(?=<)|\Z)|</seg\s*>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]*);", re.IGNORECASE)
+_LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,26 @@ def segments(content: bytes, name: str) -> list[Segment]:
 
 
 def _segments(text: str, name: str) -> Iterator[Segment]:
-    document = ""
-    end = 0
-    for part in _PART.finditer(text):
-        if part[3] is None:
-            document = _attribute(part[1], "docid")
-            continue
-        number = _attribute(part[2], "id")
-        if _SEGMENT.search(text, end, part.start()) or _SEGMENT.search(part[3]):
-            raise UserError(f"{name}: a <seg> has no end, at segment {number} of '{document}'")
-        end = part.end()
-        line = _LINE_END.sub(" ", _ENTITY.sub(lambda match: html.unescape(match[0]), part[3]))
-        yield Segment(document, number, line.strip())
-    if _SEGMENT.search(text, end):
+    document = number = ""
+    start: int | None = None  # of the segment that is open
+    for tag in _TAG.finditer(text):
+        if tag[2] is not None:
+            if start is not None:
+                raise UserError(f"{name}: a <seg> has no end, at segment {number} of '{document}'")
+            start, number = tag.end(), _attribute(tag[2], "id")
+        elif tag[1] is None:
+            if start is not None:
+                yield Segment(document, number, _line(text[start : tag.start()]))
+            start = None
+        elif start is None:
+            document = _attribute(tag[1], "docid")
+    if start is not None:
         raise UserError(f"{name}: the last <seg> has no end")
+
+
+def _line(text: str) -> str:
+    decoded = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+    return " ".join(filter(None, map(str.strip, _LINE_END.split(decoded))))
 
 
 def pairs(source: tuple[str, bytes], target: tuple[str, bytes]) -> list[tuple[str, str]]:

@@ -11,7 +11,9 @@ import re
 import shutil
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Iterable
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -23,19 +25,36 @@ _TRY_AGAIN = (408, 416, 425, 429)  # of the 4xx answers, those that another try 
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _NETWORK = (OSError, http.client.HTTPException)
 
-# No ftp and no data: URLs, also not after a redirection; one to a file is refused by urllib.
-_OPENER = urllib.request.OpenerDirector()
-for _handler in (
-    urllib.request.ProxyHandler,
-    urllib.request.HTTPHandler,
-    urllib.request.HTTPSHandler,
-    urllib.request.FileHandler,
-    urllib.request.HTTPRedirectHandler,
-    urllib.request.HTTPDefaultErrorHandler,
-    urllib.request.HTTPErrorProcessor,
-    urllib.request.UnknownHandler,
-):
-    _OPENER.add_handler(_handler())
+
+class _Redirections(urllib.request.HTTPRedirectHandler):
+    """Follows a server only to where archives may come from."""
+
+    def __init__(self, origins: set[str]) -> None:
+        self._origins = origins
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if origin(newurl) not in self._origins:
+            raise Interrupted(f"it redirects to {newurl}, which is none of the mirrors", True)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener(origins: set[str]) -> urllib.request.OpenerDirector:
+    """No ftp and no data: URLs, also not after a redirection; one to a file urllib refuses."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.FileHandler(),
+        _Redirections(origins),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
 
 
 class Interrupted(Exception):
@@ -81,7 +100,20 @@ class Progress:
         return f"{self._name}: {percent}, {_size(speed)}/s, {left}"
 
 
-def transfer(url: str, part: Path, size: int | None, timeout: float, progress: Progress) -> bool:
+def origin(url: str) -> str:
+    """Scheme, host and port."""
+    parts = urllib.parse.urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def transfer(
+    url: str,
+    part: Path,
+    size: int | None,
+    timeout: float,
+    progress: Progress,
+    origins: Iterable[str] = (),
+) -> bool:
     """Try once to complete ``part``.
 
     Args:
@@ -90,6 +122,7 @@ def transfer(url: str, part: Path, size: int | None, timeout: float, progress: P
         size: bytes of the whole file, None if not known.
         timeout: seconds without any data after which the try ends.
         progress: is told how far it is.
+        origins: where a server may redirect to, besides to itself.
 
     Returns:
         Whether all of it came in this try: nothing of it can be of another version.
@@ -105,8 +138,9 @@ def transfer(url: str, part: Path, size: int | None, timeout: float, progress: P
         headers["Range"] = f"bytes={have}-"
         if note.get("url") == url and note.get("version"):
             headers["If-Range"] = note["version"]
+    request = urllib.request.Request(url, headers=headers)
     try:
-        answer = _OPENER.open(urllib.request.Request(url, headers=headers), timeout=timeout)
+        answer = _opener({origin(url), *origins}).open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 416 and have:
@@ -210,7 +244,7 @@ def _note(part: Path) -> Path:
 def _read_note(part: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(_note(part).read_text()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return {}
 
 

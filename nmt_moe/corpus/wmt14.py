@@ -12,11 +12,14 @@ import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from nmt_moe.corpus import archives, checksums, manifest, sgm
 from nmt_moe.corpus.download import add_choice
 from nmt_moe.corpus.manifest import Corpus, Manifest
 from nmt_moe.errors import UserError, exit_code
+
+_LARGEST_SGM = 1 << 26
 
 
 class _Side:
@@ -38,6 +41,19 @@ class _Side:
         if self._last != b"\n":
             self.write(b"\n")
         self._file.close()
+
+
+class _Memory(io.BytesIO):
+    """A file of SGM: a few megabytes at most, where an archive may unpack to any size."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def write(self, block: Any, /) -> int:
+        if self.tell() + len(block) > _LARGEST_SGM:
+            raise UserError(f"{self._name} has more than {_LARGEST_SGM:,} bytes")
+        return super().write(block)
 
 
 def prepare(
@@ -102,7 +118,7 @@ def _write(split: str, corpora: list[Corpus], folder: Path, out: Path) -> None:
     found = []
     for corpus in corpora:
         archive = folder / corpus.archive.name
-        contents = {member: io.BytesIO() for member in corpus.members.values()}
+        contents = {name: _Memory(f"{archive}, {name}") for name in corpus.members.values()}
         archives.extract(archive, contents)
         source, target = (
             (f"{archive}, {member}", content.getvalue()) for member, content in contents.items()
