@@ -38,6 +38,13 @@ def start(folder: Path, *command: object) -> subprocess.Popen[str]:
     )
 
 
+def wait_for(process: subprocess.Popen[str], processes: int) -> None:
+    until = time.monotonic() + TIMEOUT
+    while len(of_session(process.pid)) < processes:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
 def end(process: subprocess.Popen[str], number: int, whole_group: bool) -> str:
     """Send the signal, as a terminal does or as ``kill`` does; what the command still says."""
     (os.killpg if whole_group else os.kill)(process.pid, number)
@@ -62,13 +69,14 @@ def check_nothing_left(process: subprocess.Popen[str], folder: Path, kept: set[s
 @pytest.mark.parametrize("whole_group", [True, False])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_training(data, tmp_path, tally, number, whole_group):
-    options = ["--num-workers", "2", "--max-epoch", "100000", "--save-interval-updates", "20"]
+    # Epochs of 200 batches: their workers run for most of the time.
+    options = ["--num-workers", "2", "--batch-size", "1", "--save-interval-updates", "40"]
     where = [data, "--user-dir", PLUGIN, "--save-dir", tmp_path / "out"]
     training = start(tmp_path, BIN / "fairseq-train", *where, *TINY, *TRAINING, *options)
     for line in training.stdout:
         if "Saved checkpoint" in line:
             break
-    assert len(of_session(training.pid)) > 1  # there is something to leave
+    wait_for(training, processes=2)  # so that there is something to leave
     end(training, number, whole_group)
     tally(faults=1, losses=0)
     whole = {path.name for path in (tmp_path / "out").glob("*.pt")}
@@ -88,9 +96,7 @@ def test_cleaning_a_corpus(tmp_path, tally, number, whole_group):
     options = ["--langs", "en", "de", "--out", tmp_path / "out" / "clean", "--workers", "2"]
     command = [sys.executable, "-m", "nmt_moe.corpus.clean", tmp_path / "text", *options]
     cleaning = start(tmp_path, *command)
-    until = time.monotonic() + TIMEOUT
-    while len(of_session(cleaning.pid)) < 3 and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_for(cleaning, processes=3)
     said = end(cleaning, number, whole_group)
     tally(faults=1, losses=0)
     assert said.splitlines()[-1] == "error: interrupted: nothing was written", said
