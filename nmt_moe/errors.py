@@ -6,9 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from fairseq.distributed import utils as distributed_utils
+
 
 class UserError(ValueError):
     """Something the user gave does not fit; the message says what, and what to do."""
+
+
+class ErrorOfAll(UserError):
+    """Raised in every process of a training alike; the first one shows it."""
 
 
 def one_line(error: BaseException) -> str | None:
@@ -60,5 +66,5 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
     line = one_line(error)
     if line is None:
         sys.__excepthook__(kind, error, trace)
-    else:
+    elif not isinstance(error, ErrorOfAll) or distributed_utils.get_global_rank() == 0:
         print(f"error: {line}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """Files of checkpoints: read without running code, written whole or not at all."""
 
+import glob
 import os
 import pickle
 import re
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from nmt_moe.errors import UserError
+from nmt_moe.finite.tensors import all_finite
 
 
 @contextmanager
@@ -50,6 +52,23 @@ def read(path: str) -> dict[str, Any]:
         if not (isinstance(state["model"], dict) and state["optimizer_history"]):
             raise ValueError("no checkpoint of fairseq-train")
     return state
+
+
+def last_good(folder: str) -> tuple[str, int] | None:
+    """The checkpoint in a folder with the most updates whose weights are finite, and their number.
+
+    Of one in parts, the first part."""
+    found = []
+    for path in glob.glob(os.path.join(glob.escape(folder), "checkpoint*.pt")):
+        if re.search(r"-rank-[1-9]\d*\.pt$", path):
+            continue
+        with suppress(UserError, OSError):
+            updates = read(path)["optimizer_history"][-1]["num_updates"]
+            found.append((updates, "checkpoint_last" in path, path))
+    for updates, _, path in sorted(found, reverse=True):
+        if all_finite(read(path)["model"].values()):
+            return path, updates
+    return None
 
 
 def write(state: Any, file: Any) -> None:

@@ -5,7 +5,6 @@ validation text: no line of these is in the training text, however often it occu
 holds the hashes of these lines alone.
 """
 
-import argparse
 import contextlib
 import heapq
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from nmt_moe.corpus.lines import read_lines
 from nmt_moe.errors import UserError, exit_code
+from nmt_moe.ranges import Parser, whole
 
 SPLITS = ("train", "valid", "test")
 
@@ -110,7 +110,7 @@ def smallest(values: Iterable[int], number: int) -> list[int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m nmt_moe.corpus.monolingual",
         description="Write text in one language as train.txt, valid.txt and test.txt.",
     )
@@ -121,13 +121,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
     for split, default in (("valid", 1000), ("test", 2000)):
         parser.add_argument(
-            f"--{split}", type=int, default=default, metavar="LINES",
+            f"--{split}", type=whole(1), default=default, metavar="LINES",
             help=f"lines of {split}.txt when TEXT is one file (default: {default})",
         )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=1, help="of the choice of these lines")
-    args = parser.parse_args(arguments)
+    parser.add_argument("--seed", type=whole(0), default=1, help="of the choice of these lines")
 
     def run() -> None:
+        args = parser.parse_args(arguments)
         written = prepare(args.text, args.out, args.valid, args.test, args.seed)
         print(", ".join(f"{split}: {number:,} lines" for split, number in written.items()))
 
