@@ -98,7 +98,7 @@ def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -
     updates = state["optimizer_history"][-1]["num_updates"]
 
     def part(place: int) -> dict[str, Any]:
-        own = read(file)
+        own = read(file, checked=True)
         own[MARK] = new_mark(place, parts, size, run, updates)
         _set_options(own, size, f"-rank-{place}")
         for container, key in list(expert_tensors(own)):
