@@ -235,8 +235,10 @@ train_into() {
         --save-dir "$out" --no-epoch-checkpoints --tensorboard-logdir "$out/tensorboard" \
         --log-format json --log-interval 100 "${WHOLE[@]}" \
         "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 |
-        tee -a "$out/$log" | python -m nmt_moe.report.progress ||
+        tee -a "$out/$log" | python -m nmt_moe.report.progress || {
+        (($? != 75)) || exit 75 # stopped by SIGTERM, and saved
         die "fairseq-train failed, all it printed is in $out/$log"
+    }
 }
 
 # The beam search of Wu et al. 2016 with its weights.

@@ -57,7 +57,7 @@ def start(processes: int, data: Path, save_dir: Path, *arguments: object) -> Run
     """Start a training of the small model."""
     save_dir.mkdir(parents=True, exist_ok=True)
     output = save_dir / "output.txt"
-    output.unlink(missing_ok=True)
+    output.write_text("")
     where = [data, "--user-dir", PLUGIN, "--save-dir", save_dir]
     command = ["fairseq-train", *map(str, [*where, *TINY, *TRAINING, *arguments])]
     with socket.socket() as free:
@@ -100,6 +100,8 @@ def _become(command: list[str], output: Path, environment: dict[str, str]) -> No
         sys.argv = command
         fairseq_train.cli_main()
         code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
     except BaseException:
         traceback.print_exc()
     finally:
