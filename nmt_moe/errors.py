@@ -1,9 +1,13 @@
 """Errors that a user can mend, shown as one line."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class UserError(ValueError):
@@ -22,6 +26,9 @@ def one_line(error: BaseException) -> str | None:
         if isinstance(cause, UserError):
             return str(cause)
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        what = error.filename or "what was to be written"
+        return f"no room for {what} ({error.strerror}): make room and give the same command again"
     if isinstance(error, UnicodeDecodeError):
         return f"the input is not UTF-8 text: {error}"
     meant_for_users = (
@@ -37,10 +44,21 @@ def exit_code(command: Callable[[], None]) -> int:
     """Run a command line of ours: 0, or 1 with a line on stderr for what the user can mend."""
     try:
         command()
+        sys.stdout.flush()
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        line = one_line(error) if isinstance(error, OSError) else None
+        print(f"error: {line or error}", file=sys.stderr)
+        _give_up_output()
         return 1
     return 0
+
+
+def _give_up_output() -> None:
+    """Python would fail once more at its end where there is no room for what is left to print."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_in_one_line() -> None:
@@ -58,3 +76,4 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
         sys.__excepthook__(kind, error, trace)
     else:
         print(f"error: {line}", file=sys.stderr)
+        _give_up_output()

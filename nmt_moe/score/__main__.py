@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt_moe.corpus.lines import read_lines
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.score import perplexity
 from nmt_moe.score.bleu import measures
@@ -142,8 +143,8 @@ def main(arguments: list[str] | None = None) -> int:
     def run() -> None:
         found = figures(args)
         if args.json:
-            text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-            args.json.write_text(text, encoding="utf-8")
+            with drafts([args.json]) as [file]:
+                file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
         print("\n".join(table(found)))
 
     return exit_code(run)
