@@ -29,6 +29,8 @@ def one_line(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         what = error.filename or "what was to be written"
         return f"no room for {what} ({error.strerror}): make room and give the same command again"
+    if isinstance(error, FileExistsError) and error.errno is None:  # fairseq-preprocess: its path
+        return f"there is {error} already: remove it, or choose another folder"
     if isinstance(error, UnicodeDecodeError):
         return f"the input is not UTF-8 text: {error}"
     meant_for_users = (

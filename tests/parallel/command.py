@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +54,14 @@ class Running:
         return Finished(max(map(abs, codes.values())), printed, "")
 
 
-def start(processes: int, data: Path, save_dir: Path, *arguments: object) -> Running:
-    """Start a training of the small model."""
+def start(
+    processes: int,
+    data: Path,
+    save_dir: Path,
+    *arguments: object,
+    prepare: Callable[[int], None] = lambda rank: None,
+) -> Running:
+    """Start a training of the small model; each process first calls ``prepare`` with its number."""
     save_dir.mkdir(parents=True, exist_ok=True)
     output = save_dir / "output.txt"
     output.write_text("")
@@ -68,6 +75,7 @@ def start(processes: int, data: Path, save_dir: Path, *arguments: object) -> Run
         process = os.fork()
         if not process:
             torchrun = {} if processes == 1 else _environment(rank, processes, port)
+            prepare(rank)
             _become(command, output, torchrun)
         os.setpgid(process, started[0] if started else process)
         started.append(process)
