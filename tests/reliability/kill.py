@@ -6,7 +6,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,20 @@ def fresh() -> random.Random:
     return random.Random(seed)
 
 
-def _watch(folder: Path, note: Callable[[], None]) -> None:
+def _watch(
+    folder: Path, note: Callable[[], Any], kinds: Collection[str] = ("open", *_CHANGES)
+) -> None:
     """Call ``note`` before this process changes anything in a folder."""
     below = f"{folder}/"
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in kinds:
+            return
         if event == "open":
             path, _, flags = arguments
             changes = flags & (os.O_WRONLY | os.O_RDWR)
-        elif event in _CHANGES:
-            path, changes = arguments[0], True
         else:
-            return
+            path, changes = arguments[0], True
         if changes and isinstance(path, str | os.PathLike) and str(path).startswith(below):
             note()
 
@@ -42,7 +44,9 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def at_change(folder: Path, number: int) -> Callable[[], None]:
+def at_change(
+    folder: Path, number: int, kinds: Collection[str] = ("open", *_CHANGES)
+) -> Callable[[], None]:
     """For a child process: it is killed before it changes something for the ``number``th time.
 
     A change is a file that is opened to be written, or made, renamed or removed.
@@ -57,9 +61,14 @@ def at_change(folder: Path, number: int) -> Callable[[], None]:
             if left == 0:
                 _die()
 
-        _watch(folder, note)
+        _watch(folder, note, kinds)
 
     return prepare
+
+
+def at_rename(folder: Path, number: int) -> Callable[[], None]:
+    """The same, where only giving a file another name is a change."""
+    return at_change(folder, number, ("os.rename",))
 
 
 def counting(folder: Path, counter: Path) -> Callable[[], None]:
@@ -67,7 +76,7 @@ def counting(folder: Path, counter: Path) -> Callable[[], None]:
 
     def prepare() -> None:
         counts = os.open(counter, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        _watch(folder, lambda: os.write(counts, b"1") and None)
+        _watch(folder, lambda: os.write(counts, b"1"))
 
     return prepare
 
