@@ -4,6 +4,7 @@ import glob
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -40,13 +41,35 @@ def _damaged(path: str) -> str:
     )
 
 
-def read(path: str) -> dict[str, Any]:
+def check(path: str) -> None:
+    """Raise an error unless the file is as it was written.
+
+    ``torch.save`` writes a checksum of each tensor, but ``torch.load`` does not look at them: it
+    would load other numbers. A file of a torch before 1.6 has none.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"PK\3\4":
+            return  # no zip archive: torch.load says so unless it is an old one
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} has another checksum")
+
+
+def read(path: str, checked: bool = False) -> dict[str, Any]:
     """A checkpoint whose tensors stay in the file until they are used.
+
+    Args:
+        path: the file.
+        checked: do not read all of it to compare its checksums; it was read before, or its tensors
+            do not matter.
 
     Raises:
         UserError: it is no checkpoint, or is damaged.
     """
     with explained(path):
+        if not checked:
+            check(path)
         state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         # Where fairseq looks for the model and for the number of updates.
         if not (isinstance(state["model"], dict) and state["optimizer_history"]):

@@ -5,7 +5,6 @@ validation text: no line of these is in the training text, however often it occu
 holds the hashes of these lines alone.
 """
 
-import contextlib
 import heapq
 import sys
 from collections import Counter
@@ -14,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from nmt_moe.corpus.lines import read_lines
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.ranges import Parser, whole
 
@@ -38,18 +38,15 @@ def prepare(text: Path, out: Path, valid: int, test: int, seed: int) -> Counter[
     """
     lines = _given(text) if text.is_dir() else _divided(text, valid, test, seed)
     written = Counter(dict.fromkeys(SPLITS, 0))
-    with contextlib.ExitStack() as stack:
-        out.mkdir(parents=True, exist_ok=True)
-        files = {
-            split: stack.enter_context((out / f"{split}.txt").open("w", encoding="utf-8"))
-            for split in SPLITS
-        }
+    out.mkdir(parents=True, exist_ok=True)
+    with drafts([out / f"{split}.txt" for split in SPLITS]) as opened:
+        files = dict(zip(SPLITS, opened, strict=True))
         for split, line in lines:
             files[split].write(line + "\n")
             written[split] += 1
-    for split in SPLITS:
-        if not written[split]:
-            raise UserError(f"{text}: there is no line of {split} text")
+        for split in SPLITS:
+            if not written[split]:
+                raise UserError(f"{text}: there is no line of {split} text")
     return written
 
 

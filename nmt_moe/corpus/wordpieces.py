@@ -7,6 +7,7 @@ text does not use, so that no known character becomes unknown.
 """
 
 import argparse
+import io
 import random
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from nmt_moe.corpus.lines import read_lines
 from nmt_moe.corpus.pieces import Limits, describe, encode
 from nmt_moe.corpus.sizes import count
 from nmt_moe.corpus.workers import interruptible
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.ranges import Parser, real, whole
 
@@ -58,13 +60,12 @@ def train(
             learned.total += sum(1 for _ in read_lines(path))
             print(f"{learned.total:,} lines up to the end of {path} ...", file=sys.stderr)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Written under another name first: a model under its own name is a complete one.
-    draft = out.with_name(out.name + ".draft")
+    learnt = io.BytesIO()  # sentencepiece would not say that there was no room for a file
     failed: list[UserError] = []
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=_training_lines(chosen(files, learned, sample, seed), failed),
-            model_prefix=str(draft),
+            model_writer=learnt,
             model_type="unigram",
             vocab_size=vocabulary,
             hard_vocab_limit=False,
@@ -76,17 +77,16 @@ def train(
         if failed:
             raise failed[0] from None
         raise UserError(f"sentencepiece finds no vocabulary of {vocabulary}: {error}") from None
-    model = load(draft.with_name(draft.name + ".model"))
-    pieces = [
-        model.id_to_piece(i)
-        for i in range(model.get_piece_size())
-        if not (model.is_control(i) or model.is_unknown(i))
-    ]
-    dictionary = "".join(f"{piece} 1\n" for piece in pieces)
-    out.with_name(out.name + ".dict.txt").write_text(dictionary, encoding="utf-8")
-    for suffix in (".vocab", ".model"):
-        draft.with_name(draft.name + suffix).replace(out.with_name(out.name + suffix))
-    learned.pieces = len(pieces)
+    model = sentencepiece.SentencePieceProcessor(model_proto=learnt.getvalue())
+    names = [out.with_name(out.name + end) for end in (".dict.txt", ".vocab", ".model")]
+    with drafts(names, "wb") as [dictionary, vocab, file]:
+        for i in range(model.get_piece_size()):
+            piece = model.id_to_piece(i)
+            vocab.write(f"{piece}\t{model.get_score(i):g}\n".encode())
+            if not (model.is_control(i) or model.is_unknown(i)):
+                dictionary.write(f"{piece} 1\n".encode())
+                learned.pieces += 1
+        file.write(learnt.getvalue())
     return learned
 
 

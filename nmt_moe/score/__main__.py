@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt_moe.corpus.lines import read_lines
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.ranges import Parser, whole
 from nmt_moe.score import perplexity
@@ -141,8 +142,8 @@ def main(arguments: list[str] | None = None) -> int:
         args = _arguments().parse_args(arguments)
         found = figures(args)
         if args.json:
-            text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-            args.json.write_text(text, encoding="utf-8")
+            with drafts([args.json]) as [file]:
+                file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
         print("\n".join(table(found)))
 
     return exit_code(run)

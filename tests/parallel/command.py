@@ -58,12 +58,12 @@ def start(
     data: Path,
     save_dir: Path,
     *arguments: object,
-    prepare: Callable[[], None] = lambda: None,
+    prepare: Callable[[int], None] = lambda rank: None,
 ) -> Running:
-    """Start a training of the small model; each process calls ``prepare`` before."""
+    """Start a training of the small model; each process first calls ``prepare`` with its number."""
     save_dir.mkdir(parents=True, exist_ok=True)
     output = save_dir / "output.txt"
-    output.unlink(missing_ok=True)
+    output.write_text("")
     where = [data, "--user-dir", PLUGIN, "--save-dir", save_dir]
     command = ["fairseq-train", *map(str, [*where, *TINY, *TRAINING, *arguments])]
     with socket.socket() as free:
@@ -74,7 +74,7 @@ def start(
         process = os.fork()
         if not process:
             torchrun = {} if processes == 1 else _environment(rank, processes, port)
-            _become(command, output, torchrun, prepare)
+            _become(command, output, torchrun, lambda rank=rank: prepare(rank))
         os.setpgid(process, started[0] if started else process)
         started.append(process)
     return Running(started, output)
@@ -110,6 +110,8 @@ def _become(
         prepare()
         fairseq_train.cli_main()
         code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
     except BaseException:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
     finally:

@@ -1,7 +1,6 @@
 """NaN and Inf in trainings as users start them: one line, in one process or in several."""
 
 import math
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ MANY = ["--moe-experts", 64, "--batch-size", 1]  # for 1 to 8 words: most get no
 def at_update(number: int, fault: Callable[[nn.Module], None], rank: int = 0):
     """What lets a forked training's model have a fault from that update on, in one process."""
 
-    def prepare() -> None:
+    def prepare(process: int) -> None:
         build = LSTMMoEModel.build_model
 
         def build_model(cfg, task):
@@ -32,7 +31,7 @@ def at_update(number: int, fault: Callable[[nn.Module], None], rank: int = 0):
 
             def set_num_updates(updates: int) -> None:
                 done(updates)
-                if updates == number - 1 and int(os.environ.get("RANK", 0)) == rank:
+                if updates == number - 1 and process == rank:
                     model.set_num_updates = done
                     fault(model)
 

@@ -9,6 +9,7 @@ from nmt_moe.corpus.clean.language import foreign
 from nmt_moe.corpus.clean.pipeline import Options, clean
 from nmt_moe.corpus.clean.rules import CHARACTERS_BEYOND, WORDS_BEYOND, Limits
 from nmt_moe.corpus.workers import cores, interruptible
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.ranges import Parser, real, whole
 
@@ -78,7 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
         with interruptible():
             report = clean(args.inputs, args.out, args.langs, options)
             if args.report:
-                args.report.write_text(report.as_json(), encoding="utf-8")
+                with drafts([args.report]) as [file]:
+                    file.write(report.as_json())
         print("\n".join(report.lines()))
         seconds = time.monotonic() - start
         speed = report.read.total() / seconds * 60 / args.workers
