@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 from nmt_moe.moe import kernel
 from nmt_moe.moe.grouped import segments
 from nmt_moe.moe.kept import empty_gradient
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
+
+_grouped_mm = getattr(F, "grouped_mm", getattr(torch, "_grouped_mm", None))  # public in 2.10
 
 
 class Experts(nn.Module):
@@ -75,6 +79,11 @@ class Experts(nn.Module):
             ``[A, D]``, in the same order and the precision of ``x_AD``.
         """
         weights = [expert_weight(w, self.mesh).to(x_AD.dtype) for w in (self.w_in, self.w_out)]
+        if _one_product(x_AD, *weights):
+            ends_E = torch.tensor(counts, device=x_AD.device).cumsum(0, dtype=torch.int32)
+            if self.recompute:
+                return checkpoint(_in_one_product, x_AD, *weights, ends_E, use_reentrant=False)
+            return _in_one_product(x_AD, *weights, ends_E)
         keep_hidden = torch.is_grad_enabled() and not self.recompute
         return _GroupedFeedForward.apply(x_AD, *weights, counts, keep_hidden)
 
@@ -107,6 +116,26 @@ class Experts(nn.Module):
             if self.mesh is not None and weight is not None and len(weight) == self.num_experts:
                 state_dict[prefix + name] = weight[self.mesh.own(self.num_experts)]
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _one_product(x_AD: Tensor, *weights: Tensor) -> bool:
+    """Whether torch has a kernel of its own for all groups: in bfloat16, on GPUs of 2022 and later.
+
+    Elsewhere its grouped product is a loop, too.
+    """
+    return (
+        _grouped_mm is not None
+        and x_AD.is_cuda
+        and x_AD.dtype == torch.bfloat16
+        and torch.cuda.get_device_capability(x_AD.device) >= (9, 0)
+        and all(size % 8 == 0 for w in weights for size in w.shape[1:])  # 16 bytes
+    )
+
+
+def _in_one_product(x_AD: Tensor, w_in: Tensor, w_out: Tensor, ends_E: Tensor) -> Tensor:
+    """All experts in one launch for each matrix; ``ends_E``: where the rows of each end."""
+    hidden_AH = _grouped_mm(x_AD, w_in, offs=ends_E).relu()  # type: ignore[misc]
+    return _grouped_mm(hidden_AH, w_out, offs=ends_E)  # type: ignore[misc]
 
 
 class _GroupedFeedForward(torch.autograd.Function):
