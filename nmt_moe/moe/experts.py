@@ -78,14 +78,14 @@ class Experts(nn.Module):
         Returns:
             ``[A, D]``, in the same order and the precision of ``x_AD``.
         """
-        weights = [expert_weight(w, self.mesh).to(x_AD.dtype) for w in (self.w_in, self.w_out)]
-        if _one_product(x_AD, *weights):
+        w_in, w_out = (expert_weight(w, self.mesh).to(x_AD.dtype) for w in (self.w_in, self.w_out))
+        if _one_product(x_AD, w_in, w_out):
             ends_E = torch.tensor(counts, device=x_AD.device).cumsum(0, dtype=torch.int32)
             if self.recompute:
-                return checkpoint(_in_one_product, x_AD, *weights, ends_E, use_reentrant=False)
-            return _in_one_product(x_AD, *weights, ends_E)
+                return checkpoint(_in_one_product, x_AD, w_in, w_out, ends_E, use_reentrant=False)
+            return _in_one_product(x_AD, w_in, w_out, ends_E)
         keep_hidden = torch.is_grad_enabled() and not self.recompute
-        return _GroupedFeedForward.apply(x_AD, *weights, counts, keep_hidden)
+        return _GroupedFeedForward.apply(x_AD, w_in, w_out, counts, keep_hidden)
 
     def gather(self) -> None:
         """Bring all experts to the first process, for the next ``state_dict`` there.
