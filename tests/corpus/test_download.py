@@ -86,9 +86,10 @@ def test_a_checksum_is_recorded_and_compared(server: Server, tmp_path: Path) -> 
     sums.write_text(f"{digest(content(server))} *x.tgz\n")
     fails(server, tmp_path / "a", "x.tgz: its sha256 should be .* It is x.tgz.bad now")
     assert (tmp_path / "a/x.tgz.bad").read_bytes() == b"mine"
-    sums.write_text("nonsense\n")
-    with pytest.raises(UserError, match="SHA256SUMS, line 1: no SHA-256 and name"):
-        get(server, tmp_path / "a")
+    for nonsense in (b"nonsense\n", b"\xff\xfe\n"):
+        sums.write_bytes(nonsense)
+        with pytest.raises(UserError, match="SHA256SUMS, line 1: no SHA-256 and name"):
+            get(server, tmp_path / "a")
 
 
 @pytest.mark.parametrize("known", ["sha256", "md5"])

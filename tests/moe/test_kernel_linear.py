@@ -72,6 +72,16 @@ def test_what_is_left_to_torch():
         torch.testing.assert_close(kernel.linear(x, w), x @ w.t())
 
 
+def test_sizes_that_do_not_fit_are_torchs_error():
+    w_NK, x_MK = torch.randn(32, 64), torch.randn(4, 64)
+    with torch.no_grad(), pytest.raises(RuntimeError, match="cannot be multiplied"):
+        Linear(64, 32)(torch.randn(4, 48))
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        kernel.linear(torch.randn(4, 80), w_NK)
+    with pytest.raises(RuntimeError):
+        kernel.linear(x_MK, w_NK, torch.randn(3, 32))
+
+
 @pytest.mark.parametrize("bias", [False, True])
 def test_the_layer_is_torchs(bias, monkeypatch):
     torch.manual_seed(1)

@@ -124,7 +124,14 @@ def linear(
     if out is None:
         out = x_MK.new_empty(len(x_MK), len(w_NK))
     outputs = [out] if add_MN is None else [out, add_MN]
-    alike = all(y.dtype == x_MK.dtype and y.stride() == (out.stride(0), 1) for y in outputs)
+    shape = (len(x_MK), len(w_NK))
+    alike = all(
+        y.device == x_MK.device
+        and y.dtype == x_MK.dtype
+        and y.shape == shape
+        and y.stride() == (out.stride(0), 1)
+        for y in outputs
+    )
     if not (alike and few_rows(x_MK, w_NK)):
         if add_MN is None:
             return torch.mm(x_MK, w_NK.t(), out=out)
@@ -143,8 +150,9 @@ def few_rows(x_MK: Tensor, w_NK: Tensor) -> bool:
     return (
         _library is not None
         and 1 < len(x_MK) <= _FEW_FOR_ONE
-        and x_MK.device.type == "cpu"
+        and x_MK.device.type == w_NK.device.type == "cpu"
         and x_MK.dtype == w_NK.dtype == torch.float32
+        and x_MK.shape[1] == w_NK.shape[1]  # or torch says what is wrong; C would read on
         and x_MK.stride(1) == 1
         and w_NK.is_contiguous()
         and w_NK.numel() >= _LARGE

@@ -4,7 +4,7 @@
    TARGET        the attribute that lets a function use these instructions
    LANES         numbers in a vector
    ROWS          of a tile of ROWS x COLUMNS vectors, whose sums stay in registers
-   STREAM(p, v)  write a vector past the caches
+   STREAM(p, v)  write a vector that is not read again soon
 
    Matrices lie by rows. K and N, the sides of a weight, are multiples of 16. */
 
