@@ -2,7 +2,7 @@
 # All paths are relative: a checkout may lie in a folder with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench clean
+.PHONY: help setup demo test test-slow check bench audit lock clean
 
 BIN := .venv/bin
 # A file of tests on each core, one thread each: they are small.
@@ -31,6 +31,12 @@ check: setup  ## lint, format, types
 
 bench: setup  ## the speed of layers, training and search against others (into benchmarks/results)
 	$(BIN)/python benchmarks/all.py
+
+audit: setup  ## whether vulnerabilities of the dependencies are known (asks PyPI)
+	@recipes/dependencies.sh audit
+
+lock: setup  ## choose the dependencies that pyproject.toml needs, with hashes (requirements/)
+	@recipes/dependencies.sh lock
 
 clean:  ## remove .venv, caches and builds; data/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

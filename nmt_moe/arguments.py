@@ -7,14 +7,6 @@ import torch
 from nmt_moe.errors import UserError
 
 
-def at_least_one(text: str) -> int:
-    """The ``type`` of an argument that counts something."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
-
-
 def add_device(parser: argparse.ArgumentParser) -> None:
     """``--device``, for :func:`find_device`."""
     parser.add_argument(

@@ -1,14 +1,24 @@
 """Errors that a user can mend, shown as one line."""
 
+import errno
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from fairseq.distributed import utils as distributed_utils
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 
 class UserError(ValueError):
     """Something the user gave does not fit; the message says what, and what to do."""
+
+
+class ErrorOfAll(UserError):
+    """Raised in every process of a training alike; the first one shows it."""
 
 
 def one_line(error: BaseException) -> str | None:
@@ -23,6 +33,11 @@ def one_line(error: BaseException) -> str | None:
         if isinstance(cause, UserError):
             return str(cause)
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        what = error.filename or "what was to be written"
+        return f"no room for {what} ({error.strerror}): make room and give the same command again"
+    if isinstance(error, FileExistsError) and error.errno is None:  # fairseq-preprocess: its path
+        return f"there is {error} already: remove it, or choose another folder"
     if isinstance(error, UnicodeDecodeError):
         return f"the input is not UTF-8 text: {error}"
     meant_for_users = (
@@ -38,10 +53,21 @@ def exit_code(command: Callable[[], None]) -> int:
     """Run a command line of ours: 0, or 1 with a line on stderr for what the user can mend."""
     try:
         command()
+        sys.stdout.flush()
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        line = one_line(error) if isinstance(error, OSError) else None
+        print(f"error: {line or error}", file=sys.stderr)
+        _give_up_output()
         return 1
     return 0
+
+
+def _give_up_output() -> None:
+    """Python would fail once more at its end where there is no room for what is left to print."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_in_one_line() -> None:
@@ -60,5 +86,6 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
     line = one_line(error)
     if line is None:
         sys.__excepthook__(kind, error, trace)
-    else:
+    elif not isinstance(error, ErrorOfAll) or distributed_utils.get_global_rank() == 0:
         print(f"error: {line}", file=sys.stderr)
+        _give_up_output()

@@ -173,8 +173,10 @@ close_stage() {
 logged() {
     local log=$1
     shift
-    "$@" >"$log" 2>&1 || {
-        tail -n 5 "$log" >&2
+    local last
+    # Not from the log, for which there may be no room.
+    last=$("$@" 2>&1 | tee "$log" | tail -n 5) || {
+        echo "$last" >&2
         die "that failed, all of the output is in $log"
     }
 }
@@ -204,7 +206,7 @@ make_wordpieces() {
 make_binary() {
     local out=$RUN_DIR/binary pieces=$RUN_DIR/wordpieces
     rm -f "$out"/dict.* # fairseq-preprocess refuses to replace what an interrupted try left
-    logged "$out/output.log" fairseq-preprocess --srcdict "$pieces/model.dict.txt" \
+    logged "$out/output.log" fairseq-preprocess --user-dir "$ROOT/nmt_moe" --srcdict "$pieces/model.dict.txt" \
         --trainpref "$pieces/train$1" --validpref "$pieces/valid$1" --testpref "$pieces/test$1" \
         --destdir "$out" --workers 2 "${@:2}"
 }
@@ -235,8 +237,10 @@ train_into() {
         --save-dir "$out" --no-epoch-checkpoints --tensorboard-logdir "$out/tensorboard" \
         --log-format json --log-interval 100 "${WHOLE[@]}" \
         "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 |
-        tee -a "$out/$log" | python -m nmt_moe.report.progress ||
+        tee -a "$out/$log" | python -m nmt_moe.report.progress || {
+        (($? != 75)) || exit 75 # stopped by SIGTERM, and saved
         die "fairseq-train failed, all it printed is in $out/$log"
+    }
 }
 
 # The beam search of Wu et al. 2016 with its weights.

@@ -9,6 +9,7 @@ usage: [GPUS=n] [NODES=n NODE_RANK=i MASTER_ADDR=host] recipes/launch.sh COMMAND
 Runs COMMAND, such as fairseq-train, in GPUS processes on each of NODES machines, through
 torchrun. On several machines, start it on each with the same MASTER_ADDR and a NODE_RANK of
 its own; recipes/launch.sbatch does that under SLURM. If a process dies, all of them end.
+Stopped by SIGTERM, a training saves and ends with code 75: the same command goes on.
 
 environment:
   GPUS         processes on this machine (default: its GPUs; without any, 2 on its CPUs)
@@ -58,4 +59,5 @@ if ((NODES > 1)); then
 fi
 # Several processes with as many threads as there are cores each are slower than one.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-exec torchrun "${where[@]}" --nproc_per_node "$GPUS" "$program" "$@"
+# -P: not with the modules beside it.
+exec python -P "$ROOT/nmt_moe/torchrun.py" "${where[@]}" --nproc_per_node "$GPUS" "$program" "$@"

@@ -7,8 +7,8 @@ usage() {
 usage: recipes/setup.sh [-h]
 
 Makes .venv in the repository and installs nmt_moe (editable), its dependencies and the
-development tools. Does nothing when .venv is newer than pyproject.toml, constraints.txt and the
-sources in C.
+development tools, in the versions and with the checksums of requirements/, torch in that of
+constraints.txt. Does nothing when .venv is newer than these, pyproject.toml and the sources in C.
 
 environment:
   PYTHON   the interpreter for .venv: Python 3.11, 3.12 or 3.13 (default: the first one found)
@@ -45,7 +45,7 @@ supported() {
 
 changed() {
     local file
-    for file in pyproject.toml constraints.txt nmt_moe/*/kernel/*.[ch]; do
+    for file in pyproject.toml constraints.txt requirements/*.txt nmt_moe/*/kernel/*.[ch]; do
         if [[ $file -nt $STAMP ]]; then
             return
         fi
@@ -144,13 +144,30 @@ show_progress() {
     done
 }
 
+pip() {
+    "$VENV/bin/python" -m pip "$@" 2>&1 </dev/null | show_progress
+}
+
+# Nothing is downloaded that a build would need, and the hashes say what is installed. Those of
+# torch are not known: its builds for CPUs and GPUs, of one version, come from several indexes.
 install() {
-    # Relative names: pip splits these variables at spaces, and ROOT may hold some.
-    # Build environments read PIP_CONSTRAINT up to pip 25.2, PIP_BUILD_CONSTRAINT from 25.3.
-    PIP_CONSTRAINT="constraints.txt ${PIP_CONSTRAINT:-}" \
-        PIP_BUILD_CONSTRAINT="constraints.txt ${PIP_BUILD_CONSTRAINT:-}" \
-        "$VENV/bin/python" -m pip install --progress-bar off -e '.[dev]' 2>&1 </dev/null |
-        show_progress
+    local checked=(install --progress-bar off --require-hashes --no-deps)
+    pip "${checked[@]}" --only-binary :all: -r requirements/wheels.txt &&
+        pip install --progress-bar off -c constraints.txt torch &&
+        pip "${checked[@]}" --no-build-isolation -r requirements/sources.txt &&
+        pip install --progress-bar off --no-deps --no-build-isolation -e . &&
+        pip check
+}
+
+explain() {
+    local wrong
+    wrong=$(sed -n '/DO NOT MATCH THE HASHES/,$ s/^ *\([^ ]*==[^ ]*\) from .*/\1/p' "$LOG" | head -n 1)
+    if [[ -n $wrong ]]; then
+        die "the file of $wrong has another checksum than requirements/ says: it is damaged, or" \
+            "not the one that was published. All of pip's output is in $ROOT/$LOG"
+    fi
+    tail -n 15 "$LOG" >&2
+    die "the installation failed; all of pip's output is in $ROOT/$LOG"
 }
 
 if up_to_date; then
@@ -163,9 +180,6 @@ make_venv
 rm -f "$STAMP"
 : >"$LOG"
 echo "Installing into .venv with Python $(version_of "$VENV/bin/python") (log: $LOG)"
-if ! install; then
-    tail -n 15 "$LOG" >&2
-    die "the installation failed; all of pip's output is in $ROOT/$LOG"
-fi
+install || explain
 printf '%s\n' "$ROOT" >"$STAMP"
 echo "Installed in $SECONDS s"

@@ -96,9 +96,10 @@ def test_two_machines_share_a_recipe(tmp_path: Path) -> None:
 
 
 SRUN = """#!/bin/bash
-# What srun does here: the command on each machine, with its number.
-shift
-SLURM_NODEID=1 "$@" & SLURM_NODEID=0 "$@"; wait
+# What srun does here: the command on each machine, with its number; the highest code.
+shift 2
+SLURM_NODEID=1 "$@" & SLURM_NODEID=0 "$@"; code=$?; wait $!; other=$?
+exit $((code > other ? code : other))
 """
 
 

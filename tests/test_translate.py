@@ -260,7 +260,7 @@ def test_what_is_missing_is_named(trained, tmp_path, capsys) -> None:
     missing = ["--sentencepiece-model", tmp_path / "none.model"]
     assert f"no sentencepiece model {tmp_path}/none.model" in error(capsys, trained, *missing)
     assert "there is no device gpu" in error(capsys, trained, "--device", "gpu")
-    assert "--gnmt-alpha must be a number" in error(capsys, trained, "--gnmt-alpha", "nan")
+    assert "--gnmt-alpha must be at least 0" in error(capsys, trained, "--gnmt-alpha", "nan")
 
     state = torch.load(trained, weights_only=False)
     torch.save(state | {MARK: new_mark(0, 2, 2, "run", 1)}, tmp_path / "none-rank-0.pt")

@@ -8,10 +8,11 @@ from nmt_moe.checkpoint.average import average, last
 from nmt_moe.checkpoint.convert import merge, split
 from nmt_moe.checkpoint.summary import summary, table
 from nmt_moe.errors import UserError, exit_code
+from nmt_moe.ranges import Parser, whole
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m nmt_moe.checkpoint",
         description="Checkpoints of trainings whose experts are spread over processes: with "
         "--moe-sharded-checkpoint each process writes its part, checkpoint_last-rank-0.pt and "
@@ -43,10 +44,10 @@ def _arguments() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.add_argument("file", metavar="FILE", help="a complete checkpoint")
     command.add_argument(
-        "--parts", type=int, required=True, metavar="N", help="the number of processes"
+        "--parts", type=whole(2), required=True, metavar="N", help="the number of processes"
     )
     command.add_argument(
-        "--moe-expert-parallel-size", type=int, default=0, metavar="N",
+        "--moe-expert-parallel-size", type=whole(0), default=0, metavar="N",
         help="what the training is given: processes that share the experts (default: 0, as many "
         "as divide both)",
     )  # fmt: skip
@@ -68,7 +69,7 @@ def _arguments() -> argparse.ArgumentParser:
         help="complete checkpoints of one model; with --last, the folder of a training",
     )  # fmt: skip
     command.add_argument(
-        "--last", type=int, metavar="N",
+        "--last", type=whole(1), metavar="N",
         help="the N newest by updates among checkpoint_EPOCH_UPDATES.pt, checkpointEPOCH.pt and "
         "checkpoint_last.pt of the folder; all if there are fewer",
     )  # fmt: skip
@@ -88,20 +89,18 @@ def _add_force(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    args = _arguments().parse_args(arguments)
 
     def run() -> None:
+        args = _arguments().parse_args(arguments)
         if args.command == "merge":
             merge(args.parts, args.out, args.force)
         elif args.command == "split":
-            if args.parts < 2 or args.moe_expert_parallel_size < 0:
-                raise UserError("--parts must be at least 2, --moe-expert-parallel-size 0")
             split(args.file, args.parts, args.out, args.moe_expert_parallel_size, args.force)
         elif args.command == "average":
             files = args.files
             if args.last is not None:
-                if len(files) != 1 or args.last < 1:
-                    raise UserError("--last needs a number of at least 1, and one folder")
+                if len(files) != 1:
+                    raise UserError("--last needs one folder")
                 files = last(files[0], args.last)
             average(files, args.out, args.force)
             print(f"{args.out}: the mean of {len(files)}: {', '.join(files)}")

@@ -61,7 +61,7 @@ def last(folder: str, number: int) -> list[str]:
     if not os.path.isdir(folder):
         raise UserError(f"--last: {folder} is no folder")
     found = {
-        _updates(_complete(str(path))): str(path)
+        _updates(_complete(str(path), checked=True)): str(path)
         for path in sorted(Path(folder).iterdir())
         if _OF_A_TRAINING.fullmatch(path.name)
     }
@@ -73,8 +73,8 @@ def last(folder: str, number: int) -> list[str]:
     return [found[updates] for updates in sorted(found, reverse=True)[:number]]
 
 
-def _complete(file: str) -> dict[str, Any]:
-    state = read(file)
+def _complete(file: str, checked: bool = False) -> dict[str, Any]:
+    state = read(file, checked)
     if MARK in state:
         raise UserError(f"{file} is a part of a checkpoint: {MERGE}")
     return state

@@ -98,7 +98,7 @@ def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -
     updates = state["optimizer_history"][-1]["num_updates"]
 
     def part(place: int) -> dict[str, Any]:
-        own = read(file)
+        own = read(file, checked=True)
         own[MARK] = new_mark(place, parts, size, run, updates)
         _set_options(own, size, f"-rank-{place}")
         for container, key in list(expert_tensors(own)):
@@ -142,12 +142,16 @@ def _set_options(state: dict[str, Any], team: int, suffix: str = "") -> None:
 
 def _stacked(tensors: list[Tensor], folder: Path) -> Tensor:
     """Their concatenation, on the disk instead of in memory; nothing of it stays there."""
-    with tempfile.NamedTemporaryFile(dir=folder) as file:
-        for tensor in tensors:
-            file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
-        file.flush()
-        size, dtype = sum(tensor.numel() for tensor in tensors), tensors[0].dtype
-        whole = torch.from_file(file.name, shared=False, size=size, dtype=dtype)
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            for tensor in tensors:
+                file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
+            file.flush()
+            size, dtype = sum(tensor.numel() for tensor in tensors), tensors[0].dtype
+            whole = torch.from_file(file.name, shared=False, size=size, dtype=dtype)
+    except OSError as error:
+        error.filename = str(folder)
+        raise
     return whole.view(-1, *tensors[0].shape[1:])
 
 

@@ -1,8 +1,10 @@
 """Files of checkpoints: read without running code, written whole or not at all."""
 
+import glob
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import torch
 
 from nmt_moe.errors import UserError
+from nmt_moe.finite.tensors import all_finite
 
 
 @contextmanager
@@ -38,18 +41,57 @@ def _damaged(path: str) -> str:
     )
 
 
-def read(path: str) -> dict[str, Any]:
+def check(path: str) -> None:
+    """Raise an error unless the file is as it was written.
+
+    ``torch.save`` writes a checksum of each tensor, but ``torch.load`` does not look at them: it
+    would load other numbers. A file of a torch before 1.6 has none.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"PK\3\4":
+            return  # no zip archive: torch.load says so unless it is an old one
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} has another checksum")
+
+
+def read(path: str, checked: bool = False) -> dict[str, Any]:
     """A checkpoint whose tensors stay in the file until they are used.
+
+    Args:
+        path: the file.
+        checked: do not read all of it to compare its checksums; it was read before, or its tensors
+            do not matter.
 
     Raises:
         UserError: it is no checkpoint, or is damaged.
     """
     with explained(path):
+        if not checked:
+            check(path)
         state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         # Where fairseq looks for the model and for the number of updates.
         if not (isinstance(state["model"], dict) and state["optimizer_history"]):
             raise ValueError("no checkpoint of fairseq-train")
     return state
+
+
+def last_good(folder: str) -> tuple[str, int] | None:
+    """The checkpoint in a folder with the most updates whose weights are finite, and their number.
+
+    Of one in parts, the first part."""
+    found = []
+    for path in glob.glob(os.path.join(glob.escape(folder), "checkpoint*.pt")):
+        if re.search(r"-rank-[1-9]\d*\.pt$", path):
+            continue
+        with suppress(UserError, OSError):
+            updates = read(path)["optimizer_history"][-1]["num_updates"]
+            found.append((updates, "checkpoint_last" in path, path))
+    for updates, _, path in sorted(found, reverse=True):
+        if all_finite(read(path)["model"].values()):
+            return path, updates
+    return None
 
 
 def write(state: Any, file: Any) -> None:

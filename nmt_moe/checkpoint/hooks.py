@@ -11,15 +11,16 @@ from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 
-from nmt_moe.checkpoint import parts
-from nmt_moe.checkpoint.files import explained, write
+from nmt_moe.checkpoint import parts, stop
+from nmt_moe.checkpoint.files import check, explained, write
 from nmt_moe.errors import UserError
 
 
 def install() -> None:
-    """Replace fairseq's functions that restore, read, write, copy and broadcast checkpoints.
+    """Replace fairseq's functions that restore, save, read, write, copy and broadcast checkpoints.
 
-    Restoring first checks, where a checkpoint is in parts, that they belong together. Reading
+    Restoring first checks, where a checkpoint is in parts, that they belong together; after it
+    SIGTERM saves before it ends the training. Reading
     explains a damaged or unsafe file in one line, and keeps the place in the epoch for another
     number of processes. Writing does not try again at the end of what
     a failed try has left, which would make a file that looks complete and is not. Copying goes
@@ -35,6 +36,7 @@ def install() -> None:
     # fairseq's older parts, such as --optimizer sgd, keep their options in one; it runs no code.
     torch.serialization.add_safe_globals([Namespace])
     checkpoint_utils.load_checkpoint = _checking(checkpoint_utils.load_checkpoint)
+    checkpoint_utils.save_checkpoint = stop.noting(checkpoint_utils.save_checkpoint)
     checkpoint_utils.load_checkpoint_to_cpu = _explaining(checkpoint_utils.load_checkpoint_to_cpu)
     checkpoint_utils._torch_persistent_save = _save
     PathManager.copy = staticmethod(_copy_whole(PathManager.copy))
@@ -46,7 +48,10 @@ def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
         last = cfg.restore_file == "checkpoint_last.pt"
         parts.check(os.path.join(cfg.save_dir, cfg.restore_file) if last else cfg.restore_file)
         os.makedirs(cfg.save_dir, exist_ok=True)  # fairseq: on the first process' machine only
-        return load(cfg, *args, **kwargs)
+        loaded = load(cfg, *args, **kwargs)
+        if not (cfg.no_save or cfg.no_last_checkpoints):
+            stop.listen()
+        return loaded
 
     return load_checkpoint
 
@@ -54,6 +59,7 @@ def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
 def _explaining(load: Callable[..., dict]) -> Callable[..., dict]:
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
         with explained(path):
+            check(PathManager.get_local_path(path))
             state = load(path, *args, **kwargs)
             if parts.MARK in state and state[parts.MARK]["part"] != parts.own_part():
                 raise UserError(f"{path} is a part of a checkpoint: {parts.MERGE}")

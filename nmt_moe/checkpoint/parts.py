@@ -5,13 +5,14 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch.distributed as dist
 
 from nmt_moe.checkpoint.files import read
 from nmt_moe.errors import UserError
-from nmt_moe.moe.mesh import active_mesh
+from nmt_moe.moe.mesh import Mesh, active_mesh
 
 MARK = "moe_part"
 """The key of a part's mark: a part's number, of how many, how many hold every expert once, the
@@ -108,20 +109,51 @@ def check(path: str) -> None:
                 f"here, too, or {MERGE}"
             )
         return
-    reports: list[dict[str, Any]] = [{}] * mesh.world
-    dist.all_gather_object(reports, _report(path, mesh.place))
+    reports = _reports(path, mesh)
+    if _replaced(path, reports, mesh.place):
+        reports = _reports(path, mesh)
     judge(path, reports, mesh.size)
 
 
-def _report(path: str, place: int) -> dict[str, Any]:
-    """What one process has found, see :func:`judge`."""
-    file = part_file(path, place)
+def _reports(path: str, mesh: Mesh) -> list[dict[str, Any]]:
+    """What each process has found, see :func:`judge`; and the mark in a new part as ``draft``."""
+    file = part_file(path, mesh.place)
+    report: dict[str, Any] = {}
     if os.path.exists(file):
         try:
-            return {"mark": mark_in(file, read(file))}
+            report["mark"] = mark_in(file, read(file))
         except (UserError, OSError) as error:
-            return {"error": str(error)}
-    return {"instead": next(filter(os.path.exists, [*part_files(path), path]), None)}
+            report["error"] = str(error)
+    else:
+        report["instead"] = next(filter(os.path.exists, [*part_files(path), path]), None)
+    with suppress(UserError, OSError):
+        report["draft"] = mark_in(file, read(f"{file}.tmp"))
+    reports = [report] * mesh.world
+    dist.all_gather_object(reports, report)
+    return reports
+
+
+def _replaced(path: str, reports: list[dict[str, Any]], place: int) -> bool:
+    """Whether some parts had to be put in place of old ones, as they are here.
+
+    A kill in :func:`wait_for_others` leaves old parts, all of them. One after it may leave some
+    old and some new ones; then the new ones of the others are complete under their first name.
+    """
+    found = [report["mark"] for report in reports if "mark" in report]
+    if not found:
+        return False
+    newest = max(found, key=lambda mark: mark["num_updates"])
+
+    def new(report: dict[str, Any], key: str) -> bool:
+        return key in report and report[key] | {"part": newest["part"]} == newest
+
+    old = [report for report in reports if not new(report, "mark")]
+    if not old or not all(new(report, "draft") for report in old):
+        return False
+    if not new(reports[place], "mark"):
+        file = part_file(path, place)
+        os.replace(f"{file}.tmp", file)
+    return True
 
 
 def judge(path: str, reports: list[dict[str, Any]], team: int) -> None:

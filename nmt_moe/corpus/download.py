@@ -19,6 +19,7 @@ from nmt_moe.corpus import checksums, manifest
 from nmt_moe.corpus.manifest import Archive
 from nmt_moe.corpus.transfer import Interrupted, Progress, discard, origin, transfer
 from nmt_moe.errors import UserError, exit_code
+from nmt_moe.ranges import Parser, real, whole
 
 _LONGEST_PAUSE = 60.0
 _LASTING_TRIES = 3
@@ -163,7 +164,7 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m nmt_moe.corpus.download",
         description="Get the archives of WMT'14. Run again, it continues where it stopped.",
     )
@@ -172,19 +173,19 @@ def main(arguments: list[str] | None = None) -> int:
         "--mirror", nargs="+", default=[], dest="mirrors", metavar="URL",
         help="try these, in this order, instead of the manifest's",
     )  # fmt: skip
-    for name, text in (
-        ("timeout", "seconds without data after which a try has failed"),
-        ("tries", "how often to try again without getting anything more"),
-        ("pause", "seconds before the second try; doubled with each"),
-        ("interval", "seconds between two lines of progress"),
+    for name, allowed, text in (
+        ("timeout", real(0, above=True), "seconds without data after which a try has failed"),
+        ("tries", whole(1), "how often to try again without getting anything more"),
+        ("pause", real(0), "seconds before the second try; doubled with each"),
+        ("interval", real(0), "seconds between two lines of progress"),
     ):
         default = getattr(Patience, name)
         parser.add_argument(
-            f"--{name}", type=type(default), default=default, help=f"{text} (default: {default:g})"
+            f"--{name}", type=allowed, default=default, help=f"{text} (default: {default:g})"
         )
-    args = parser.parse_args(arguments)
 
     def run() -> None:
+        args = parser.parse_args(arguments)
         known = manifest.load(args.manifest or manifest.find(args.pair))
         tests = [known.test_set(name) for name in args.test]
         corpora = [*known.training(args.corpora), *known.valid.values(), *tests]

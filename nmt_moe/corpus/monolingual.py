@@ -5,8 +5,6 @@ validation text: no line of these is in the training text, however often it occu
 holds the hashes of these lines alone.
 """
 
-import argparse
-import contextlib
 import heapq
 import sys
 from collections import Counter
@@ -15,7 +13,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from nmt_moe.corpus.lines import read_lines
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
+from nmt_moe.ranges import Parser, whole
 
 SPLITS = ("train", "valid", "test")
 
@@ -38,18 +38,15 @@ def prepare(text: Path, out: Path, valid: int, test: int, seed: int) -> Counter[
     """
     lines = _given(text) if text.is_dir() else _divided(text, valid, test, seed)
     written = Counter(dict.fromkeys(SPLITS, 0))
-    with contextlib.ExitStack() as stack:
-        out.mkdir(parents=True, exist_ok=True)
-        files = {
-            split: stack.enter_context((out / f"{split}.txt").open("w", encoding="utf-8"))
-            for split in SPLITS
-        }
+    out.mkdir(parents=True, exist_ok=True)
+    with drafts([out / f"{split}.txt" for split in SPLITS]) as opened:
+        files = dict(zip(SPLITS, opened, strict=True))
         for split, line in lines:
             files[split].write(line + "\n")
             written[split] += 1
-    for split in SPLITS:
-        if not written[split]:
-            raise UserError(f"{text}: there is no line of {split} text")
+        for split in SPLITS:
+            if not written[split]:
+                raise UserError(f"{text}: there is no line of {split} text")
     return written
 
 
@@ -110,7 +107,7 @@ def smallest(values: Iterable[int], number: int) -> list[int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m nmt_moe.corpus.monolingual",
         description="Write text in one language as train.txt, valid.txt and test.txt.",
     )
@@ -121,13 +118,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
     for split, default in (("valid", 1000), ("test", 2000)):
         parser.add_argument(
-            f"--{split}", type=int, default=default, metavar="LINES",
+            f"--{split}", type=whole(1), default=default, metavar="LINES",
             help=f"lines of {split}.txt when TEXT is one file (default: {default})",
         )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=1, help="of the choice of these lines")
-    args = parser.parse_args(arguments)
+    parser.add_argument("--seed", type=whole(0), default=1, help="of the choice of these lines")
 
     def run() -> None:
+        args = parser.parse_args(arguments)
         written = prepare(args.text, args.out, args.valid, args.test, args.seed)
         print(", ".join(f"{split}: {number:,} lines" for split, number in written.items()))
 

@@ -5,11 +5,11 @@ The folder is a clone of https://github.com/multi30k/dataset or any folder with 
 """
 
 import argparse
-import contextlib
 import sys
 from pathlib import Path
 
 from nmt_moe.corpus.lines import read_pairs
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
 
 SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
@@ -41,11 +41,7 @@ def prepare(folder: Path, target: str, out: Path) -> dict[str, int]:
     out.mkdir(parents=True, exist_ok=True)
     pairs = dict.fromkeys(SPLITS, 0)
     for split, (source_path, target_path) in found.items():
-        with contextlib.ExitStack() as stack:
-            files = [
-                stack.enter_context((out / f"{split}.{language}").open("w", encoding="utf-8"))
-                for language in languages
-            ]
+        with drafts([out / f"{split}.{language}" for language in languages]) as files:
             for pair in read_pairs(source_path, target_path):
                 pairs[split] += 1
                 for file, line in zip(files, pair, strict=True):

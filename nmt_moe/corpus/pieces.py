@@ -13,6 +13,7 @@ from nmt_moe.corpus.clean.report import Tally
 from nmt_moe.corpus.clean.rules import normalise
 from nmt_moe.corpus.lines import read_lines, read_pairs
 from nmt_moe.corpus.workers import ordered_map
+from nmt_moe.drafts import drafts
 
 _PROGRESS = 500_000  # lines between two progress lines
 _CHUNK = 1000  # pairs that a worker takes at once
@@ -77,23 +78,15 @@ def encode(
     def cut(chunk: tuple[int, list[tuple[str, ...]]]) -> tuple[Counts, list[bytes]]:
         return _cut(model, *chunk, limits, keep_all)
 
-    drafts = [path.with_name(path.name + ".draft") for path in outputs]
-    try:
-        with contextlib.ExitStack() as stack:
-            files = [stack.enter_context(path.open("wb")) for path in drafts]
-            done = ordered_map(cut, _chunks(lines), workers)
-            for part, texts in stack.enter_context(contextlib.closing(done)):
-                before = counts.read
-                counts.add(part)
-                for file, text in zip(files, texts, strict=True):
-                    file.write(text)
-                if counts.read // _PROGRESS > before // _PROGRESS:
-                    print(f"{inputs[0]}: {counts.read:,} lines ...", file=sys.stderr, flush=True)
-        for draft, path in zip(drafts, outputs, strict=True):
-            draft.replace(path)
-    finally:
-        for draft in drafts:
-            draft.unlink(missing_ok=True)
+    done = ordered_map(cut, _chunks(lines), workers)
+    with drafts(outputs, "wb") as files, contextlib.closing(done):
+        for part, texts in done:
+            before = counts.read
+            counts.add(part)
+            for file, text in zip(files, texts, strict=True):
+                file.write(text)
+            if counts.read // _PROGRESS > before // _PROGRESS:
+                print(f"{inputs[0]}: {counts.read:,} lines ...", file=sys.stderr, flush=True)
     return counts
 
 

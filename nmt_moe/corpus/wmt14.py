@@ -17,6 +17,7 @@ from typing import Any
 from nmt_moe.corpus import archives, checksums, manifest, sgm
 from nmt_moe.corpus.download import add_choice
 from nmt_moe.corpus.manifest import Corpus, Manifest
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
 
 _LARGEST_SGM = 1 << 26
@@ -124,9 +125,10 @@ def _write(split: str, corpora: list[Corpus], folder: Path, out: Path) -> None:
             (f"{archive}, {member}", content.getvalue()) for member, content in contents.items()
         )
         found += sgm.pairs(source, target)
-    for side, language in enumerate(corpora[0].members):
-        text = "".join(f"{pair[side]}\n" for pair in found)
-        (out / f"{split}.{language}").write_text(text, encoding="utf-8", newline="\n")
+    with drafts([out / f"{split}.{language}" for language in corpora[0].members]) as files:
+        for pair in found:
+            for file, line in zip(files, pair, strict=True):
+                file.write(f"{line}\n")
     names = " and ".join(f"{corpus.name} of {corpus.archive.name}" for corpus in corpora)
     print(f"{split}, {names}: {len(found):,} pairs", flush=True)
 

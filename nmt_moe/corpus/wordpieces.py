@@ -7,9 +7,10 @@ text does not use, so that no known character becomes unknown.
 """
 
 import argparse
+import io
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from nmt_moe.corpus.lines import read_lines
 from nmt_moe.corpus.pieces import Limits, describe, encode
 from nmt_moe.corpus.sizes import count
 from nmt_moe.corpus.workers import interruptible
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
+from nmt_moe.ranges import Parser, real, whole
 
 
 @dataclass
@@ -57,13 +60,12 @@ def train(
             learned.total += sum(1 for _ in read_lines(path))
             print(f"{learned.total:,} lines up to the end of {path} ...", file=sys.stderr)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Written under another name first: a model under its own name is a complete one.
-    draft = out.with_name(out.name + ".draft")
+    learnt = io.BytesIO()  # sentencepiece would not say that there was no room for a file
     failed: list[UserError] = []
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=_training_lines(chosen(files, learned, sample, seed), failed),
-            model_prefix=str(draft),
+            model_writer=learnt,
             model_type="unigram",
             vocab_size=vocabulary,
             hard_vocab_limit=False,
@@ -75,17 +77,16 @@ def train(
         if failed:
             raise failed[0] from None
         raise UserError(f"sentencepiece finds no vocabulary of {vocabulary}: {error}") from None
-    model = load(draft.with_name(draft.name + ".model"))
-    pieces = [
-        model.id_to_piece(i)
-        for i in range(model.get_piece_size())
-        if not (model.is_control(i) or model.is_unknown(i))
-    ]
-    dictionary = "".join(f"{piece} 1\n" for piece in pieces)
-    out.with_name(out.name + ".dict.txt").write_text(dictionary, encoding="utf-8")
-    for suffix in (".vocab", ".model"):
-        draft.with_name(draft.name + suffix).replace(out.with_name(out.name + suffix))
-    learned.pieces = len(pieces)
+    model = sentencepiece.SentencePieceProcessor(model_proto=learnt.getvalue())
+    names = [out.with_name(out.name + end) for end in (".dict.txt", ".vocab", ".model")]
+    with drafts(names, "wb") as [dictionary, vocab, file]:
+        for i in range(model.get_piece_size()):
+            piece = model.id_to_piece(i)
+            vocab.write(f"{piece}\t{model.get_score(i):g}\n".encode())
+            if not (model.is_control(i) or model.is_unknown(i)):
+                dictionary.write(f"{piece} 1\n".encode())
+                learned.pieces += 1
+        file.write(learnt.getvalue())
     return learned
 
 
@@ -132,25 +133,27 @@ def load(path: Path) -> sentencepiece.SentencePieceProcessor:
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m nmt_moe.corpus.wordpieces",
         description="Learn a vocabulary of wordpieces, cut text into them, and count them.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     learn = commands.add_parser("train", help="learn the vocabulary from training text")
     learn.add_argument("files", nargs="+", type=Path, metavar="FILE", help="text, may be .gz")
-    learn.add_argument("--vocabulary", type=int, default=32_000, help="pieces (default: 32000)")
+    learn.add_argument(
+        "--vocabulary", type=whole(1), default=32_000, help="pieces (default: 32000)"
+    )
     learn.add_argument(
         "--out", type=Path, required=True, metavar="PREFIX",
         help="writes PREFIX.model, PREFIX.vocab and PREFIX.dict.txt",
     )  # fmt: skip
     learn.add_argument(
-        "--sample", type=_at_least_one(int), metavar="LINES",
+        "--sample", type=whole(1), metavar="LINES",
         help="learn from so many lines, chosen evenly from all of all files (default: all lines)",
     )  # fmt: skip
-    learn.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
+    learn.add_argument("--seed", type=whole(0), default=1, help="of the sample (default: 1)")
     learn.add_argument(
-        "--coverage", type=_share, default=1.0, metavar="SHARE",
+        "--coverage", type=real(0.9, 1), default=1.0, metavar="SHARE",
         help="of the text's characters, the rarest others being unknown (default: 1, all)",
     )  # fmt: skip
     cut = commands.add_parser("encode", help="write a corpus as pieces")
@@ -161,15 +164,15 @@ def _arguments() -> argparse.ArgumentParser:
         "--lang", nargs=1, dest="langs", metavar="LANGUAGE", help="text in one language"
     )
     cut.add_argument(
-        "--max-pieces", type=int, default=250,
+        "--max-pieces", type=whole(1), default=250,
         help="drop pairs with an empty side or with a side of more pieces (default: 250)",
     )  # fmt: skip
     cut.add_argument(
-        "--max-ratio", type=_at_least_one(float), metavar="R",
+        "--max-ratio", type=real(1), metavar="R",
         help="drop pairs with a side of more than R times the pieces of the other (default: none)",
     )  # fmt: skip
     cut.add_argument(
-        "--workers", type=_at_least_one(int), default=1, metavar="N", help="processes (default: 1)"
+        "--workers", type=whole(1), default=1, metavar="N", help="processes (default: 1)"
     )
     cut.add_argument("--keep-all", action="store_true", help="only count them: for test sets")
     cut.add_argument(
@@ -187,32 +190,15 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def _at_least_one(kind: type[int] | type[float]) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        value = kind(text)
-        if not value >= 1:
-            raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
-        return value
-
-    return number
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0.9 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0.9 to 1, not {text}")
-    return value
-
-
 def _sides(prefix: Path, languages: list[str]) -> list[Path]:
     return [prefix.with_name(f"{prefix.name}.{language}") for language in languages]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    args = _arguments().parse_args(arguments)
 
     def run() -> None:
+        args = _arguments().parse_args(arguments)
         if args.command == "train":
             learned = train(
                 args.files, args.out, args.vocabulary, args.sample, args.seed, args.coverage

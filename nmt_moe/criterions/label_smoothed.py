@@ -1,7 +1,8 @@
 """``--criterion moe_label_smoothed_cross_entropy``."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from fairseq.criterions import register_criterion
@@ -12,6 +13,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 from torch import Tensor
 
+from nmt_moe import ranges
 from nmt_moe.criterions.balance import (
     balance_losses,
     log_balance,
@@ -20,35 +22,27 @@ from nmt_moe.criterions.balance import (
 )
 from nmt_moe.criterions.collapse import Limits, watch
 from nmt_moe.criterions.cross_entropy import smoothed_cross_entropy
-from nmt_moe.errors import UserError
+from nmt_moe.ranges import option, real, whole
 from nmt_moe.report import tensorboard
 
 
 @dataclass
 class MoELabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfig):
-    moe_importance_weight: float = field(
-        default=0.01, metadata={"help": "weight of CV(importance)^2 in the training loss"}
+    moe_importance_weight: float = option(
+        0.01, real(0), "weight of CV(importance)^2 in the training loss"
     )
-    moe_load_weight: float = field(
-        default=0.01, metadata={"help": "weight of CV(load)^2 in the training loss"}
+    moe_load_weight: float = option(0.01, real(0), "weight of CV(load)^2 in the training loss")
+    moe_threshold_weight: float = option(
+        0.1, real(0), "weight of the loss that teaches strictly balanced gating its thresholds"
     )
-    moe_threshold_weight: float = field(
-        default=0.1,
-        metadata={
-            "help": "weight of the loss that teaches strictly balanced gating its thresholds"
-        },
+    moe_collapse_load: float = option(
+        5.0, real(0), "warn of an expert with more than this times the mean load; 0: never"
     )
-    moe_collapse_load: float = field(
-        default=5.0,
-        metadata={"help": "warn of an expert with more than this times the mean load; 0: never"},
+    moe_collapse_dead: float = option(
+        0.1, real(0), "warn when more than this share of experts gets no token; 0: never"
     )
-    moe_collapse_dead: float = field(
-        default=0.1,
-        metadata={"help": "warn when more than this share of experts gets no token; 0: never"},
-    )
-    moe_collapse_updates: int = field(
-        default=100,
-        metadata={"help": "warn once either has lasted for so many updates in a row; 0: never"},
+    moe_collapse_updates: int = option(
+        100, whole(0), "warn once either has lasted for so many updates in a row; 0: never"
     )
 
 
@@ -83,14 +77,13 @@ class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         moe_collapse_dead: float,
         moe_collapse_updates: int,
     ) -> None:
+        ranges.check(MoELabelSmoothedCrossEntropyConfig, SimpleNamespace(**locals()))
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
-        self.importance_weight = _checked("--moe-importance-weight", moe_importance_weight)
-        self.load_weight = _checked("--moe-load-weight", moe_load_weight)
-        self.threshold_weight = _checked("--moe-threshold-weight", moe_threshold_weight)
+        self.importance_weight = moe_importance_weight
+        self.load_weight = moe_load_weight
+        self.threshold_weight = moe_threshold_weight
         type(self).collapse_limits = Limits(
-            load=_checked("--moe-collapse-load", moe_collapse_load),
-            dead=_checked("--moe-collapse-dead", moe_collapse_dead),
-            updates=int(_checked("--moe-collapse-updates", moe_collapse_updates)),
+            load=moe_collapse_load, dead=moe_collapse_dead, updates=moe_collapse_updates
         )
         tensorboard.install()
 
@@ -125,6 +118,9 @@ class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
                 logging_output["moe_threshold_loss"] = self.threshold_weight * thresholds.detach()
             vectors = logging_vectors(routing, sample["net_input"], self.padding_idx)
             logging_output.update(vectors)
+        if self.training:
+            # NaN and Inf reach the gradient, whose norm fairseq looks at; else a factor of 1.
+            loss = loss * (1 + 0 * loss.detach())
         return loss, sample_size, logging_output
 
     def compute_loss(
@@ -150,9 +146,3 @@ class MoELabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
                 bits = total / sample_size / math.log(2)
                 metrics.log_scalar(name, bits, sample_size, priority=50, round=4)
         watch(log_balance(logging_outputs), cls.collapse_limits)
-
-
-def _checked(option: str, value: float) -> float:
-    if not value >= 0:
-        raise UserError(f"{option} must be at least 0, not {value}")
-    return value

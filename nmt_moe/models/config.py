@@ -6,21 +6,20 @@ from typing import Any
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
+from nmt_moe import ranges
 from nmt_moe.errors import UserError
 from nmt_moe.models.attention import ATTENTIONS
 from nmt_moe.moe.gating import GATES
+from nmt_moe.ranges import option, real, whole
 
 
 @dataclass
 class StackConfig(FairseqDataclass):
     """What every stack of LSTM and MoE layers has."""
 
-    dim: int = field(
-        default=512, metadata={"help": "width of every layer's input and output, embeddings too"}
-    )
-    lstm_cells: int = field(
-        default=2048,
-        metadata={"help": "cells of each LSTM, projected to --dim; equal to --dim: no projection"},
+    dim: int = option(512, whole(1), "width of every layer's input and output, embeddings too")
+    lstm_cells: int = option(
+        2048, whole(1), "cells of each LSTM, projected to --dim; equal to --dim: no projection"
     )
     feed_forward: ChoiceEnum(["moe", "dense", "deep", "none"]) = field(  # type: ignore[valid-type]
         default="moe",
@@ -30,16 +29,15 @@ class StackConfig(FairseqDataclass):
             "a token; deep: one with as many hidden layers of that width; none: nothing"
         },
     )
-    moe_experts: int = field(default=32, metadata={"help": "experts in each MoE layer"})
-    moe_k: int = field(default=4, metadata={"help": "experts that see each token"})
-    moe_groups: int = field(
-        default=1,
-        metadata={
-            "help": "groups of experts under a primary gate (appendix B); k counts at both "
-            "levels; 1: no hierarchy"
-        },
+    moe_experts: int = option(32, whole(1), "experts in each MoE layer")
+    moe_k: int = option(4, whole(1), "experts that see each token")
+    moe_groups: int = option(
+        1,
+        whole(1),
+        "groups of experts under a primary gate (appendix B); k counts at both "
+        "levels; 1: no hierarchy",
     )
-    moe_hidden_dim: int = field(default=2048, metadata={"help": "hidden width of an expert"})
+    moe_hidden_dim: int = option(2048, whole(1), "hidden width of an expert")
     moe_gating: ChoiceEnum(list(GATES)) = field(  # type: ignore[valid-type]
         default="noisy_top_k",
         metadata={
@@ -54,12 +52,11 @@ class StackConfig(FairseqDataclass):
             "instead of keeping them (appendix D)"
         },
     )
-    moe_expert_parallel_size: int = field(
-        default=0,
-        metadata={
-            "help": "processes of a distributed training that share the experts, each holding "
-            "its own (section 3.1); 0: as many as divide both; 1: each process holds all"
-        },
+    moe_expert_parallel_size: int = option(
+        0,
+        whole(0),
+        "processes of a distributed training that share the experts, each holding "
+        "its own (section 3.1); 0: as many as divide both; 1: each process holds all",
     )
     moe_sharded_checkpoint: bool = field(
         default=False,
@@ -70,14 +67,13 @@ class StackConfig(FairseqDataclass):
         },
     )
     # fairseq's own switch to one file per process, where it is above 0.
-    base_layers: int = field(default=0, metadata={"help": argparse.SUPPRESS})
+    base_layers: int = option(0, whole(0), argparse.SUPPRESS)
     no_moe_sigmoid: bool = field(
         default=False,
         metadata={"help": "leave out the sigmoid on the output of MoE and dense layers"},
     )
-    dropout: float = field(
-        default=0.4,
-        metadata={"help": "dropout on the output of every embedding, LSTM and MoE layer"},
+    dropout: float = option(
+        0.4, real(0, 1, below=True), "dropout on the output of every embedding, LSTM and MoE layer"
     )
 
 
@@ -85,8 +81,8 @@ class StackConfig(FairseqDataclass):
 class LSTMMoEConfig(StackConfig):
     """The translation model (appendix E)."""
 
-    encoder_layers: int = field(default=3, metadata={"help": "LSTM layers of the encoder"})
-    decoder_layers: int = field(default=2, metadata={"help": "LSTM layers of the decoder"})
+    encoder_layers: int = option(3, whole(1), "LSTM layers of the encoder")
+    decoder_layers: int = option(2, whole(1), "LSTM layers of the decoder")
     encoder_bidirectional: bool = field(
         default=False,
         metadata={
@@ -127,7 +123,7 @@ class LSTMMoELanguageModelConfig(StackConfig):
     lstm_cells: int = _default("lstm_cells", 512)
     moe_hidden_dim: int = _default("moe_hidden_dim", 1024)
     dropout: float = _default("dropout", 0.1)
-    layers: int = field(default=2, metadata={"help": "LSTM layers"})
+    layers: int = option(2, whole(1), "LSTM layers")
     moe_after: str = field(
         default="1",
         metadata={"help": "LSTM layers followed by a MoE layer, such as 1; empty for none"},
@@ -146,15 +142,15 @@ def moe_positions(cfg: StackConfig, side: str = "") -> list[int]:
     """
     prefix = f"{side}_" if side else ""
     text, layers = getattr(cfg, f"{prefix}moe_after"), getattr(cfg, f"{prefix}layers")
-    option = f"{_option(prefix)}moe-after {text!r}"
+    given = f"{ranges.name_of(prefix)}moe-after {text!r}"
     try:
         positions = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        raise UserError(f"{option} is not a list of layer numbers such as 1,2") from None
+        raise UserError(f"{given} is not a list of layer numbers such as 1,2") from None
     for position in positions:
         if not 1 <= position <= layers:
             raise UserError(
-                f"{option}: there is no layer {position}, the {side or 'model'} has layers "
+                f"{given}: there is no layer {position}, the {side or 'model'} has layers "
                 f"1 to {layers}"
             )
     return sorted(set(positions))
@@ -162,10 +158,8 @@ def moe_positions(cfg: StackConfig, side: str = "") -> list[int]:
 
 def check(cfg: StackConfig) -> None:
     """Raise a :class:`UserError` that names the first option that does not fit the others."""
-    counts = ("dim", "lstm_cells", "encoder_layers", "decoder_layers", "layers")
-    for name in (*counts, "moe_experts", "moe_k", "moe_groups", "moe_hidden_dim"):
-        if getattr(cfg, name, 1) < 1:
-            raise UserError(f"{_option(name)} must be at least 1, not {getattr(cfg, name)}")
+    translates = hasattr(cfg, "encoder_layers")
+    ranges.check(LSTMMoEConfig if translates else LSTMMoELanguageModelConfig, cfg)
     if cfg.lstm_cells < cfg.dim:
         raise UserError(
             f"--lstm-cells {cfg.lstm_cells} is less than --dim {cfg.dim}: an LSTM's output is "
@@ -174,13 +168,7 @@ def check(cfg: StackConfig) -> None:
     if getattr(cfg, "encoder_bidirectional", False) and (cfg.dim % 2 or cfg.lstm_cells % 2):
         raise UserError("--encoder-bidirectional needs an even --dim and even --lstm-cells")
     _check_experts(cfg)
-    if cfg.moe_expert_parallel_size < 0:
-        raise UserError(
-            f"--moe-expert-parallel-size must be at least 0, not {cfg.moe_expert_parallel_size}"
-        )
-    if not 0 <= cfg.dropout < 1:
-        raise UserError(f"--dropout {cfg.dropout} must be at least 0 and less than 1")
-    for side in ("encoder", "decoder") if hasattr(cfg, "encoder_layers") else ("",):
+    for side in ("encoder", "decoder") if translates else ("",):
         moe_positions(cfg, side)
 
 
@@ -199,7 +187,3 @@ def _check_experts(cfg: StackConfig) -> None:
             f"--moe-k {k} counts at both levels: --moe-groups {groups} and the "
             f"{experts // groups} experts of each group must be at least as many"
         )
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")

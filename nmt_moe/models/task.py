@@ -1,4 +1,7 @@
-"""Which of fairseq's tasks a model can learn."""
+"""Which of fairseq's tasks a model can learn, and what a training needs of them."""
+
+from multiprocessing.util import get_temp_dir
+from typing import Any
 
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from fairseq.tasks.multilingual_language_modeling import MultilingualLanguageModelingTask
@@ -16,3 +19,24 @@ def check_task(arch: str, task: type, language_model: bool) -> None:
         task, LanguageModelingTask | MultilingualLanguageModelingTask
     ):
         raise UserError(f"--arch {arch} is a translation model: it needs --task translation")
+
+
+def end_workers(task: Any) -> None:
+    """Let the processes that load an epoch's batches (``--num-workers``) end with the epoch.
+
+    fairseq keeps them for the next epoch, which here has an iterator of its own (see
+    :func:`nmt_moe.launch.configure`): they would stay until Python happens to collect the old
+    one, and more of them with each epoch. An iterator's switch is no option of fairseq's tasks.
+    Their folder for sockets is this process' own: one that is killed could not remove its own.
+    """
+    get = getattr(task, "get_batch_iterator", None)
+    if get is None:  # a model without a training
+        return
+
+    def get_batch_iterator(*args: Any, **kwargs: Any) -> Any:
+        get_temp_dir()
+        iterator = get(*args, **kwargs)
+        iterator.persistent_workers = False
+        return iterator
+
+    task.get_batch_iterator = get_batch_iterator

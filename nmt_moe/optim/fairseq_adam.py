@@ -11,9 +11,11 @@ from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 from torch import Tensor
 
+from nmt_moe import ranges
 from nmt_moe.errors import UserError
 from nmt_moe.moe.mesh import active_mesh
 from nmt_moe.optim.moe_adam import MoEAdam, is_expert
+from nmt_moe.ranges import option, real
 
 
 @dataclass
@@ -23,10 +25,8 @@ class FairseqMoEAdamConfig(FairseqDataclass):
         default="(0.9, 0.999)",
         metadata={"help": "betas for Adam optimizer; experts use the second alone"},
     )
-    adam_eps: float = field(default=1e-8, metadata={"help": "epsilon for Adam optimizer"})
-    weight_decay: float = field(
-        default=0.0, metadata={"help": "weight decay, decoupled from the gradient"}
-    )
+    adam_eps: float = option(1e-8, real(0, above=True), "epsilon for Adam optimizer")
+    weight_decay: float = option(0.0, real(0), "weight decay, decoupled from the gradient")
     moe_adam_plain: bool = field(
         default=False,
         metadata={"help": "Adam with both full moments for experts, too: much more memory"},
@@ -39,7 +39,7 @@ class FairseqMoEAdamConfig(FairseqDataclass):
             "as it was, state and bias correction included (--moe-adam-plain updates it always)"
         },
     )
-    lr: list[float] = field(default=II("optimization.lr"))
+    lr: list[float] = field(default=II("optimization.lr"), metadata={"range": real(0)})
 
 
 @register_optimizer("moe_adam", dataclass=FairseqMoEAdamConfig)
@@ -52,6 +52,7 @@ class FairseqMoEAdam(FairseqOptimizer):
 
     def __init__(self, cfg: FairseqMoEAdamConfig, params: Iterable[Tensor]) -> None:
         super().__init__(cfg)
+        ranges.check(FairseqMoEAdamConfig, cfg)
         params = list(params)
         if len(params) == 1 and params[0].dim() == 1:  # as FP16Optimizer makes of a model
             raise UserError(
@@ -67,13 +68,8 @@ class FairseqMoEAdam(FairseqOptimizer):
         return {
             "lr": self.cfg.lr[0],
             "betas": _betas(self.cfg.adam_betas),
-            "eps": _in_range("--adam-eps", self.cfg.adam_eps, self.cfg.adam_eps > 0, "above 0"),
-            "weight_decay": _in_range(
-                "--weight-decay",
-                self.cfg.weight_decay,
-                self.cfg.weight_decay >= 0,
-                "at least 0",
-            ),
+            "eps": self.cfg.adam_eps,
+            "weight_decay": self.cfg.weight_decay,
             "plain": self.cfg.moe_adam_plain,
             "update_unused": self.cfg.moe_adam_update_unused,
         }
@@ -128,12 +124,6 @@ class FairseqMoEAdam(FairseqOptimizer):
         options = self.optimizer_config
         del options["lr"]  # a schedule may go on from the saved one
         super().load_state_dict(state_dict, options | (optimizer_overrides or {}))
-
-
-def _in_range(option: str, value: float, fits: bool, needed: str) -> float:
-    if not fits:
-        raise UserError(f"{option} must be {needed}, not {value}")
-    return value
 
 
 def _betas(text: str) -> tuple[float, float]:

@@ -7,19 +7,19 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 from omegaconf import II
 
+from nmt_moe import ranges
 from nmt_moe.errors import UserError
+from nmt_moe.ranges import option, real, whole
 
 
 @dataclass
 class WarmupHoldInverseSqrtConfig(FairseqDataclass):
-    warmup_updates: int = field(
-        default=2000, metadata={"help": "raise the learning rate linearly for N updates"}
+    warmup_updates: int = option(2000, whole(0), "raise the learning rate linearly for N updates")
+    hold_updates: int = option(8000, whole(0), "then keep it at --lr for N updates")
+    decay_power: float = option(
+        0.5, real(0, above=True), "then lower it in proportion to update ** -power"
     )
-    hold_updates: int = field(default=8000, metadata={"help": "then keep it at --lr for N updates"})
-    decay_power: float = field(
-        default=0.5, metadata={"help": "then lower it in proportion to update ** -power"}
-    )
-    lr: list[float] = field(default=II("optimization.lr"))
+    lr: list[float] = field(default=II("optimization.lr"), metadata={"range": real(0)})
 
 
 @register_lr_scheduler("warmup_hold_inverse_sqrt", dataclass=WarmupHoldInverseSqrtConfig)
@@ -40,16 +40,7 @@ class WarmupHoldInverseSqrtSchedule(FairseqLRScheduler):
                 "--lr-scheduler warmup_hold_inverse_sqrt takes one --lr, the highest rate, not "
                 f"{len(cfg.lr)}"
             )
-        limits = {
-            "--lr": cfg.lr[0],
-            "--warmup-updates": cfg.warmup_updates,
-            "--hold-updates": cfg.hold_updates,
-        }
-        for option, value in limits.items():
-            if not value >= 0:
-                raise UserError(f"{option} must be at least 0, not {value}")
-        if not cfg.decay_power > 0:
-            raise UserError(f"--decay-power must be above 0, not {cfg.decay_power}")
+        ranges.check(WarmupHoldInverseSqrtConfig, cfg)
 
     def step_update(self, num_updates: int) -> float:
         """Set and return the rate of the update that follows ``num_updates`` others."""

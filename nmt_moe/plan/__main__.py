@@ -12,6 +12,7 @@ import torch
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.models.architectures import LANGUAGE, TRANSLATION, build, config
 from nmt_moe.plan import counts, devices
+from nmt_moe.ranges import Parser, real, whole
 
 _OPTIMIZERS = ("moe_adam", "adam")
 
@@ -22,11 +23,6 @@ def plan(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: an unknown architecture or option, or values that do not fit.
     """
-    # fairseq's dictionaries begin with four symbols of their own.
-    for name, least in {"vocabulary": 4, "devices": 1, "batch_tokens": 1}.items():
-        if getattr(args, name) < least:
-            option = "--" + name.replace("_", "-")
-            raise UserError(f"{option} must be at least {least}, not {getattr(args, name)}")
     if (args.flops is None) != (args.bandwidth is None):
         raise UserError("--flops and --bandwidth describe a device together: give both")
     cfg = config(args.arch, dict(map(_override, args.override)))
@@ -178,7 +174,7 @@ def _bytes(count: int) -> str:
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m nmt_moe.plan",
         description="Operations, parameters, memory and network traffic of an architecture. "
         "The model is never allocated: any size can be planned on any machine.",
@@ -191,16 +187,16 @@ def _arguments() -> argparse.ArgumentParser:
         help="change an option of the architecture, for example moe_experts=64; may be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--vocabulary", type=int, default=32_000, metavar="N",
+        "--vocabulary", type=whole(4), default=32_000, metavar="N",
         help="symbols in each dictionary, fairseq's own included (default: 32000)",
     )  # fmt: skip
     parser.add_argument(
-        "--devices", type=int, default=1, metavar="D",
+        "--devices", type=whole(1), default=1, metavar="D",
         help="data-parallel devices with one copy of each expert between them (section 3.1); "
         "where every device holds all experts, each needs the memory of 1 (default: 1)",
     )  # fmt: skip
     parser.add_argument(
-        "--batch-tokens", type=int, default=16_000, metavar="N",
+        "--batch-tokens", type=whole(1), default=16_000, metavar="N",
         help="tokens on each side in a device's batch (default: 16000)",
     )  # fmt: skip
     parser.add_argument(
@@ -213,13 +209,13 @@ def _arguments() -> argparse.ArgumentParser:
         "and optimizer state are float32 all the same (default: float32)",
     )  # fmt: skip
     parser.add_argument(
-        "--flops", type=float, metavar="F",
+        "--flops", type=real(0, above=True), metavar="F",
         help="floating-point operations per second of a device, two to a multiply-add, such as "
         "60e12; with --bandwidth this says whether experts, which do H multiply-adds for each "
         "number that they read or write, keep the device busy (section 3.2)",
     )  # fmt: skip
     parser.add_argument(
-        "--bandwidth", type=float, metavar="B",
+        "--bandwidth", type=real(0, above=True), metavar="B",
         help="bytes per second that a device can send to the others, such as 12.5e9",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print all figures as one JSON object")
@@ -228,9 +224,9 @@ def _arguments() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    args = _arguments().parse_args(arguments)
 
     def run() -> None:
+        args = _arguments().parse_args(arguments)
         if args.list:
             print("\n".join([*TRANSLATION, *LANGUAGE]))
             return

@@ -4,12 +4,12 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nmt_moe.arguments import add_device, at_least_one, find_device
+from nmt_moe.arguments import add_device, find_device
 from nmt_moe.errors import UserError, exit_code
+from nmt_moe.ranges import Parser, whole
 from nmt_moe.report.curves import read_runs
 from nmt_moe.report.experts.analyse import analyse
 from nmt_moe.report.experts.data import find
@@ -30,7 +30,7 @@ pieces by the sentencepiece.model beside the checkpoint."""
 
 def arguments() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m nmt_moe.report",
         usage=_USAGE,
         description=_DESCRIPTION,
@@ -71,10 +71,10 @@ def arguments() -> argparse.ArgumentParser:
         "be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--limit", type=at_least_one, metavar="N", help="read the first N sentences only"
+        "--limit", type=whole(1), metavar="N", help="read the first N sentences only"
     )
     parser.add_argument(
-        "--max-tokens", type=at_least_one, default=4000, metavar="N",
+        "--max-tokens", type=whole(1), default=4000, metavar="N",
         help="pieces on each side of a batch (default: 4000)",
     )  # fmt: skip
     parser.add_argument(
@@ -164,10 +164,12 @@ def _out(args: argparse.Namespace) -> Path | None:
 
 def main(arguments_: list[str] | None = None) -> int:
     """The command line."""
-    args = arguments().parse_args(arguments_)
-    command: Callable[[argparse.Namespace, Path | None], None]
-    command = _curves if args.curves else _report
-    return exit_code(lambda: command(args, _out(args)))
+
+    def run() -> None:
+        args = arguments().parse_args(arguments_)
+        (_curves if args.curves else _report)(args, _out(args))
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from nmt_moe.corpus.lines import read_lines
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
+from nmt_moe.ranges import Parser, whole
 from nmt_moe.score import perplexity
 from nmt_moe.score.bleu import measures
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m nmt_moe.score",
         description="BLEU and chrF of detokenised text, and BLEU of tokenised text as Moses' "
         "multi-bleu.perl computes it, for comparison with papers that did so; each with its "
@@ -39,7 +41,7 @@ def _arguments() -> argparse.ArgumentParser:
         help="hypotheses of another system, to compare with by paired bootstrap",
     )  # fmt: skip
     parser.add_argument(
-        "--resamples", type=int, default=1000, metavar="N",
+        "--resamples", type=whole(1), default=1000, metavar="N",
         help="of the paired bootstrap (default: 1000)",
     )  # fmt: skip
     parser.add_argument(
@@ -57,8 +59,6 @@ def figures(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UserError: files that do not belong together.
     """
-    if args.resamples < 1:
-        raise UserError(f"--resamples must be at least 1, not {args.resamples}")
     reference = list(read_lines(args.reference))
     if not reference:
         raise UserError(f"{args.reference} is empty: there is nothing to score")
@@ -136,14 +136,14 @@ def _with(score: float, interval: tuple[float, float]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    args = _arguments().parse_args(arguments)
     logging.getLogger("sacrebleu").setLevel(logging.WARNING)  # else each step, as fairseq set it
 
     def run() -> None:
+        args = _arguments().parse_args(arguments)
         found = figures(args)
         if args.json:
-            text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-            args.json.write_text(text, encoding="utf-8")
+            with drafts([args.json]) as [file]:
+                file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
         print("\n".join(table(found)))
 
     return exit_code(run)

@@ -1,13 +1,14 @@
 """``--task gnmt_translation``: translation whose search uses the score of Wu et al. 2016."""
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
+from nmt_moe import ranges
 from nmt_moe.errors import UserError
+from nmt_moe.ranges import option, real
 from nmt_moe.tasks.gnmt_score import GNMTGenerator, GNMTGeneratorWithAlignment
 
 
@@ -15,16 +16,14 @@ from nmt_moe.tasks.gnmt_score import GNMTGenerator, GNMTGeneratorWithAlignment
 class GNMTTranslationConfig(TranslationConfig):
     """The options of fairseq's task, and the two weights of the score."""
 
-    gnmt_alpha: float = field(
-        default=0.2,
-        metadata={
-            "help": "length normalisation: log P is divided by ((5 + length) / 6)^alpha; with "
-            "alpha and beta 0 the search is that of --task translation --unnormalized"
-        },
+    gnmt_alpha: float = option(
+        0.2,
+        real(0),
+        "length normalisation: log P is divided by ((5 + length) / 6)^alpha; with "
+        "alpha and beta 0 the search is that of --task translation --unnormalized",
     )
-    gnmt_beta: float = field(
-        default=0.2,
-        metadata={"help": "weight of the coverage penalty for source that no attention was on"},
+    gnmt_beta: float = option(
+        0.2, real(0), "weight of the coverage penalty for source that no attention was on"
     )
 
 
@@ -40,11 +39,7 @@ class GNMTTranslationTask(TranslationTask):
 
     def __init__(self, cfg: GNMTTranslationConfig, src_dict: Any, tgt_dict: Any) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
-        for name in ("gnmt_alpha", "gnmt_beta"):
-            value = getattr(cfg, name)
-            if not 0 <= value < math.inf:
-                option = "--" + name.replace("_", "-")
-                raise UserError(f"{option} must be a number and at least 0, not {value}")
+        ranges.check(GNMTTranslationConfig, cfg)
 
     def build_generator(
         self,

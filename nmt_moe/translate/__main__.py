@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from nmt_moe.arguments import add_device, at_least_one, find_device
+from nmt_moe.arguments import add_device, find_device
 from nmt_moe.errors import exit_code
+from nmt_moe.ranges import Parser, real, whole
 from nmt_moe.translate.load import load
 from nmt_moe.translate.text import Sentences, buffered, read_clean
 
@@ -38,7 +39,7 @@ def translate_lines(
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m nmt_moe.translate",
         description="Translate text: reads UTF-8 lines, writes a line for each. Beside the "
         "checkpoint lie dict.SOURCE.txt, dict.TARGET.txt and sentencepiece.model.",
@@ -60,25 +61,25 @@ def _arguments() -> argparse.ArgumentParser:
         "--target-lang", metavar="LANGUAGE",
         help="where the model translates into several",
     )  # fmt: skip
-    parser.add_argument("--beam", type=at_least_one, default=4, metavar="N", help="(default: 4)")
+    parser.add_argument("--beam", type=whole(1), default=4, metavar="N", help="(default: 4)")
     for name, what in (("alpha", "length normalisation"), ("beta", "coverage penalty")):
         parser.add_argument(
-            f"--gnmt-{name}", type=float, default=0.2, metavar="X",
+            f"--gnmt-{name}", type=real(0), default=0.2, metavar="X",
             help=f"weight of the {what} (default: 0.2)",
         )  # fmt: skip
     parser.add_argument(
-        "--batch-size", type=at_least_one, default=64, metavar="N",
+        "--batch-size", type=whole(1), default=64, metavar="N",
         help="sentences translated together (default: 64)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-pieces", type=at_least_one, default=150, metavar="N",
+        "--max-pieces", type=whole(1), default=150, metavar="N",
         help="a longer sentence is translated in parts (default: 150)",
     )  # fmt: skip
     parser.add_argument(
         "--lines-are-sentences", action="store_true", help="do not look for sentences in a line"
     )
     parser.add_argument(
-        "--buffer-lines", type=at_least_one, metavar="N",
+        "--buffer-lines", type=whole(1), metavar="N",
         help="lines read before their translations are written "
         f"(default: {_BUFFER_LINES:,}; 1 at a terminal)",
     )  # fmt: skip
@@ -92,9 +93,9 @@ def _arguments() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    args = _arguments().parse_args(arguments)
 
     def run() -> None:
+        args = _arguments().parse_args(arguments)
         translator = load(
             args.checkpoint,
             args.sentencepiece_model,

@@ -181,7 +181,7 @@ def test_the_default_size_is_the_papers():
         (dict(lstm_cells=7), "--lstm-cells 7 is less than --dim 8"),
         (dict(dim=7, lstm_cells=9, encoder_bidirectional=True), "even --dim"),
         (dict(dim=0), "--dim must be at least 1"),
-        (dict(dropout=1.0), "--dropout 1.0 must be at least 0 and less than 1"),
+        (dict(dropout=1.0), "--dropout must be at least 0 and less than 1, not 1.0"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, message):

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import time
-import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch._dynamo  # noqa: F401 (long; torch imports it with the first optimizer)
 from fairseq_cli import train as fairseq_train
 
-import nmt_moe  # noqa: F401 (so that --user-dir finds it imported)
+from nmt_moe import errors  # so that --user-dir finds the package imported, too
 from tests.commands import PLUGIN, TINY, TRAINING, Finished
 
 TIMEOUT = 120  # seconds
@@ -53,11 +53,17 @@ class Running:
         return Finished(max(map(abs, codes.values())), printed, "")
 
 
-def start(processes: int, data: Path, save_dir: Path, *arguments: object) -> Running:
-    """Start a training of the small model."""
+def start(
+    processes: int,
+    data: Path,
+    save_dir: Path,
+    *arguments: object,
+    prepare: Callable[[int], None] = lambda rank: None,
+) -> Running:
+    """Start a training of the small model; each process first calls ``prepare`` with its number."""
     save_dir.mkdir(parents=True, exist_ok=True)
     output = save_dir / "output.txt"
-    output.unlink(missing_ok=True)
+    output.write_text("")
     where = [data, "--user-dir", PLUGIN, "--save-dir", save_dir]
     command = ["fairseq-train", *map(str, [*where, *TINY, *TRAINING, *arguments])]
     with socket.socket() as free:
@@ -68,7 +74,7 @@ def start(processes: int, data: Path, save_dir: Path, *arguments: object) -> Run
         process = os.fork()
         if not process:
             torchrun = {} if processes == 1 else _environment(rank, processes, port)
-            _become(command, output, torchrun)
+            _become(command, output, torchrun, lambda rank=rank: prepare(rank))
         os.setpgid(process, started[0] if started else process)
         started.append(process)
     return Running(started, output)
@@ -87,7 +93,9 @@ def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
     return where | {name: str(number) for name, number in numbers.items()}
 
 
-def _become(command: list[str], output: Path, environment: dict[str, str]) -> None:
+def _become(
+    command: list[str], output: Path, environment: dict[str, str], prepare: Callable[[], None]
+) -> None:
     code = 1
     try:
         file = output.open("a", buffering=1, encoding="utf-8")
@@ -98,9 +106,13 @@ def _become(command: list[str], output: Path, environment: dict[str, str]) -> No
         logging.basicConfig(format=shown, level=logging.INFO, stream=sys.stdout, force=True)
         os.environ.update(environment)
         sys.argv = command
+        errors.show_in_one_line()
+        prepare()
         fairseq_train.cli_main()
         code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
     finally:
         os._exit(code)

@@ -222,9 +222,9 @@ def test_an_ensemble_averages_the_attention() -> None:
 
 def test_what_the_task_refuses() -> None:
     for alpha, beta in ((-0.1, 0), (math.nan, 0), (math.inf, 0)):
-        with pytest.raises(UserError, match="--gnmt-alpha must be a number and at least 0"):
+        with pytest.raises(UserError, match="--gnmt-alpha must be (finite and )?at least 0"):
             gnmt_task(alpha, beta)
-    with pytest.raises(UserError, match="--gnmt-beta must be a number and at least 0, not -1"):
+    with pytest.raises(UserError, match="--gnmt-beta must be at least 0, not -1"):
         gnmt_task(0.2, -1)
     model = lstm_moe()
     with pytest.raises(UserError, match="--lenpen 0.6 is fairseq's own"):

@@ -9,12 +9,14 @@ from nmt_moe.corpus.clean.language import foreign
 from nmt_moe.corpus.clean.pipeline import Options, clean
 from nmt_moe.corpus.clean.rules import CHARACTERS_BEYOND, WORDS_BEYOND, Limits
 from nmt_moe.corpus.workers import cores, interruptible
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
+from nmt_moe.ranges import Parser, real, whole
 
 
 def _arguments() -> argparse.ArgumentParser:
     limits = Limits()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m nmt_moe.corpus.clean",
         description="Clean a parallel corpus and say what each rule changed or removed. HTML "
         "entities are decoded; special spaces and line ends inside a line become a space, "
@@ -31,19 +33,19 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="writes OUT.LANG")
     parser.add_argument("--report", type=Path, metavar="FILE", help="the counts as JSON too")
     parser.add_argument(
-        "--workers", type=number, default=cores(), metavar="N",
+        "--workers", type=whole(1), default=cores(), metavar="N",
         help="processes (default: the cores, %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-words", type=number, default=limits.words, metavar="N",
+        "--max-words", type=whole(1), default=limits.words, metavar="N",
         help="of each side (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-characters", type=number, default=limits.characters, metavar="N",
+        "--max-characters", type=whole(1), default=limits.characters, metavar="N",
         help="of each side (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-ratio", type=ratio, default=limits.ratio, metavar="R",
+        "--max-ratio", type=real(1), default=limits.ratio, metavar="R",
         help=f"a side may have R times the words of the other and {WORDS_BEYOND} more, R times its "
         f"characters and {CHARACTERS_BEYOND} more (default: %(default)s)",
     )  # fmt: skip
@@ -58,27 +60,11 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def number(text: str) -> int:
-    """A whole number from 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
-    return value
-
-
-def ratio(text: str) -> float:
-    """A number from 1."""
-    value = float(text)
-    if not value >= 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
-    return value
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run it."""
-    args = _arguments().parse_args(arguments)
 
     def run() -> None:
+        args = _arguments().parse_args(arguments)
         start = time.monotonic()
         if args.langs[0] == args.langs[1]:
             raise UserError(f"--langs names the language '{args.langs[0]}' twice")
@@ -93,7 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
         with interruptible():
             report = clean(args.inputs, args.out, args.langs, options)
             if args.report:
-                args.report.write_text(report.as_json(), encoding="utf-8")
+                with drafts([args.report]) as [file]:
+                    file.write(report.as_json())
         print("\n".join(report.lines()))
         seconds = time.monotonic() - start
         speed = report.read.total() / seconds * 60 / args.workers

@@ -117,9 +117,9 @@ def _drafts(out: Path) -> Iterator[Path]:
             left.unlink()
         yield folder
     except OSError as error:
-        if error.filename is not None:
-            raise
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
+        if error.filename is None:  # that of a write
+            error.filename = str(folder)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)

@@ -10,7 +10,8 @@ from nmt_moe.corpus import wordpieces
 from nmt_moe.corpus.multilingual.mix import Counts, mix, write_training_text
 from nmt_moe.corpus.multilingual.pairs import languages, parse_pairs, tag
 from nmt_moe.corpus.phrasebook.pairs import expand
-from nmt_moe.errors import UserError, exit_code
+from nmt_moe.errors import exit_code
+from nmt_moe.ranges import Parser, real, whole
 from nmt_moe.report.table import markdown
 
 
@@ -39,7 +40,7 @@ def describe(counts: Mapping[str, Mapping[str, Counts]], max_pieces: int) -> Ite
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m nmt_moe.corpus.multilingual",
         description="Put several pairs of languages together, for one model.",
     )
@@ -51,7 +52,9 @@ def _arguments() -> argparse.ArgumentParser:
         "words", nargs="+", metavar="WORD", help="a pair such as en-de, or de for en-de and de-en"
     )
     learnt = commands.add_parser("learn", help="learn the wordpieces of all languages")
-    learnt.add_argument("--vocabulary", type=int, default=32_000, help="pieces (default: 32000)")
+    learnt.add_argument(
+        "--vocabulary", type=whole(1), default=32_000, help="pieces (default: 32000)"
+    )
     learnt.add_argument(
         "--out", type=Path, required=True, metavar="PREFIX",
         help="writes PREFIX.model, PREFIX.vocab and PREFIX.dict.txt",
@@ -72,23 +75,23 @@ def _arguments() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, help="folder for {train,valid,test}.{src,tgt}"
     )
     mixed.add_argument(
-        "--max-pieces", type=int, default=250,
+        "--max-pieces", type=whole(1), default=250,
         help="leave out pairs with an empty side or with a side of more pieces (default: 250)",
     )  # fmt: skip
     mixed.add_argument(
-        "--temperature", type=float, default=1.0, metavar="T",
+        "--temperature", type=real(1), default=1.0, metavar="T",
         help="repeat lines of smaller pairs: n lines of training become N * (n / N) ** (1 / T), "
         "N are the largest pair's; 1 repeats none (default: 1)",
     )  # fmt: skip
-    mixed.add_argument("--seed", type=int, default=1, help="of the choice of lines to repeat")
+    mixed.add_argument("--seed", type=whole(0), default=1, help="of the choice of lines to repeat")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    args = _arguments().parse_args(arguments)
 
     def run() -> None:
+        args = _arguments().parse_args(arguments)
         if args.command == "pairs":
             print(" ".join(expand(args.words)))
             return
@@ -101,8 +104,6 @@ def main(arguments: list[str] | None = None) -> int:
                 learned = wordpieces.train([text], args.out, args.vocabulary)
             print(f"{args.out}.model: {learned.pieces:,} pieces of all languages")
             return
-        if not args.temperature >= 1:
-            raise UserError(f"--temperature must be at least 1, not {args.temperature}")
         model = wordpieces.load(args.model)
         counts = mix(pairs, model, args.out, args.max_pieces, args.temperature, args.seed)
         add_tags(args.model.with_suffix(".dict.txt"), [languages(pair)[1] for pair in pairs])

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TextIO, cast
+from typing import IO
 
 from sentencepiece import SentencePieceProcessor
 
 from nmt_moe.corpus.lines import read_lines, read_pairs
 from nmt_moe.corpus.multilingual.pairs import languages, tag, text_files, training_files
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError
 
 SPLITS = ("train", "valid", "test")
@@ -74,7 +75,7 @@ def mix(
     }
     largest = max(found["train"].kept for found in counts.values())
     for split in SPLITS:
-        with _open(out, split, "w") as mixed:
+        with drafts(_paths(out, split)) as mixed:
             for pair in pairs:
                 found = counts[pair][split]
                 times = (largest / found.kept) ** (1 - 1 / temperature) if split == "train" else 1
@@ -133,7 +134,7 @@ def _encode(
     counts = Counts()
     first = tag(languages(pair)[1])
     out.mkdir(parents=True, exist_ok=True)
-    with _open(out, split, "w") as files:
+    with drafts(_paths(out, split)) as files:
         for sentences in read_pairs(*text_files(folder, split, pair)):
             counts.read += 1
             source, target = (model.encode(sentence, out_type=str) for sentence in sentences)
@@ -161,20 +162,18 @@ def _repeated(folder: Path, split: str, times: float, rng: random.Random) -> Ite
 
 
 def _lines(folder: Path, split: str) -> Iterator[Lines]:
-    with _open(folder, split, "r") as (sources, targets):
+    with contextlib.ExitStack() as stack:
+        sources, targets = (
+            stack.enter_context(path.open(encoding="utf-8", newline="\n"))
+            for path in _paths(folder, split)
+        )
         yield from zip(sources, targets, strict=True)
 
 
-@contextlib.contextmanager
-def _open(folder: Path, split: str, mode: str) -> Iterator[list[TextIO]]:
-    paths = [folder / f"{split}.{side}" for side in SIDES]
-    with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(cast(TextIO, path.open(mode, encoding="utf-8", newline="\n")))
-            for path in paths
-        ]
+def _paths(folder: Path, split: str) -> list[Path]:
+    return [folder / f"{split}.{side}" for side in SIDES]
 
 
-def _write(files: Sequence[TextIO], lines: Lines) -> None:
+def _write(files: Sequence[IO[str]], lines: Lines) -> None:
     for file, line in zip(files, lines, strict=True):
         file.write(line)

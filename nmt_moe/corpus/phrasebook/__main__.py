@@ -19,11 +19,12 @@ from nmt_moe.corpus.phrasebook.generate import build
 from nmt_moe.corpus.phrasebook.pairs import build_pairs, expand
 from nmt_moe.corpus.phrasebook.render import pairs_available
 from nmt_moe.errors import exit_code
+from nmt_moe.ranges import Parser, whole
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="python -m nmt_moe.corpus.phrasebook",
         description="Write parallel text, made on this machine. --target: English-German or "
         "English-French from sentence templates, as "
@@ -44,10 +45,10 @@ def parser() -> argparse.ArgumentParser:
         "amounts, names and lists of them)",
     )  # fmt: skip
     made.add_argument("--out", type=Path, default=Path("data/phrasebook"), help="folder to write")
-    made.add_argument("--train", type=int, default=30000, help="number of training pairs")
-    made.add_argument("--valid", type=int, default=500, help="number of validation pairs")
-    made.add_argument("--test", type=int, default=1000, help="number of test pairs")
-    made.add_argument("--seed", type=int, default=1, help="seed of the random draws")
+    made.add_argument("--train", type=whole(1), default=30000, help="number of training pairs")
+    made.add_argument("--valid", type=whole(1), default=500, help="number of validation pairs")
+    made.add_argument("--test", type=whole(1), default=1000, help="number of test pairs")
+    made.add_argument("--seed", type=whole(0), default=1, help="seed of the random draws")
     return made
 
 
@@ -76,8 +77,7 @@ def run_pairs(args: argparse.Namespace) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    args = parser().parse_args(argv)
-    return exit_code(lambda: print(run(args)))
+    return exit_code(lambda: print(run(parser().parse_args(argv))))
 
 
 if __name__ == "__main__":

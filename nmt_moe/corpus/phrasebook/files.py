@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from nmt_moe.corpus.phrasebook.render import Sentence
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError
 
 TARGETS = ("de", "fr")
@@ -45,11 +44,9 @@ def write(texts: dict[str, str], folder: Path) -> None:
     leaves no half file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
-        for name, text in texts.items():
-            (Path(scratch) / name).write_text(text, encoding="utf-8", newline="\n")
-        for name in texts:
-            os.replace(Path(scratch) / name, folder / name)
+    with drafts([folder / name for name in texts]) as files:
+        for file, text in zip(files, texts.values(), strict=True):
+            file.write(text)
 
 
 def summary(splits: dict[str, list[Sentence]], target: str, available: int) -> str:

@@ -1,7 +1,6 @@
 """The HTML file: its style, script, data and plotly.js, all in one."""
 
 import json
-import os
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
@@ -11,6 +10,7 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
+from nmt_moe.drafts import drafts
 from nmt_moe.report.page.names import distinct
 from nmt_moe.report.page.pack import finite, pack
 
@@ -58,9 +58,8 @@ def _write(title: str, data: dict[str, Any], path: Path) -> None:
         plotly=get_plotlyjs(),
         script=script,
     )
-    draft = path.with_name(path.name + ".draft")
-    draft.write_text(page, encoding="utf-8")
-    os.replace(draft, path)
+    with drafts([path]) as [file]:
+        file.write(page)
 
 
 def _json(data: dict[str, Any]) -> str:

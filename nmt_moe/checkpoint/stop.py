@@ -1,0 +1,101 @@
+"""SIGTERM in a training: the update in progress is finished and saved, and the command ends."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from fairseq import checkpoint_utils
+
+EXIT_CODE = 75
+"""What a training ends with that was stopped and has saved: the same command goes on from there.
+EX_TEMPFAIL of sysexits.h."""
+
+STOPPED = "NMT_MOE_STOPPED"
+"""A file to make before ending so: torchrun does not tell with what its processes end."""
+
+_logger = logging.getLogger(__name__)
+_asked = False
+_saved_at = -1
+
+
+def listen() -> None:
+    """Let SIGTERM stop this process' training, which is ``fairseq-train``, after an update.
+
+    fairseq has no hook between two updates, so its ``validate_and_save`` is replaced.
+    """
+    train = sys.modules.get("fairseq_cli.train")
+    if train is None or threading.current_thread() is not threading.main_thread():
+        return
+    train.validate_and_save = _stopping(train.validate_and_save)  # type: ignore[attr-defined]
+    signal.signal(signal.SIGTERM, _ask)
+    os.register_at_fork(after_in_child=_outlive)
+
+
+def noting(save: Callable[..., Any]) -> Callable[..., Any]:
+    """fairseq's ``save_checkpoint``, with a note of the update: it need not be saved again."""
+
+    def save_checkpoint(cfg: Any, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        global _saved_at
+        saved = save(cfg, trainer, *args, **kwargs)
+        _saved_at = trainer.get_num_updates()
+        return saved
+
+    return save_checkpoint
+
+
+def _ask(number: int, frame: FrameType | None) -> None:
+    global _asked
+    _asked = True
+
+
+def _stopping(validate_and_save: Callable[..., Any]) -> Callable[..., Any]:
+    def validate_and_save_or_stop(
+        cfg: Any, trainer: Any, task: Any, epoch_itr: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        result = validate_and_save(cfg, trainer, task, epoch_itr, *args, **kwargs)
+        _, done = result
+        if done or not _any_asked(trainer.device):
+            return result
+        if _saved_at != trainer.get_num_updates():
+            # Not validated, which may take too long, and might change what is the best.
+            checkpoint_utils.save_checkpoint(cfg.checkpoint, trainer, epoch_itr, None)
+        if dist.is_initialized():
+            dist.barrier()  # when one ends, torchrun ends the others: not while they write
+        _logger.warning(
+            f"stopped by SIGTERM: saved after update {trainer.get_num_updates():,}, the same "
+            "command goes on from there"
+        )
+        if STOPPED in os.environ:
+            Path(os.environ[STOPPED]).touch()
+        sys.exit(EXIT_CODE)
+
+    return validate_and_save_or_stop
+
+
+def _any_asked(device: torch.device) -> bool:
+    """Whether any process was asked to stop: all of them have to stop after the same update."""
+    if not dist.is_initialized():
+        return _asked
+    asked = torch.tensor(_asked, dtype=torch.int32, device=device)
+    dist.all_reduce(asked, dist.ReduceOp.MAX)
+    return bool(asked)
+
+
+def _outlive() -> None:
+    """Let a process that prepares batches end when its parent says so, not when all are told."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

@@ -1,0 +1,47 @@
+"""Which tensors are not finite, and what to call them."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from nmt_moe.moe.experts import Experts
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether none holds NaN or Inf; one number comes from the device."""
+    floats = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
+    if not floats:
+        return True
+    largest = torch._foreach_norm(floats, float("inf"))
+    return bool(torch.stack([one.float() for one in largest]).isfinite().all())
+
+
+def kind(tensor: Tensor) -> str:
+    """What is wrong with a tensor that is not finite."""
+    return "NaN" if tensor.isnan().any() else "Inf"
+
+
+def experts_in(tensor: Tensor, first: int) -> str:
+    """``, expert 3``: those with NaN or Inf in a stack whose first one has the number ``first``."""
+    wrong = tensor.isfinite().logical_not().flatten(1).any(1).nonzero().flatten() + first
+    numbers = ", ".join(map(str, wrong[:3].tolist())) + (", ..." if len(wrong) > 3 else "")
+    return f", expert{'s' if len(wrong) > 1 else ''} {numbers}"
+
+
+def stacks(model: nn.Module) -> Iterator[tuple[str, Experts, int]]:
+    """The name of each layer's experts, they themselves, and the number of the first one here."""
+    for name, module in model.named_modules():
+        if isinstance(module, Experts):
+            mesh = module.mesh
+            yield name, module, 0 if mesh is None else mesh.own(module.num_experts).start
+
+
+def describe_weights(model: nn.Module) -> str | None:
+    """The first weight that is not finite, by name and number of the expert; None if all are."""
+    if all_finite(model.parameters()):
+        return None
+    first = {f"{name}.{w}": number for name, _, number in stacks(model) for w in ("w_in", "w_out")}
+    name, weight = next((n, w) for n, w in model.named_parameters() if not all_finite([w]))
+    expert = experts_in(weight, first[name]) if name in first else ""
+    return f"{kind(weight)} in the weights of {name}{expert}"

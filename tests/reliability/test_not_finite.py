@@ -1,0 +1,118 @@
+"""NaN and Inf stop a training before the update, by name, in every precision that a CPU has."""
+
+import math
+
+import pytest
+import torch
+
+from nmt_moe.errors import UserError
+from nmt_moe.finite.search import Search
+from tests.reliability.training import (
+    BATCHES,
+    PRECISIONS,
+    in_gradient,
+    in_loss,
+    in_output,
+    in_weight,
+    make_trainer,
+    once,
+    state,
+)
+
+NAN, INF = math.nan, math.inf
+EOS = 2  # a word of every sentence
+EXPERTS = "feed_forwards.1.moe.experts"
+FAULTS = {
+    "lstm": (in_output("encoder.layers.1", NAN), "NaN in the output of encoder.layers.1"),
+    "dense": (in_output("decoder.output", INF), "Inf in the output of decoder.output"),
+    "expert": (
+        in_output(f"decoder.{EXPERTS}", INF),
+        f"Inf in the output of decoder.{EXPERTS}, expert 3",
+    ),
+    "gate": (
+        in_weight("encoder.feed_forwards.2.moe.gate.w_gate", NAN),
+        "NaN in the weights of encoder.feed_forwards.2.moe.gate.w_gate",
+    ),
+    "embedding": (
+        in_weight("decoder.embedding.weight", INF, EOS),
+        "Inf in the weights of decoder.embedding.weight",
+    ),
+    "expert's weight": (
+        in_weight(f"decoder.{EXPERTS}.w_out", NAN, 2),
+        f"NaN in the weights of decoder.{EXPERTS}.w_out, expert 2",
+    ),
+    "loss": (in_loss, "NaN in the loss"),
+    "once": (
+        once(in_output("encoder.layers.0", NAN)),
+        "NaN or Inf in the gradient, but not when the batch was repeated",
+    ),
+    "gradient": (
+        in_gradient("decoder.layers.1.lstm.weight_hh_l0", NAN),
+        "NaN in the gradient of decoder.layers.1.lstm.weight_hh_l0",
+    ),
+    "expert's gradient": (
+        in_gradient(f"decoder.{EXPERTS}.w_in", INF),
+        f"Inf in the gradient of decoder.{EXPERTS}.w_in, expert 3",
+    ),
+}
+
+
+def stopped(trainer, message, folder, after=1):
+    """What the error says; the weights and the optimizer's state must be as before."""
+    before = state(trainer)
+    with pytest.raises(UserError) as error:
+        trainer.train_step(BATCHES[1:3])  # two batches for one update
+    pairs = zip(before, state(trainer), strict=True)
+    same = all(torch.equal(old.nan_to_num(), new.nan_to_num()) for old, new in pairs)
+    assert same and trainer.get_num_updates() == after
+    assert str(error.value) == (
+        f"{message}: stopped before update {after + 1}; the last good checkpoint is "
+        f"{folder}/checkpoint_last.pt, of update {after}. Go on from there with a lower --lr, "
+        "a longer warm-up or --clip-norm"
+    )
+    assert not list(folder.glob("crash*"))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_training_stops_before_the_update(tmp_path, tally, precision, fault):
+    trainer = make_trainer(tmp_path, *PRECISIONS[precision])
+    spoil, message = FAULTS[fault]
+    spoil(trainer.get_model())
+    stopped(trainer, message, tmp_path)
+    tally(faults=1, losses=0)
+
+
+def test_a_loss_scale_that_collapses(tmp_path, tally):
+    """On a CPU the first overflow must be enough, as fairseq then asks for a GPU."""
+    scale = ("--fp16-no-flatten-grads", "--fp16-init-scale", 4, "--min-loss-scale", 2)
+    trainer = make_trainer(tmp_path, "--fp16", *scale)
+    in_output("encoder.layers.1", INF)(trainer.get_model())
+    stopped(
+        trainer,
+        "Inf in the output of encoder.layers.1 (Minimum loss scale reached (2.0). Your loss is "
+        "probably exploding. Try lowering the learning rate, using gradient clipping or "
+        "increasing the batch size.)",
+        tmp_path,
+    )
+    tally(faults=1, losses=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--moe-gating", "strictly_balanced"),
+        ("--moe-gating", "top_k", "--attention", "additive", "--attention-residual"),
+        ("--moe-groups", 2, "--encoder-bidirectional", "--moe-recompute"),
+        ("--moe-groups", 2, "--moe-gating", "strictly_balanced"),
+        ("--feed-forward", "dense", "--lstm-cells", 12),
+    ],
+)
+def test_nothing_is_found_where_all_is_well(tmp_path, options):
+    """Gates have no Inf of their own in what they return."""
+    trainer = make_trainer(tmp_path, *options)
+    with Search(trainer.get_model(), trainer.get_criterion()) as search:
+        trainer.train_step(BATCHES[1:2])
+    assert search.found is None and search._looked_at > 50
+    assert not any(module._forward_hooks for module in trainer.get_model().modules())

@@ -1,0 +1,119 @@
+"""After Ctrl-C and SIGTERM: no process, no temporary file, and no half of a file is left."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands import BIN, PLUGIN, TINY, TRAINING
+from tests.parallel.command import TIMEOUT
+from tests.reliability.processes import of_session
+from tests.test_translate import learned, prepared
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
+# Of torch: one for all programs of a user, that stays.
+CACHES = {f"torchinductor_{os.environ.get('USER', 'root')}", "torchinductor_root"}
+
+
+def start(folder: Path, *command: object) -> subprocess.Popen[str]:
+    """A command with a folder of its own for temporary files, leading a session."""
+    (folder / "temporary").mkdir()
+    return subprocess.Popen(
+        [*map(str, command)],
+        env=os.environ
+        | {"TMPDIR": str(folder / "temporary"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+
+
+def wait_for(process: subprocess.Popen[str], processes: int) -> None:
+    until = time.monotonic() + TIMEOUT
+    while len(of_session(process.pid)) < processes:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def end(process: subprocess.Popen[str], number: int, whole_group: bool) -> str:
+    """Send the signal, as a terminal does or as ``kill`` does; what the command still says."""
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    said = process.communicate(timeout=TIMEOUT)[0]
+    assert process.returncode != 0, said
+    return said
+
+
+def check_nothing_left(process: subprocess.Popen[str], folder: Path, kept: set[str]) -> None:
+    until = time.monotonic() + 10  # workers look every few seconds for their parent
+    while of_session(process.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not of_session(process.pid)
+    temporary = {path.name for path in (folder / "temporary").iterdir()} - CACHES
+    if process.returncode == -signal.SIGTERM:
+        # Ended by the system at once: a folder of Python's for sockets may be left.
+        temporary = {name for name in temporary if not name.startswith("pymp-")}
+    assert not temporary
+    assert {path.name for path in (folder / "out").iterdir()} <= kept
+
+
+@pytest.mark.parametrize("whole_group", [True, False])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_training(data, tmp_path, tally, number, whole_group):
+    # Epochs of 200 batches: their workers run for most of the time.
+    options = ["--num-workers", "2", "--batch-size", "1", "--save-interval-updates", "40"]
+    where = [data, "--user-dir", PLUGIN, "--save-dir", tmp_path / "out"]
+    training = start(tmp_path, BIN / "fairseq-train", *where, *TINY, *TRAINING, *options)
+    for line in training.stdout:
+        if "Saved checkpoint" in line:
+            break
+    wait_for(training, processes=2)  # so that there is something to leave
+    end(training, number, whole_group)
+    tally(faults=1, losses=0)
+    whole = {path.name for path in (tmp_path / "out").glob("*.pt")}
+    assert "checkpoint_last.pt" in whole
+    check_nothing_left(training, tmp_path, kept=whole)
+
+
+@pytest.mark.parametrize("whole_group", [True, False])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_cleaning_a_corpus(tmp_path, tally, number, whole_group):
+    chance = random.Random(0)
+    for language in ("en", "de"):
+        with (tmp_path / f"text.{language}").open("w") as file:
+            for _ in range(200_000):
+                file.write(" ".join(f"{language}{chance.randrange(999)}" for _ in range(8)) + "\n")
+    (tmp_path / "out").mkdir()
+    options = ["--langs", "en", "de", "--out", tmp_path / "out" / "clean", "--workers", "2"]
+    command = [sys.executable, "-m", "nmt_moe.corpus.clean", tmp_path / "text", *options]
+    cleaning = start(tmp_path, *command)
+    wait_for(cleaning, processes=3)
+    said = end(cleaning, number, whole_group)
+    tally(faults=1, losses=0)
+    assert said.splitlines()[-1] == "error: interrupted: nothing was written", said
+    check_nothing_left(cleaning, tmp_path, kept=set())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_translation(tmp_path, tally, number):
+    """Ends at once, as filters do, also while it waits for a line."""
+    checkpoint = learned(prepared(tmp_path), "--max-update", 20)
+    (tmp_path / "out").mkdir()
+    options = ["--device", "cpu", "--buffer-lines", 1]
+    command = [sys.executable, "-m", "nmt_moe.translate", checkpoint, *options]
+    translation = start(tmp_path, *command)
+    translation.stdin.write("Red cat.\n")
+    translation.stdin.flush()
+    assert translation.stdout.readline()
+    end(translation, number, whole_group=True)
+    tally(faults=1, losses=0)
+    check_nothing_left(translation, tmp_path, kept=set())

@@ -1,0 +1,184 @@
+"""Every number that users give has a declared range; outside of it a line names both.
+
+The cases come from the configs and the command lines themselves.
+"""
+
+import argparse
+import copy
+import math
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import pytest
+from fairseq import criterions, optim
+from fairseq.dataclass import FairseqDataclass
+from fairseq.optim import lr_scheduler
+from fairseq.options import get_training_parser, parse_args_and_arch
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+
+from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropyConfig
+from nmt_moe.errors import UserError
+from nmt_moe.models.architectures import build, config
+from nmt_moe.models.config import LSTMMoEConfig, LSTMMoELanguageModelConfig
+from nmt_moe.optim.fairseq_adam import FairseqMoEAdamConfig
+from nmt_moe.optim.schedule import WarmupHoldInverseSqrtConfig
+from nmt_moe.ranges import MOST, Range
+from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
+from tests.models.build import SMALL, build_model, dictionary
+from tests.parallel.trainer import configuration
+
+NUMBERS = (int, float, list[int], list[float])
+TEXTS = {  # lists that are text, each with some that are none
+    "encoder_moe_after": ("0", "4", "x", "1.5", "-1", "1;2", "nan"),
+    "decoder_moe_after": ("0", "3", "1,x"),
+    "moe_after": ("0", "3", "1,,x"),
+    "adam_betas": ("(0.9, 1)", "(-0.1, 0.9)", "0.9", "x", "(0.9, nan)", "(1, 2, 3)", ""),
+}
+
+
+def ours(kind: type = FairseqDataclass) -> set[type]:
+    """The configs that this package defines."""
+    found = {kind} if kind.__module__.startswith("nmt_moe.") else set()
+    return found.union(*map(ours, kind.__subclasses__()))
+
+
+def own_fields(kind: type) -> list[Any]:
+    """A config's fields but for those that it has from fairseq's."""
+    theirs = [base for base in kind.__mro__ if base.__module__.startswith("fairseq.")]
+    names = {name for base in theirs for name in getattr(base, "__dataclass_fields__", ())}
+    return [one for one in fields(kind) if one.name not in names]
+
+
+def outside(allowed: Range) -> list[float]:
+    """Numbers that are not in a range: next to its ends, far from them, and no numbers at all."""
+    if allowed.kind is int:
+        return [int(allowed.low) - 1, -MOST, int(allowed.high) + 1, 10**400]
+    found = [math.nan, math.inf, -math.inf, math.nextafter(allowed.low, -math.inf), -1e300]
+    if allowed.above:
+        found.append(allowed.low)
+    if math.isfinite(allowed.high):
+        found += [math.nextafter(allowed.high, math.inf), 1e300]
+        found += [allowed.high] * allowed.below
+    return found
+
+
+def edges(allowed: Range) -> list[float]:
+    """The numbers at the ends of a range."""
+    if allowed.kind is int:
+        return [int(allowed.low), int(allowed.high)]
+    low = math.nextafter(allowed.low, math.inf) if allowed.above else allowed.low
+    high = min(allowed.high, 1e300)
+    return [low, math.nextafter(high, -math.inf) if allowed.below else high]
+
+
+def use(kind: type, name: str, value: Any) -> None:
+    """Build what the config describes, as fairseq does, from all options of a training."""
+    cfg = copy.deepcopy(configuration("--lr-scheduler", "warmup_hold_inverse_sqrt"))
+    words = dictionary()
+    if kind is LSTMMoEConfig:
+        build(config("lstm_moe_tiny", SMALL | {name: value}), len(words))
+    elif kind is LSTMMoELanguageModelConfig:
+        build(config("lstm_moe_lm_tiny", SMALL | {name: value}), len(words))
+    elif kind is GNMTTranslationConfig:
+        GNMTTranslationTask(GNMTTranslationConfig(**{name: value}), words, words)
+    elif kind is MoELabelSmoothedCrossEntropyConfig:
+        cfg.criterion[name] = value
+        task = TranslationTask(TranslationConfig(), words, words)
+        criterions.build_criterion(cfg.criterion, task)
+    elif kind is FairseqMoEAdamConfig:
+        cfg.optimizer[name] = value
+        optim.build_optimizer(cfg.optimizer, list(build_model().parameters()))
+    elif kind is WarmupHoldInverseSqrtConfig:
+        optimizer = optim.build_optimizer(cfg.optimizer, list(build_model().parameters()))
+        cfg.lr_scheduler[name] = value
+        lr_scheduler.build_lr_scheduler(cfg.lr_scheduler, optimizer)
+    else:
+        raise NotImplementedError(f"say here how {kind.__name__} is used")
+
+
+FIELDS = [
+    pytest.param(kind, one, id=f"{kind.__name__}-{one.name}")
+    for kind in sorted(ours(), key=lambda kind: kind.__name__)
+    for one in own_fields(kind)
+    if one.type in NUMBERS and kind.__name__ != "StackConfig"
+]
+
+
+def test_all_configs_are_looked_at():
+    assert {kind for kind, _ in (case.values for case in FIELDS)} == {
+        kind for kind in ours() if kind.__name__ != "StackConfig"
+    }
+    assert len(FIELDS) > 30
+
+
+@pytest.mark.parametrize(("kind", "one"), FIELDS)
+def test_numbers_of_a_training(kind, one, tally):
+    assert "range" in one.metadata, f"{kind.__name__}.{one.name} declares no range"
+    allowed = one.metadata["range"]
+    wrap = (lambda value: [value]) if "list" in str(one.type) else (lambda value: value)
+    assert one.type in (allowed.kind, list[allowed.kind])
+    for value in outside(allowed):
+        with pytest.raises(UserError) as error:
+            use(kind, one.name, wrap(value))
+        text = str(error.value)
+        option = "--" + one.name.replace("_", "-")
+        assert text.startswith(f"{option} must be ") and str(allowed) in text, text
+        assert "\n" not in text
+        tally(inputs=1, losses=0)
+    for value in edges(allowed):
+        assert value in allowed
+        try:
+            if value == edges(allowed)[0] or kind not in (
+                LSTMMoEConfig,
+                LSTMMoELanguageModelConfig,
+            ):
+                use(kind, one.name, wrap(value))  # no model of that many layers
+        except UserError as error:  # of options that do not fit together
+            assert " must be " not in str(error), error
+        tally(inputs=1, losses=0)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_lists_of_a_training(name, tally):
+    kinds = [kind for kind in ours() if name in {one.name for one in own_fields(kind)}]
+    for kind in kinds:
+        for value in TEXTS[name]:
+            with pytest.raises(UserError) as error:
+                use(kind, name, value)
+            text = str(error.value)
+            assert text.startswith("--" + name.replace("_", "-")) and "\n" not in text
+            tally(inputs=1, losses=0)
+    assert kinds
+
+
+def test_the_wrong_type_of_a_training(capsys, tally):
+    """What fairseq's parser reads first; and each range is in ``--help``."""
+    options = ["--arch", "lstm_moe", "--criterion", "moe_label_smoothed_cross_entropy"]
+    options += ["--optimizer", "moe_adam", "--lr-scheduler", "warmup_hold_inverse_sqrt"]
+    for kind, one in (case.values for case in FIELDS):
+        options_here = list(options)
+        if kind is LSTMMoELanguageModelConfig:
+            options_here[1:2] = ["lstm_moe_lm", "--task", "language_modeling"]
+        elif kind is GNMTTranslationConfig:
+            options_here += ["--task", "gnmt_translation"]
+        if one.name in ("lr", "base_layers"):  # fairseq's own, and no option
+            continue
+        option = "--" + one.name.replace("_", "-")
+        parser = _parser(*options_here)
+        for value in ("many", "", "1,2", "1e400x") + (("1.5", "inf") if one.type is int else ()):
+            with pytest.raises(SystemExit):
+                parser.parse_args(["data", f"{option}={value}"])
+            last = capsys.readouterr().err.splitlines()[-1]
+            assert f"error: argument {option}: invalid {one.type.__name__} value: " in last
+            tally(inputs=1, losses=0)
+        [action] = [one for one in parser._actions if option in one.option_strings]
+        assert f"({one.metadata['range']})" in action.help
+
+
+@cache
+def _parser(*choices: str) -> argparse.ArgumentParser:
+    """fairseq's parser with all options that these choices bring."""
+    parsers: list[argparse.ArgumentParser] = []
+    parse_args_and_arch(get_training_parser(), ["data", *choices], modify_parser=parsers.append)
+    return parsers[-1]
