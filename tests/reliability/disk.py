@@ -79,6 +79,7 @@ def in_a_child(
     child = os.fork()
     if not child:
         code = 1
+        os.setpgid(0, 0)
         try:
             for number, path, mode in ((0, scratch / "stdin", "r"), (1, out, "w"), (2, err, "w")):
                 with path.open(mode) as file:

@@ -1,4 +1,8 @@
-"""Kills at chosen moments: at an operation on files, within a write, or after some time."""
+"""Kills at chosen moments: at an operation on files, within a write, or after some time.
+
+Each is something to call first in a child process. SIGKILL is for its group, which is its own in
+:func:`tests.reliability.disk.in_a_child`: the processes that it has started end with it.
+"""
 
 import os
 import random
@@ -6,11 +10,11 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate"}
+_CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 
 
 def fresh() -> random.Random:
@@ -20,69 +24,38 @@ def fresh() -> random.Random:
     return random.Random(seed)
 
 
-def _watch(
-    folder: Path, note: Callable[[], Any], kinds: Collection[str] = ("open", *_CHANGES)
-) -> None:
-    """Call ``note`` before this process changes anything in a folder."""
-    below = f"{folder}/"
-
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event not in kinds:
-            return
-        if event == "open":
-            path, _, flags = arguments
-            changes = flags & (os.O_WRONLY | os.O_RDWR)
-        else:
-            path, changes = arguments[0], True
-        if changes and isinstance(path, str | os.PathLike) and str(path).startswith(below):
-            note()
-
-    sys.addaudithook(hook)
-
-
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def at_change(
-    folder: Path, number: int, kinds: Collection[str] = ("open", *_CHANGES)
-) -> Callable[[], None]:
-    """For a child process: it is killed before it changes something for the ``number``th time.
+def at_change(folder: Path, number: int) -> Callable[[], None]:
+    """A kill before something in a folder is changed for the ``number``th time.
 
     A change is a file that is opened to be written, or made, renamed or removed.
     """
 
     def prepare() -> None:
-        left = number
-
-        def note() -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                _die()
-
-        _watch(folder, note, kinds)
+        assert os.getpgrp() == os.getpid()
+        _watch(folder, _CHANGES, _counted(number, lambda: os.killpg(0, signal.SIGKILL)))
 
     return prepare
 
 
 def at_rename(folder: Path, number: int) -> Callable[[], None]:
-    """The same, where only giving a file another name is a change."""
-    return at_change(folder, number, ("os.rename",))
+    """A kill of one process alone, before it renames a file for the ``number``th time."""
+    return lambda: _watch(
+        folder, {"os.rename"}, _counted(number, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    )
 
 
 def counting(folder: Path, counter: Path) -> Callable[[], None]:
-    """For a child process: each change adds a byte to a file elsewhere."""
+    """No kill: each change adds a byte to a file elsewhere."""
 
     def prepare() -> None:
         counts = os.open(counter, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        _watch(folder, lambda: os.write(counts, b"1"))
+        _watch(folder, _CHANGES, lambda: os.write(counts, b"1"))
 
     return prepare
 
 
 def within_a_write(size: int) -> Callable[[], None]:
-    """For a child process: it is killed when a file of its gets more bytes than ``size``."""
+    """The end, by SIGXFSZ, when a file gets more bytes than ``size``."""
 
     def prepare() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -92,11 +65,40 @@ def within_a_write(size: int) -> Callable[[], None]:
 
 
 def after(seconds: float) -> Callable[[], None]:
-    """For a child process: it is killed after some time."""
+    """A kill after some time."""
 
     def prepare() -> None:
-        timer = threading.Timer(seconds, _die)
+        assert os.getpgrp() == os.getpid()
+        timer = threading.Timer(seconds, os.killpg, (0, signal.SIGKILL))
         timer.daemon = True
         timer.start()
 
     return prepare
+
+
+def _counted(number: int, action: Callable[[], Any]) -> Callable[[], None]:
+    left = number
+
+    def note() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            action()
+
+    return note
+
+
+def _watch(folder: Path, kinds: set[str], note: Callable[[], Any]) -> None:
+    """Call ``note`` before this process changes anything in a folder."""
+    below = f"{folder}/"
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in kinds:
+            return
+        path = arguments[0]
+        if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            return
+        if isinstance(path, str | os.PathLike) and str(path).startswith(below):
+            note()
+
+    sys.addaudithook(hook)
