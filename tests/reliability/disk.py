@@ -84,7 +84,7 @@ def in_a_child(
             for number, path, mode in ((0, scratch / "stdin", "r"), (1, out, "w"), (2, err, "w")):
                 with path.open(mode) as file:
                     os.dup2(file.fileno(), number)
-            sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+            sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", 1), open(2, "w", 1)  # noqa: SIM115
             prepare()
             code = function() or 0
         except SystemExit as ended:
