@@ -100,7 +100,7 @@ def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     errors = capsys.readouterr().err.splitlines()
     expected = [
         *("none: cannot be read", "latin, line 2: not valid UTF-8", "0 different lines: too few"),
-        *("a line each, not 1000 and 0", "neither train.txt nor train.txt.gz"),
+        *("--test must be at least 1, not 0", "neither train.txt nor train.txt.gz"),
         *("neither valid.txt nor", "there is no line of test text"),
     ]
     assert len(errors) == len(expected)
