@@ -2,6 +2,8 @@
 
 import os
 import random
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Some virtual machines announce AMX and stop a bfloat16 product that uses it.
@@ -26,6 +28,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the tests that need no subprocess: they fail soonest."""
     items.sort(key=lambda item: "corpus" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(autouse=True)
+def forget_meters() -> Iterator[None]:
+    """A training in this process leaves its sums to the next one, whose experts are others."""
+    yield
+    if "fairseq" in sys.modules:
+        from fairseq.logging import metrics
+
+        metrics.reset()
 
 
 @pytest.fixture(scope="session")
