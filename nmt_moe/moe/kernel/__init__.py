@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_FEW_ROWS = 64  # of a group; the library is faster with more
 _FEW_FOR_ONE = 128  # of a product with one matrix,
 _LARGE = 2**16  # that has at least so many numbers: the library is called faster
 _ALIGNED = 16  # numbers
@@ -55,6 +54,8 @@ def _blas() -> int | None:
 
 
 _library, _gemm = _load(), _blas()
+_AVX512 = _library is not None and _library.experts_instructions(2) == 2
+_FEW_ROWS = 96 if _AVX512 else 64  # of a group; the library is faster with more
 
 
 def groups_for(counts: list[int], x_AD: Tensor, *weights: Tensor) -> Groups:

@@ -42,6 +42,9 @@ typedef struct {
 static inline size_t min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t max(size_t a, size_t b) { return a > b ? a : b; }
 
+/* What becomes of a tile: stays in the caches, with relu or without, or is not read again soon. */
+enum end { KEPT, RELU, WRITTEN };
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 

@@ -9,7 +9,8 @@
    Matrices lie by rows. K and N, the sides of a weight, are multiples of 16. */
 
 #define COLUMNS 3
-#define DEPTH 64 /* steps of a sum between two looks ahead */
+#define DEPTH 64 /* steps of a sum between two looks ahead, where lines are read along */
+#define LINES 32 /* where they are read across: more, and so many pages, are slower */
 #define TILES (16 / ROWS) /* that share the lines of a panel */
 #define NEAR 2 /* the second cache */
 
@@ -48,13 +49,18 @@ typedef float NAME(unaligned) __attribute__((vector_size(4 * LANES), aligned(4))
     default: WITH_COLUMNS(TILE, 1) \
     }
 
-/* sums[r][c] += a[r * a_row + i * a_step] * b[i * b_step + c] over i < depth; copy, unless that is
-   NULL, gets the lines of b one after the other. */
+/* out[r][c] = from[r][c] + the sum of a[r * a_row + i * a_step] * b[i * b_step + c] over i < depth,
+   where from and out have lines step numbers apart and from may be NULL for zeros. copy, unless
+   that is NULL, gets the lines of b one after the other. */
 INLINE void NAME(tile)(
     int rows, int columns, size_t depth, const float *a, size_t a_row, size_t a_step,
-    const float *b, size_t b_step, float *copy, vec sums[][COLUMNS]) {
-    vec s[2 * ROWS][COLUMNS];
-    FOR_TILE s[r][c] = sums[r][c];
+    const float *b, size_t b_step, float *copy, const float *from, size_t from_step,
+    float *out, size_t step, enum end end) {
+    vec sums[2 * ROWS][COLUMNS];
+    if (from)
+        FOR_TILE sums[r][c] = load(from + r * from_step + c * LANES);
+    else
+        FOR_TILE sums[r][c] = (vec){0};
     for (size_t i = 0; i < depth; i++) {
         vec line[COLUMNS];
         UNROLL for (int c = 0; c < columns; c++) line[c] = load(b + i * b_step + c * LANES);
@@ -63,10 +69,32 @@ INLINE void NAME(tile)(
                 store(copy + (i * columns + c) * LANES, line[c]);
         UNROLL for (int r = 0; r < rows; r++) {
             float number = a[r * a_row + i * a_step];
-            UNROLL for (int c = 0; c < columns; c++) s[r][c] += number * line[c];
+            UNROLL for (int c = 0; c < columns; c++) sums[r][c] += number * line[c];
         }
     }
-    FOR_TILE sums[r][c] = s[r][c];
+    if (end == RELU)
+        FOR_TILE sums[r][c] = (vec)((bits)sums[r][c] & ~(bits)(sums[r][c] <= 0)); /* NaN stays */
+    if (end == WRITTEN)
+        FOR_TILE STREAM(out + r * step + c * LANES, sums[r][c]);
+    else
+        FOR_TILE store(out + r * step + c * LANES, sums[r][c]);
+}
+
+/* rows[i][j] = rows[j][i] */
+INLINE void NAME(turn)(vec rows[LANES]) {
+    bits low, high;
+    UNROLL for (int i = 0; i < LANES; i++) {
+        low[i] = i / 2 + i % 2 * LANES;
+        high[i] = low[i] + LANES / 2;
+    }
+    UNROLL for (int half = LANES / 2; half; half /= 2) { /* each exchanges one bit of i and j */
+        vec next[LANES];
+        UNROLL for (int i = 0; i < LANES / 2; i++) {
+            next[2 * i] = __builtin_shuffle(rows[i], rows[i + LANES / 2], low);
+            next[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + LANES / 2], high);
+        }
+        UNROLL for (int i = 0; i < LANES; i++) rows[i] = next[i];
+    }
 }
 
 /* Lines of a panel, one after the other. Lines that are a power of two apart, as those of most
@@ -77,14 +105,15 @@ INLINE void NAME(pack)(const float *from, size_t step, float *to, size_t lines, 
             store(to + (i * vectors + v) * LANES, load(from + i * step + v * LANES));
 }
 
-/* y_MN = x_MK w_KN, and relu; scratch is for DEPTH numbers of each row of x. */
+/* y_MN = x_MK w_KN, and relu; scratch is for LINES + N numbers of each row of x. */
 INLINE void NAME(product)(
     const float *x, const float *w, float *y, size_t M, size_t K, size_t N, int relu,
     float *scratch) {
-    float panel[DEPTH * COLUMNS * LANES] __attribute__((aligned(64)));
+    float panel[LINES * COLUMNS * LANES] __attribute__((aligned(64)));
+    float *sums_MN = scratch + M * LINES; /* in panels: rows of y may be a power of two apart */
     size_t blocks = (M + ROWS - 1) / ROWS;
     /* Few rows are done before memory is: fewer lines of w at a time come in faster. */
-    size_t most = M <= 16 ? 16 : DEPTH;
+    size_t most = M <= 16 ? LINES / 2 : LINES;
     for (size_t k = 0; k < K; k += most) {
         size_t depth = min(most, K - k);
         int last = k + depth == K;
@@ -101,12 +130,17 @@ INLINE void NAME(product)(
                         __builtin_prefetch(next + i * N + c, 0, NEAR);
                 size_t m = block * ROWS;
                 int rows = min(ROWS, M - m);
-                float *out = y + m * N + n;
-                vec sums[ROWS][COLUMNS] = {{{0}}};
-                if (k) FOR_TILE sums[r][c] = load(out + r * N + c * LANES);
-#define FIRST(R, C) NAME(tile)(R, C, depth, scratch, depth, 1, lines, N, panel, sums)
+                float *sums = sums_MN + n * M + m * columns * LANES;
+                float *out = last ? y + m * N + n : sums;
+                size_t step = last ? N : columns * LANES;
+                const float *from = k ? sums : NULL;
+                enum end end = relu && last ? RELU : KEPT;
+#define FIRST(R, C) \
+    NAME(tile)(R, C, depth, scratch, depth, 1, lines, N, panel, from, C * LANES, out, step, end)
 #define TILE(R, C) \
-    NAME(tile)(R, C, depth, scratch + m * depth, depth, 1, panel, C * LANES, NULL, sums)
+    NAME(tile) \
+    (R, C, depth, scratch + m * depth, depth, 1, panel, C * LANES, NULL, from, C * LANES, out, \
+     step, end)
                 if (block) {
                     WITH_SIZES(TILE)
                 } else {
@@ -114,11 +148,6 @@ INLINE void NAME(product)(
                 }
 #undef TILE
 #undef FIRST
-                FOR_TILE {
-                    vec v = sums[r][c];
-                    if (relu && last) v = (vec)((bits)v & ~(bits)(v <= 0)); /* NaN stays */
-                    store(out + r * N + c * LANES, v);
-                }
             }
         }
     }
@@ -129,9 +158,13 @@ INLINE void NAME(transpose)(
     const float *y, size_t y_row, float *y_NM, size_t M, size_t n, size_t end) {
     size_t padded = (M + LANES - 1) / LANES * LANES;
     for (; n < end; n += LANES)
-        for (size_t m = 0; m < padded; m++)
-            for (size_t i = 0; i < LANES; i++)
-                y_NM[(n + i) * padded + m] = m < M ? y[m * y_row + n + i] : 0;
+        for (size_t m = 0; m < padded; m += LANES) {
+            vec rows[LANES];
+            UNROLL for (size_t i = 0; i < LANES; i++)
+                rows[i] = m + i < M ? load(y + (m + i) * y_row + n) : (vec){0};
+            NAME(turn)(rows);
+            UNROLL for (size_t i = 0; i < LANES; i++) store(y_NM + (n + i) * padded + m, rows[i]);
+        }
 }
 
 /* x_MK = y_MN w_KN^T + add_MK, zero where mask_MK is not positive, unless these are NULL. The rows
@@ -142,8 +175,7 @@ INLINE void NAME(product_t)(
     size_t vectors = (M + LANES - 1) / LANES, padded = vectors * LANES;
     size_t parts = (vectors + COLUMNS - 1) / COLUMNS;
     for (size_t k = 0; k < K; k += TILES * ROWS) {
-        vec sums[parts][TILES * ROWS][COLUMNS];
-        memset(sums, 0, sizeof(sums));
+        float sums[parts][TILES * ROWS][COLUMNS * LANES] __attribute__((aligned(64)));
         for (size_t n = 0; n < N; n += DEPTH) { /* these of y stay in the cache for all tiles */
             size_t depth = min(DEPTH, N - n);
             for (size_t row = 0; row < TILES * ROWS; row += 2 * ROWS) {
@@ -156,9 +188,11 @@ INLINE void NAME(product_t)(
                     size_t from = vectors * part / parts;
                     int columns = vectors * (part + 1) / parts - from;
                     const float *b = y_NM + n * padded + from * LANES;
-                    vec(*sum)[COLUMNS] = sums[part] + row;
+                    float *sum = sums[part][row];
 #define TILE(R, C, r) \
-    NAME(tile)(R, C, depth, lines + r * N, N, 1, b, padded, NULL, sum + r)
+    NAME(tile) \
+    (R, C, depth, lines + r * N, N, 1, b, padded, NULL, n ? sum + r * COLUMNS * LANES : NULL, \
+     COLUMNS * LANES, sum + r * COLUMNS * LANES, COLUMNS * LANES, KEPT)
                     if (columns == 1) { /* enough sums to hide the time that each takes */
                         TILE(2 * ROWS, 1, 0);
                     } else if (columns == 2) {
@@ -172,16 +206,20 @@ INLINE void NAME(product_t)(
                 }
             }
         }
-        for (size_t part = 0; part < parts; part++) {
-            size_t from = vectors * part / parts * LANES, to = vectors * (part + 1) / parts * LANES;
-            const float *sum = (const float *)sums[part];
-            for (size_t m = from; m < to && m < M; m++)
-                for (size_t r = 0; r < TILES * ROWS; r++) {
-                    size_t at = m * x_row + k + r;
-                    float value = sum[r * COLUMNS * LANES + m - from];
-                    if (add) value += add[at];
-                    x[at] = mask && mask[at] <= 0 ? 0 : value;
+        for (size_t v = 0, part = 0; v < vectors; v++) {
+            if (v == vectors * (part + 1) / parts) part++;
+            size_t m = v * LANES, first = (v - vectors * part / parts) * LANES;
+            for (size_t r = 0; r < TILES * ROWS; r += LANES) {
+                vec rows[LANES];
+                UNROLL for (size_t i = 0; i < LANES; i++) rows[i] = load(sums[part][r + i] + first);
+                NAME(turn)(rows);
+                for (size_t i = 0; i < LANES && m + i < M; i++) {
+                    size_t at = (m + i) * x_row + k + r;
+                    if (add) rows[i] += load(add + at);
+                    if (mask) rows[i] = (vec)((bits)rows[i] & ~(bits)(load(mask + at) <= 0));
+                    store(x + at, rows[i]);
                 }
+            }
         }
     }
 }
@@ -190,7 +228,6 @@ INLINE void NAME(product_t)(
 INLINE void NAME(outer)(
     const float *x, const float *y, float *w, size_t M, size_t K, size_t N, float *y_panels,
     float *x_panels) {
-    const int rows = ROWS;
     for (size_t n = 0; n < N; n += COLUMNS * LANES)
         NAME(pack)(y + n, N, y_panels + n * M, M, min(COLUMNS, (N - n) / LANES));
     for (size_t m = 0; m < M; m++)
@@ -199,13 +236,12 @@ INLINE void NAME(outer)(
     for (size_t k = 0; k < K; k += ROWS)
         for (size_t n = 0; n < N; n += COLUMNS * LANES) {
             int columns = min(COLUMNS, (N - n) / LANES);
-            vec sums[ROWS][COLUMNS] = {{{0}}};
+            float *out = w + k * N + n;
 #define TILE(R, C) \
-    NAME(tile)(R, C, M, x_panels + k * M, 1, ROWS, y_panels + n * M, C * LANES, NULL, sums)
+    NAME(tile) \
+    (R, C, M, x_panels + k * M, 1, ROWS, y_panels + n * M, C * LANES, NULL, NULL, 0, out, N, WRITTEN)
             WITH_COLUMNS(TILE, ROWS)
 #undef TILE
-            float *out = w + k * N + n;
-            FOR_TILE STREAM(out + r * N + c * LANES, sums[r][c]);
         }
 }
 
@@ -224,7 +260,7 @@ TARGET static void NAME(backward)(const Task *task, const Group *group, float *s
     float *hidden = task->hidden ? task->hidden + first * H : scratch;
     float *dhidden = scratch + padded * H, *more = dhidden + padded * H;
     float *rest = more + padded * max(D, H);
-    if (!task->hidden) NAME(product)(x, w_in, hidden, M, D, H, 1, more);
+    if (!task->hidden) NAME(product)(x, w_in, hidden, M, D, H, 1, dhidden);
     NAME(outer)(hidden, dy, task->dw_out + weight, M, H, D, more, rest);
     NAME(transpose)(dy, D, more, M, 0, D);
     NAME(product_t)(more, task->w_out + weight, dhidden, H, M, H, D, hidden, NULL);
@@ -250,9 +286,10 @@ TARGET static void NAME(rows)(const Linear *task, float *x_KM, size_t from, size
 #undef ROWS
 #undef STREAM
 #undef COLUMNS
-#undef DEPTH
 #undef TILES
 #undef NEAR
+#undef DEPTH
+#undef LINES
 #undef vec
 #undef bits
 #undef load
