@@ -74,13 +74,12 @@ lock() {
 }
 
 audit() {
-    local known=jinja2==2.10 # has vulnerabilities: an answer without them is none
+    local answer known=jinja2==2.10 # has vulnerabilities: an answer without them is none
     tool pip-audit
     ask() { # the packages of a file
         "$TOOLS/bin/pip-audit" --strict --disable-pip --no-deps --progress-spinner off -r "$1"
     }
-    if ask <(echo "$known") >/dev/null 2>&1 ||
-        ! ask <(echo "$known") 2>/dev/null | grep -q '^jinja2 *2.10 '; then
+    if answer=$(ask <(echo "$known") 2>/dev/null) || [[ ! $answer =~ jinja2\ +2\.10\  ]]; then
         die "the list of vulnerabilities does not answer here: nothing was checked" 2
     fi
     ask <(cat "$WHEELS" "$SOURCES" constraints.txt | sed 's/ *\\$//; /^ *--hash/d')

@@ -76,7 +76,7 @@ def test_every_dependency_is_locked(python: str, tally: Tally) -> None:
 
 
 def test_other_versions_can_be_installed_by_hand() -> None:
-    """Only setup.sh looks at requirements/ and constraints.txt: a machine may have its own torch."""
+    """Only setup.sh reads requirements/ and constraints.txt: a machine may have its own torch."""
     needs = {requirement.name: requirement.specifier for requirement in wanted()}
     assert needs["torch"].contains("2.8.0") and needs["torch"].contains("2.11.0+cu128")
     exact = [name for name, versions in needs.items() if any(v.operator == "==" for v in versions)]

@@ -65,6 +65,7 @@ INPUTS = {
     "an archive": _archive(a=b"text\n", b=b"<seg>x</seg>"),
     "an archive with .gz": _archive(**{"a.gz": gzip.compress(b"text\n", mtime=0)}),
     "a manifest": find("en-de").read_bytes(),
+    "a manifest that names a path": find("en-de").read_bytes().replace(b"europarl-v7", b"../x"),
     "a manifest of other types": b'{"archives": [5], "pair": "en", "train": {"a": null}}',
     "JSON without end": b"[" * 20_000,
     "a huge number in JSON": b'{"archives": [{"path": "a", "bytes": ' + b"9" * 5_000 + b"}]}",
