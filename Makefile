@@ -2,7 +2,7 @@
 # All paths are relative: a checkout may lie in a folder with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench audit lock clean
+.PHONY: help setup demo test test-slow check bench audit licences lock clean
 
 BIN := .venv/bin
 # A file of tests on each core, one thread each: they are small.
@@ -34,6 +34,9 @@ bench: setup  ## the speed of layers, training and search against others (into b
 
 audit: setup  ## whether vulnerabilities of the dependencies are known (asks PyPI)
 	@recipes/dependencies.sh audit
+
+licences: setup  ## whether the licences of the dependencies are allowed (requirements/licences.toml)
+	@recipes/dependencies.sh licences
 
 lock: setup  ## choose the dependencies that pyproject.toml needs, with hashes (requirements/)
 	@recipes/dependencies.sh lock

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The versions that setup.sh installs: choose them anew, or ask whether vulnerabilities are known.
+# The packages that setup.sh installs: choose their versions anew, ask whether vulnerabilities are
+# known, and check the licences.
 set -euo pipefail
 
 usage() {
     cat <<'EOF'
-usage: recipes/dependencies.sh lock [PACKAGE ...] | audit
+usage: recipes/dependencies.sh lock [PACKAGE ...] | audit | licences
 
 lock    writes requirements/wheels.txt and requirements/sources.txt: a version of every dependency
         and the hashes of its files, for all platforms and Python 3.11 to 3.13. Versions stay as
@@ -12,9 +13,14 @@ lock    writes requirements/wheels.txt and requirements/sources.txt: a version o
         newest. constraints.txt says which torch; it and what only its builds for GPUs need is not
         in the files.
 audit   asks PyPI for known vulnerabilities of these versions; ends with 1 where there are some,
-        and with 2 where it cannot be told.
+        and with 2 where it cannot be told. PIP_AUDIT_VULNERABILITY_SERVICE=osv asks OSV,
+        at PIP_AUDIT_OSV_URL.
+licences
+        compares the licences that the installed packages declare with requirements/licences.toml;
+        ends with 1 where one is not allowed.
 
-Both install a tool of their own into .venv/tools; PIP_INDEX_URL names another index than PyPI.
+The first two install a tool of their own into .venv/tools; PIP_INDEX_URL names another index than
+PyPI.
 EOF
 }
 
@@ -68,14 +74,13 @@ lock() {
 }
 
 audit() {
-    local known=jinja2==2.10 # has vulnerabilities: an answer without them is none
+    local answer known=jinja2==2.10 # has vulnerabilities: an answer without them is none
     tool pip-audit
     ask() { # the packages of a file
         "$TOOLS/bin/pip-audit" --strict --disable-pip --no-deps --progress-spinner off -r "$1"
     }
-    if ask <(echo "$known") >/dev/null 2>&1 ||
-        ! ask <(echo "$known") 2>/dev/null | grep -q '^jinja2 *2.10 '; then
-        die "PyPI's list of vulnerabilities does not answer here: nothing was checked" 2
+    if answer=$(ask <(echo "$known") 2>/dev/null) || [[ ! $answer =~ jinja2\ +2\.10\  ]]; then
+        die "the list of vulnerabilities does not answer here: nothing was checked" 2
     fi
     ask <(cat "$WHEELS" "$SOURCES" constraints.txt | sed 's/ *\\$//; /^ *--hash/d')
 }
@@ -83,6 +88,7 @@ audit() {
 case ${1:-} in
     lock) shift; lock "$@" ;;
     audit) audit ;;
+    licences) exec .venv/bin/python recipes/licences.py ;;
     -h | --help) usage ;;
     *) usage >&2; exit 2 ;;
 esac
