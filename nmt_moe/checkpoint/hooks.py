@@ -20,7 +20,7 @@ def install() -> None:
     """Replace fairseq's functions that restore, save, read, write, copy and broadcast checkpoints.
 
     Restoring first checks, where a checkpoint is in parts, that they belong together; after it
-    SIGTERM saves before it ends the training. Reading
+    SIGTERM saves before it ends the training, and one that was done does no more. Reading
     explains a damaged or unsafe file in one line, and keeps the place in the epoch for another
     number of processes. Writing does not try again at the end of what
     a failed try has left, which would make a file that looks complete and is not. Copying goes
@@ -49,6 +49,7 @@ def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
         parts.check(os.path.join(cfg.save_dir, cfg.restore_file) if last else cfg.restore_file)
         os.makedirs(cfg.save_dir, exist_ok=True)  # fairseq: on the first process' machine only
         loaded = load(cfg, *args, **kwargs)
+        stop.at_the_end()
         if not (cfg.no_save or cfg.no_last_checkpoints):
             stop.listen()
         return loaded
