@@ -100,9 +100,11 @@ def _copy_whole(copy: Callable[..., Any]) -> Callable[..., Any]:
             copied = copy(src_path, part, overwrite=True)
             parts.wait_for_others()
             os.replace(part, dst_path)
-        except OSError as error:
+        except BaseException as error:
             with suppress(OSError):
                 os.remove(part)
+            if not isinstance(error, OSError):  # Ctrl-C
+                raise
             raise UserError(
                 f"could not copy {src_path} to {dst_path} ({error.strerror}): what was there "
                 "before is whole; make room and give the same command again"

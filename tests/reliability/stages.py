@@ -144,7 +144,7 @@ STAGES = {
 
 
 def write_text(folder: Path) -> None:
-    """A corpus with which each stage writes more than a page, wordpieces, a model and checkpoints."""
+    """A corpus with which each stage writes more than a page."""
     lines = [" ".join(WORDS[(n * k) % 20] for k in range(1, 9)) + f" {n}" for n in range(PAIRS)]
     sizes = {"train": PAIRS, "valid": 100, "test": 20, "val": 100, "test_2016_flickr": 100}
     for name, size in sizes.items():

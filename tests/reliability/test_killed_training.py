@@ -101,7 +101,7 @@ def test_one_of_two_processes_killed_while_parts_are_replaced(
     command.train(2, data, whole, *options)
     names = [f"checkpoint_last-rank-{rank}.pt" for rank in (0, 1)]
     kills = apart = at = 0
-    while kills < 12:
+    while kills < 12 or not apart:
         victim, number = chance.randrange(2), chance.randint(1, 12)
 
         def prepare(rank: int, victim: int = victim, number: int = number) -> None:
@@ -133,7 +133,6 @@ def test_one_of_two_processes_killed_while_parts_are_replaced(
         tally(losses=int(lost))
         assert not lost
         at = max(there)
-    assert apart >= 1, "no kill came between the two"
     finished = command.train(2, data, folder, *options)
     assert f"@ {at} updates" in finished.stdout
     for name in names:
