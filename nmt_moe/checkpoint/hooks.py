@@ -96,22 +96,30 @@ def _save(obj: Any, file: Any) -> None:
 def _copy_whole(copy: Callable[..., Any]) -> Callable[..., Any]:
     def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
         part = dst_path + ".tmp"
+        complete = False
         try:
             copied = copy(src_path, part, overwrite=True)
+            complete = True
             parts.wait_for_others()
             os.replace(part, dst_path)
-        except BaseException as error:
-            with suppress(OSError):
-                os.remove(part)
-            if not isinstance(error, OSError):  # Ctrl-C
-                raise
+        except OSError as error:
+            _remove(part)
             raise UserError(
                 f"could not copy {src_path} to {dst_path} ({error.strerror}): what was there "
                 "before is whole; make room and give the same command again"
             ) from error
+        except BaseException:
+            if not complete:  # else others may have replaced theirs, and need this one
+                _remove(part)
+            raise
         return copied
 
     return copy_whole
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.remove(path)
 
 
 def _trusting(broadcast: Callable[..., Any]) -> Callable[..., Any]:

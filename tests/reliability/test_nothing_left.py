@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from nmt_moe.checkpoint import files, hooks
 from tests.commands import BIN, PLUGIN, TINY, TRAINING
 from tests.parallel.command import TIMEOUT
 from tests.reliability.processes import of_session
 from tests.test_translate import learned, prepared
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
-]
+slow = pytest.mark.slow
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def start(folder: Path, *command: object) -> subprocess.Popen[str]:
@@ -65,6 +64,38 @@ def check_nothing_left(process: subprocess.Popen[str], folder: Path, kept: set[s
     assert {path.name for path in (folder / "out").iterdir()} <= kept
 
 
+class Interrupts:
+    """Pressing Ctrl-C while it is saved."""
+
+    def __reduce__(self) -> tuple:
+        os.kill(os.getpid(), signal.SIGINT)
+        return str, ()
+
+
+def test_ctrl_c_within_a_save(tmp_path, tally):
+    path = tmp_path / "checkpoint_last.pt.tmp"
+    with path.open("wb") as file, pytest.raises(KeyboardInterrupt):
+        files.write({"model": Interrupts()}, file)
+    tally(faults=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_within_a_copy(tmp_path, tally):
+    best, last = tmp_path / "checkpoint_best.pt", tmp_path / "checkpoint_last.pt"
+    best.write_bytes(b"new")
+    last.write_bytes(b"old")
+
+    def interrupted(source: str, target: str, overwrite: bool) -> None:
+        Path(target).write_bytes(b"n")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        hooks._copy_whole(interrupted)(str(best), str(last))
+    tally(faults=1)
+    assert sorted(tmp_path.iterdir()) == [best, last] and last.read_bytes() == b"old"
+
+
+@slow
 @pytest.mark.parametrize("whole_group", [True, False])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_training(data, tmp_path, tally, number, whole_group):
@@ -83,6 +114,7 @@ def test_training(data, tmp_path, tally, number, whole_group):
     check_nothing_left(training, tmp_path, kept=whole)
 
 
+@slow
 @pytest.mark.parametrize("whole_group", [True, False])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_cleaning_a_corpus(tmp_path, tally, number, whole_group):
@@ -102,6 +134,7 @@ def test_cleaning_a_corpus(tmp_path, tally, number, whole_group):
     check_nothing_left(cleaning, tmp_path, kept=set())
 
 
+@slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_translation(tmp_path, tally, number):
     """Ends at once, as filters do, also while it waits for a line."""
