@@ -2,9 +2,11 @@
 
 import errno
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -77,6 +79,7 @@ def show_in_one_line() -> None:
     """
     if Path(sys.argv[0]).name.startswith("fairseq-"):
         sys.excepthook = _show
+        logging.Handler.handleError = _lose(logging.Handler.handleError)  # type: ignore[method-assign]
         if isinstance(sys.stdin, io.TextIOWrapper):
             # In the C locale Python lets bytes pass that sentencepiece cannot take.
             sys.stdin.reconfigure(errors="strict")
@@ -89,3 +92,20 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
     elif not isinstance(error, ErrorOfAll) or distributed_utils.get_global_rank() == 0:
         print(f"error: {line}", file=sys.stderr)
         _give_up_output()
+
+
+def _lose(handle: Callable[..., None]) -> Callable[..., None]:
+    """Python would show a traceback for each line of a log that finds no room, and go on."""
+    full = set()
+
+    def handle_error(handler: logging.Handler, record: logging.LogRecord) -> None:
+        error = sys.exception()
+        if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+            handle(handler, record)
+        elif handler not in full:
+            full.add(handler)
+            where = getattr(getattr(handler, "stream", None), "name", "")
+            with suppress(OSError):
+                print(f"warning: no room for the log {where}: lines are missing", file=sys.stderr)
+
+    return handle_error

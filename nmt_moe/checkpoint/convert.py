@@ -1,5 +1,6 @@
 """Parts of a checkpoint to a complete one, and back."""
 
+import mmap
 import os
 import tempfile
 import uuid
@@ -141,14 +142,15 @@ def _set_options(state: dict[str, Any], team: int, suffix: str = "") -> None:
 
 
 def _stacked(tensors: list[Tensor], folder: Path) -> Tensor:
-    """Their concatenation, on the disk instead of in memory; nothing of it stays there."""
+    """Their concatenation, on the disk instead of in memory, in a file without a name: nothing of
+    it stays there, even after a kill."""
     try:
-        with tempfile.NamedTemporaryFile(dir=folder) as file:
+        with tempfile.TemporaryFile(dir=folder) as file:
             for tensor in tensors:
                 file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
             file.flush()
-            size, dtype = sum(tensor.numel() for tensor in tensors), tensors[0].dtype
-            whole = torch.from_file(file.name, shared=False, size=size, dtype=dtype)
+            held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        whole = torch.frombuffer(held, dtype=tensors[0].dtype)
     except OSError as error:
         error.filename = str(folder)
         raise

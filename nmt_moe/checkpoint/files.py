@@ -104,10 +104,12 @@ def write(state: Any, file: Any) -> None:
         torch.save(state, file)
         if not isinstance(file, str):
             file.flush()
-    except (OSError, RuntimeError) as error:
+    except BaseException as error:
         path = file if isinstance(file, str) else file.name
         with suppress(OSError):
             os.remove(path)
+        if not isinstance(error, OSError | RuntimeError):  # Ctrl-C
+            raise
         raise UserError(
             f"could not write {path.removesuffix('.tmp')}, perhaps because the disk is full: "
             "what was there before is whole; make room and give the same command again"

@@ -20,7 +20,7 @@ def install() -> None:
     """Replace fairseq's functions that restore, save, read, write, copy and broadcast checkpoints.
 
     Restoring first checks, where a checkpoint is in parts, that they belong together; after it
-    SIGTERM saves before it ends the training. Reading
+    SIGTERM saves before it ends the training, and one that was done does no more. Reading
     explains a damaged or unsafe file in one line, and keeps the place in the epoch for another
     number of processes. Writing does not try again at the end of what
     a failed try has left, which would make a file that looks complete and is not. Copying goes
@@ -49,6 +49,7 @@ def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
         parts.check(os.path.join(cfg.save_dir, cfg.restore_file) if last else cfg.restore_file)
         os.makedirs(cfg.save_dir, exist_ok=True)  # fairseq: on the first process' machine only
         loaded = load(cfg, *args, **kwargs)
+        stop.at_the_end()
         if not (cfg.no_save or cfg.no_last_checkpoints):
             stop.listen()
         return loaded
@@ -95,20 +96,30 @@ def _save(obj: Any, file: Any) -> None:
 def _copy_whole(copy: Callable[..., Any]) -> Callable[..., Any]:
     def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> Any:
         part = dst_path + ".tmp"
+        complete = False
         try:
             copied = copy(src_path, part, overwrite=True)
+            complete = True
             parts.wait_for_others()
             os.replace(part, dst_path)
         except OSError as error:
-            with suppress(OSError):
-                os.remove(part)
+            _remove(part)
             raise UserError(
                 f"could not copy {src_path} to {dst_path} ({error.strerror}): what was there "
                 "before is whole; make room and give the same command again"
             ) from error
+        except BaseException:
+            if not complete:  # else others may have replaced theirs, and need this one
+                _remove(part)
+            raise
         return copied
 
     return copy_whole
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.remove(path)
 
 
 def _trusting(broadcast: Callable[..., Any]) -> Callable[..., Any]:

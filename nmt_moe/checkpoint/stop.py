@@ -1,6 +1,8 @@
-"""SIGTERM in a training: the update in progress is finished and saved, and the command ends."""
+"""When a training ends: at SIGTERM after the update in progress, which is saved; and at once where
+its last update was saved before."""
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -37,6 +39,17 @@ def listen() -> None:
     train.validate_and_save = _stopping(train.validate_and_save)  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, _ask)
     os.register_at_fork(after_in_child=_outlive)
+
+
+def at_the_end() -> None:
+    """Let a training whose last update was saved do no other one.
+
+    fairseq looks at ``--max-update`` after an update only: the command of a finished training, or
+    of one that was killed when all was saved, would make one more each time.
+    """
+    train = sys.modules.get("fairseq_cli.train")
+    if train is not None:
+        train.train = _unless_done(train.train)  # type: ignore[attr-defined]
 
 
 def noting(save: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,6 +91,17 @@ def _stopping(validate_and_save: Callable[..., Any]) -> Callable[..., Any]:
         sys.exit(EXIT_CODE)
 
     return validate_and_save_or_stop
+
+
+def _unless_done(train: Callable[..., Any]) -> Callable[..., Any]:
+    def train_unless_done(cfg: Any, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        updates = trainer.get_num_updates()
+        if updates < (cfg.optimization.max_update or math.inf):
+            return train(cfg, trainer, *args, **kwargs)
+        _logger.info(f"all is done: {updates:,} of {cfg.optimization.max_update:,} updates")
+        return [None], True
+
+    return train_unless_done
 
 
 def _any_asked(device: torch.device) -> bool:

@@ -1,18 +1,13 @@
-"""A disk that is too small, and commands that write to it without waiting for their imports."""
+"""A disk that is too small."""
 
 import os
 import resource
 import signal
 import subprocess
-import sys
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from tests.commands import Finished
 
 PAGE = 4096
 
@@ -55,51 +50,3 @@ def small_disk(folder: Path, room: int) -> Iterator[Disk]:
     finally:
         if mounted:
             subprocess.run(["umount", str(folder)], check=True)
-
-
-def in_a_child(
-    function: Callable[[], Any],
-    scratch: Path,
-    prepare: Callable[[], None] = lambda: None,
-    stdin: str = "",
-    stdout: Path | None = None,
-) -> Finished:
-    """Call a command's ``main`` in a forked process: its code, and what it printed.
-
-    Args:
-        function: returns the code, or raises ``SystemExit``; another exception ends as a
-            program's does, with ``sys.excepthook`` and 1.
-        scratch: an existing folder for what it prints.
-        prepare: called in the child before.
-        stdin: its input.
-        stdout: where its output goes instead.
-    """
-    (scratch / "stdin").write_text(stdin)
-    out, err = stdout or scratch / "stdout", scratch / "stderr"
-    child = os.fork()
-    if not child:
-        code = 1
-        os.setpgid(0, 0)
-        try:
-            for number, path, mode in ((0, scratch / "stdin", "r"), (1, out, "w"), (2, err, "w")):
-                with path.open(mode) as file:
-                    os.dup2(file.fileno(), number)
-            sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", 1), open(2, "w", 1)  # noqa: SIM115
-            prepare()
-            code = function() or 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        except BaseException as error:
-            if sys.excepthook is sys.__excepthook__:
-                traceback.print_exc()
-            else:
-                sys.excepthook(type(error), error, error.__traceback__)
-        try:
-            sys.stderr.flush()
-            sys.stdout.flush()
-        except OSError:
-            code = code or 120  # as Python ends then
-        os._exit(code)
-    _, status = os.waitpid(child, 0)
-    printed = out.read_text() if stdout is None else ""
-    return Finished(os.waitstatus_to_exitcode(status), printed, err.read_text())

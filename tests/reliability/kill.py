@@ -1,7 +1,8 @@
-"""Kills at chosen moments: at an operation on files, within a write, or after some time.
+"""Kills at chosen moments: before a file is changed, or within a write.
 
-Each is something to call first in a child process. SIGKILL is for its group, which is its own in
-:func:`tests.reliability.disk.in_a_child`: the processes that it has started end with it.
+Each is something to call first in a child process, and can be pickled. SIGKILL is for its group,
+which is its own in :func:`tests.reliability.children.in_a_child`: the processes that it has
+started end with it.
 """
 
 import os
@@ -9,12 +10,13 @@ import random
 import resource
 import signal
 import sys
-import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 _CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
+_NEVER = sys.maxsize
 
 
 def fresh() -> random.Random:
@@ -24,68 +26,63 @@ def fresh() -> random.Random:
     return random.Random(seed)
 
 
-def at_change(folder: Path, number: int) -> Callable[[], None]:
+def at_change(folder: Path, number: int = _NEVER) -> Callable[[], None]:
     """A kill before something in a folder is changed for the ``number``th time.
 
-    A change is a file that is opened to be written, or made, renamed or removed.
+    A change is a file that is opened to be written, or made, renamed or removed, by the command
+    or a process that it has started.
     """
+    return partial(_at_change, folder, number)
 
-    def prepare() -> None:
-        assert os.getpgrp() == os.getpid()
-        _watch(folder, _CHANGES, _counted(number, lambda: os.killpg(0, signal.SIGKILL)))
 
-    return prepare
+def changes(folder: Path) -> int:
+    """How often something was changed by the last command that was prepared with at_change."""
+    return _counter(folder).stat().st_size
 
 
 def at_rename(folder: Path, number: int) -> Callable[[], None]:
     """A kill of one process alone, before it renames a file for the ``number``th time."""
-    return lambda: _watch(
-        folder, {"os.rename"}, _counted(number, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    )
-
-
-def counting(folder: Path, counter: Path) -> Callable[[], None]:
-    """No kill: each change adds a byte to a file elsewhere."""
-
-    def prepare() -> None:
-        counts = os.open(counter, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        _watch(folder, _CHANGES, lambda: os.write(counts, b"1"))
-
-    return prepare
+    return partial(_at_rename, folder, number)
 
 
 def within_a_write(size: int) -> Callable[[], None]:
     """The end, by SIGXFSZ, when a file gets more bytes than ``size``."""
-
-    def prepare() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    return prepare
+    return partial(_within_a_write, size)
 
 
-def after(seconds: float) -> Callable[[], None]:
-    """A kill after some time."""
+def _at_change(folder: Path, number: int) -> None:
+    assert os.getpgrp() == os.getpid()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    counter = os.open(_counter(folder), flags)  # also that of the processes it starts
 
-    def prepare() -> None:
-        assert os.getpgrp() == os.getpid()
-        timer = threading.Timer(seconds, os.killpg, (0, signal.SIGKILL))
-        timer.daemon = True
-        timer.start()
+    def note() -> None:
+        os.write(counter, b".")
+        if os.fstat(counter).st_size >= number:
+            os.killpg(0, signal.SIGKILL)
 
-    return prepare
+    _watch(folder, _CHANGES, note)
 
 
-def _counted(number: int, action: Callable[[], Any]) -> Callable[[], None]:
+def _counter(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.changes")
+
+
+def _at_rename(folder: Path, number: int) -> None:
     left = number
 
     def note() -> None:
         nonlocal left
         left -= 1
         if left == 0:
-            action()
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    return note
+    _watch(folder, {"os.rename"}, note)
+
+
+def _within_a_write(size: int) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def _watch(folder: Path, kinds: set[str], note: Callable[[], Any]) -> None:

@@ -1,6 +1,7 @@
 """What a running command holds: memory, open files and processes, as Linux tells."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -19,6 +20,15 @@ def open_files(pid: int) -> int:
 
 def of_session(leader: int) -> list[int]:
     """The running processes of a session, the leader among them."""
+    return _running(lambda group, session: session == leader)
+
+
+def of_group(leader: int) -> list[int]:
+    """The running processes of a group."""
+    return _running(lambda group, session: group == leader)
+
+
+def _running(wanted: Callable[[int, int], bool]) -> list[int]:
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -26,8 +36,8 @@ def of_session(leader: int) -> list[int]:
                 stat = Path("/proc", entry, "stat").read_text()
             except OSError:  # just ended
                 continue
-            state, _, _, session = stat.rpartition(")")[2].split()[:4]
-            if int(session) == leader and state != "Z":
+            state, _, group, session = stat.rpartition(")")[2].split()[:4]
+            if wanted(int(group), int(session)) and state not in "ZX":
                 found.append(int(entry))
     return found
 

@@ -1,79 +1,97 @@
 """Preparation killed at any moment: the same command then writes what it would have written."""
 
+import random
+import shutil
 import signal
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.reliability import kill
-from tests.reliability.disk import in_a_child
-from tests.reliability.test_disk_full import STAGES, contents, preprocess, text  # noqa: F401
+from tests.reliability.stages import STAGES, contents
 from tests.tally import Tally
 
 PREPARATION = ["phrasebook", "multi30k", "monolingual", "clean", "wordpieces train",
                "wordpieces encode", "preprocess", "merge", "curves"]  # fmt: skip
 
 
-class Stage:
-    """One command, and what it writes undisturbed."""
+class Attempts:
+    """Of one command, killed again and again, beside what it writes undisturbed."""
 
-    def __init__(self, name: str, text: Path, folder: Path) -> None:  # noqa: F811
-        self.main, self.line = STAGES[name]
-        self.text, self.folder = text, folder
+    def __init__(self, name: str, text: Path, folder: Path, chance: random.Random) -> None:
+        self.stage, self.text, self.scratch, self.chance = STAGES[name], text, folder, chance
         self.out = folder / "out"
         whole = folder / "whole"
-        counter = folder / "changes"
-        assert self.run(whole, kill.counting(whole, counter)).code == 0
-        self.changes = counter.stat().st_size
+        start = time.monotonic()
+        self.finish(whole, kill.at_change(whole))
+        self.seconds = time.monotonic() - start
+        self.changes = kill.changes(whole)
         self.want = contents(whole)
+        self.largest = max(len(content) for content in self.want.values())
 
-    def run(self, out: Path, prepare: Any = lambda: None) -> Any:
-        out.mkdir(exist_ok=True)
-        words = [word.format(t=self.text, o=out) for word in self.line.split()]
-        return in_a_child(lambda: self.main(words), self.folder, prepare)
+    def finish(self, out: Path, *prepare) -> None:
+        finished = self.stage.run(self.text, out, self.scratch, *prepare)
+        assert finished.code == 0, finished
 
-    def killed(self, prepare: Any, by: int = signal.SIGKILL) -> None:
-        """Kill it; what has its name is complete, apart from what fairseq-preprocess writes."""
-        finished = self.run(self.out, prepare)
+    def kill(self, way: int, tally: Tally) -> bool:
+        """Kill it in one of three ways; False if it was done before.
+
+        What has its name is complete, apart from what fairseq-preprocess writes.
+        """
+        by, seconds = signal.SIGKILL, None
+        prepare = kill.at_change(self.out, self.chance.randint(1, self.changes))
+        if way == 1:
+            prepare = kill.at_change(self.out)
+            seconds = self.chance.uniform(0, self.seconds)
+        elif way == 2 and self.stage.whole:  # else another process of it might die alone
+            prepare, by = kill.within_a_write(self.chance.randrange(self.largest)), signal.SIGXFSZ
+        finished = self.stage.run(self.text, self.out, self.scratch, prepare, seconds)
+        if finished.code == 0:
+            self.check(tally)
+            return False
         assert finished.code == -by, finished
-        if self.main is not preprocess:
+        tally(faults=1)
+        if self.stage.whole:
             for name, content in contents(self.out).items():
-                assert name not in self.want or content == self.want[name], name
+                lost = name in self.want and content != self.want[name]
+                tally(losses=int(lost))
+                assert not lost, name
+        return True
 
-    def goes_on(self, tally: Tally) -> None:
-        finished = self.run(self.out)
-        assert finished.code == 0, finished.stderr
+    def check(self, tally: Tally) -> None:
+        """Whether all is there, and nothing else; the next attempt starts anew."""
         lost = contents(self.out) != self.want
         tally(losses=int(lost))
         assert not lost
+        shutil.rmtree(self.out)
 
 
 @pytest.mark.parametrize("name", PREPARATION)
-def test_killed_at_random_changes(name: str, text: Path, tmp_path: Path, tally: Tally) -> None:  # noqa: F811
-    """When it opens, renames or removes a file, within a write, and again in the next try."""
-    chance = kill.fresh()
-    stage = Stage(name, text, tmp_path)
-    assert stage.changes >= 2
-    largest = max(map(len, stage.want.values()))
-    for _ in range(2):
-        stage.killed(kill.at_change(stage.out, chance.randint(1, stage.changes)))
-        tally(faults=1)
-        if stage.main is not preprocess:  # which has a process of its own that would die alone
-            stage.killed(kill.within_a_write(chance.randrange(largest)), signal.SIGXFSZ)
-            tally(faults=1)
-    stage.goes_on(tally)
+def test_killed_twice_in_each_way(name: str, text: Path, tmp_path: Path, tally: Tally) -> None:
+    attempts = Attempts(name, text, tmp_path, kill.fresh())
+    assert attempts.changes >= 1
+    for way in (0, 1, 2, 0, 1, 2):
+        while not attempts.kill(way, tally):
+            pass
+    attempts.finish(attempts.out)
+    attempts.check(tally)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PREPARATION)
-def test_killed_at_every_change(name: str, text: Path, tmp_path: Path, tally: Tally) -> None:  # noqa: F811
-    chance = kill.fresh()
-    stage = Stage(name, text, tmp_path)
-    numbers = range(1, stage.changes + 1)
-    for number in chance.sample(numbers, min(12, len(numbers))):
-        stage.killed(kill.at_change(stage.out, number))
-        tally(faults=1)
-        if number % 3 == 0:  # else the next kill meets what this one has left
-            stage.goes_on(tally)
-    stage.goes_on(tally)
+def test_killed_at_each_change(name: str, text: Path, tmp_path: Path, tally: Tally) -> None:
+    """A new try after every third kill; the others meet what an earlier one has left."""
+    attempts = Attempts(name, text, tmp_path, kill.fresh())
+    numbers = range(1, attempts.changes + 1)
+    for count, number in enumerate(attempts.chance.sample(numbers, min(12, len(numbers))), 1):
+        prepare = kill.at_change(attempts.out, number)
+        finished = attempts.stage.run(text, attempts.out, tmp_path, prepare)
+        if finished.code != 0:  # there may be less to do than the first time
+            assert finished.code == -signal.SIGKILL, finished
+            tally(faults=1)
+        if count % 3 == 0:
+            attempts.finish(attempts.out)
+            attempts.check(tally)
+    attempts.finish(attempts.out)
+    attempts.check(tally)

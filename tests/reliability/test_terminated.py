@@ -86,13 +86,12 @@ def stop_again_and_again(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-def test_one_process(data: Path, tmp_path: Path, tally: Tally, workers: int) -> None:
-    """With workers the whole group gets the signal, also the processes that make batches."""
+@pytest.mark.parametrize(("workers", "batch"), [(0, 20), (2, 1), (2, 20)])
+def test_one_process(data: Path, tmp_path: Path, tally: Tally, workers: int, batch: int) -> None:
+    """With workers the whole group gets the signal, also the processes that make batches: in the
+    middle of an epoch, or, with 10 updates in each, where some of them end and others begin."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    options = [*OPTIONS, "--num-workers", workers]
-    if workers:
-        options += ["--batch-size", 1]  # in one epoch: fairseq's own end of workers takes long
+    options = [*OPTIONS, "--num-workers", workers, "--batch-size", batch]
     command.train(1, data, whole, *options)
 
     def stop(running: command.Running) -> None:
