@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.commands import Finished
+from tests.forks import end_by_itself
 
 PAGE = 4096
 
@@ -80,6 +81,7 @@ def in_a_child(
     if not child:
         code = 1
         os.setpgid(0, 0)
+        end_by_itself()
         try:
             for number, path, mode in ((0, scratch / "stdin", "r"), (1, out, "w"), (2, err, "w")):
                 with path.open(mode) as file:
