@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from nmt_moe.errors import UserError
 from nmt_moe.finite.search import Search
+from nmt_moe.finite.tensors import all_finite
 from nmt_moe.optim.moe_adam import _LARGE
 from tests.models.build import SMALL
 from tests.reliability.training import (
@@ -142,6 +143,19 @@ def test_a_loss_scale_that_collapses(tmp_path, tally):
         tmp_path,
     )
     tally(faults=1, losses=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_all_finite(dtype):
+    """Whatever the sum is."""
+    whole, nothing = torch.tensor([7]), torch.empty(0, dtype=dtype)
+    high = torch.full((2, 1000), torch.finfo(dtype).max, dtype=dtype)
+    assert all_finite([]) and all_finite([whole, nothing]) and all_finite([high, -high, whole])
+    for wrong in ([NAN], [INF], [-INF], [INF, -INF], [NAN, INF]):
+        for good in (torch.zeros_like(high), high):
+            bad = good.clone()
+            bad.view(-1)[500 : 500 + len(wrong)] = torch.tensor(wrong, dtype=dtype)
+            assert not all_finite([good, bad]) and not all_finite([bad, whole, good])
 
 
 @pytest.mark.parametrize(
