@@ -1,7 +1,7 @@
 """nmt_moe: sparsely-gated mixtures of experts for machine translation, a fairseq plugin.
 
 Importing the package, as ``fairseq-train --user-dir nmt_moe`` does, registers its models and
-criterions with fairseq and makes its checkpoints safe.
+criterions with fairseq, makes its checkpoints safe and stops its trainings at NaN.
 """
 
 import logging

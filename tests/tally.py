@@ -2,11 +2,12 @@
 
 A test asks for the fixture ``tally`` and says ``tally(inputs=1, faults=0, losses=0)`` for each
 thing that it tried: ``inputs`` are texts, options and files that were fed, ``faults`` are kills,
-damages and full disks that were survived, ``losses`` is work that was lost, and must stay 0.
+damages and full disks that were survived, ``losses`` is work that was lost: one that is not 0 is
+an error of the test.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,16 +17,20 @@ Tally = Callable[..., None]
 
 
 @pytest.fixture
-def tally(request: pytest.FixtureRequest) -> Tally:
-    """Add to the counts of the test's file."""
+def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
+    """Add to the counts of the test's file; fails where anything was lost."""
+    lost = 0
 
     def add(**counts: int) -> None:
+        nonlocal lost
+        lost += counts.get("losses", 0)
         for kind, number in counts.items():
             if kind not in KINDS:
                 raise ValueError(f"{kind} is not counted: choose of {', '.join(KINDS)}")
             request.node.user_properties.append((f"tally-{kind}", number))
 
-    return add
+    yield add
+    assert not lost, f"{lost:,} losses"
 
 
 class Summary:

@@ -1,5 +1,6 @@
 """The counts that end a run of tests, with the real pytest."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,9 @@ def test_counts_of_several_processes_end_the_run(tmp_path: Path) -> None:
         assert "test_a.py: 1,005 inputs, 3 faults, 0 losses" in lines, lines
         assert "test_b.py: 1,005 inputs, 2 faults, 1 losses" in lines
         assert "all: 2,010 inputs, 5 faults, 1 losses" in lines
+        assert re.match(r"ERROR .*test_b\.py::test_two", lines[-2]), lines
+        assert "E       AssertionError: 1 losses" in lines
+        assert "4 passed, 1 error" in lines[-1]
 
 
 def test_what_is_not_counted_is_an_error(tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ def install() -> None:
     process has read reaches the others of a training without a second check, which fairseq's
     own objects would fail.
 
-    Called when the plugin is imported. Beside ``models/sharing.py`` and
-    ``report/tensorboard.py``, nothing else in this package changes fairseq.
+    Called when the plugin is imported. Beside ``stop.py``, ``finite/training.py``,
+    ``models/sharing.py`` and ``report/tensorboard.py``, nothing else in this package changes
+    fairseq.
     """
     if getattr(checkpoint_utils.load_checkpoint_to_cpu, "__module__", "") == __name__:
         return

@@ -16,6 +16,7 @@ from fairseq_cli import train as fairseq_train
 
 from nmt_moe import errors  # so that --user-dir finds the package imported, too
 from tests.commands import PLUGIN, TINY, TRAINING, Finished
+from tests.forks import end_by_itself
 
 TIMEOUT = 120  # seconds
 
@@ -97,6 +98,7 @@ def _become(
     command: list[str], output: Path, environment: dict[str, str], prepare: Callable[[], None]
 ) -> None:
     code = 1
+    end_by_itself()
     try:
         file = output.open("a", buffering=1, encoding="utf-8")
         for stream in (1, 2):

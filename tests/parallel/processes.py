@@ -1,5 +1,6 @@
 """Run a function in several processes that can talk to each other (gloo)."""
 
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
+from tests.forks import end_by_itself
 
 TIMEOUT = 120  # seconds
 
@@ -20,20 +23,28 @@ def run_in(processes: int, folder: Path, function: Callable[..., Any], *argument
         context.Process(target=_work, args=(rank, processes, folder, function, arguments))
         for rank in range(processes)
     ]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(TIMEOUT)
-    for process in started:
-        if process.is_alive():
-            process.kill()
+    end = time.monotonic() + TIMEOUT
+    try:
+        for process in started:
+            process.start()
+        for process in started:
+            process.join(max(0, end - time.monotonic()))
+        late = [rank for rank, process in enumerate(started) if process.is_alive()]
+    finally:
+        for process in started:
+            if process.is_alive():
+                process.kill()
+                process.join()
     errors = "".join(path.read_text() for path in sorted(folder.glob("error-*")))
     assert not errors, errors
-    assert [process.exitcode for process in started] == [0] * processes
+    assert not late, f"processes {late} still running after {TIMEOUT} s"
+    codes = [process.exitcode for process in started]
+    assert codes == [0] * processes, f"processes ended with {codes}"
     return [torch.load(folder / f"result-{rank}", weights_only=False) for rank in range(processes)]
 
 
 def _work(rank: int, processes: int, folder: Path, function: Callable, arguments: tuple) -> None:
+    end_by_itself()
     try:
         torch.set_num_threads(1)
         dist.init_process_group(

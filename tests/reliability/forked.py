@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 import torch._dynamo  # torch does so at the first optimizer: not in each process anew
 
+from tests.forks import end_by_itself
+
 
 def apart(
     log: Path,
@@ -33,13 +35,15 @@ def apart(
         _become(log, command, options, dtype)
     _, status = os.waitpid(child, 0)
     if status:
-        raise RuntimeError(log.read_text())
+        code = os.waitstatus_to_exitcode(status)
+        raise RuntimeError(f"ended with {code}: {log.read_text()}")
 
 
 def _become(
     log: Path, command: Callable[[], None], options: list[object], dtype: torch.dtype
 ) -> None:
     code = 1
+    end_by_itself()
     try:
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1)

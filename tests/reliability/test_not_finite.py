@@ -1,12 +1,18 @@
 """NaN and Inf stop a training before the update, by name, in every precision that a CPU has."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from nmt_moe.errors import UserError
 from nmt_moe.finite.search import Search
+from nmt_moe.finite.tensors import all_finite
+from nmt_moe.optim.moe_adam import _LARGE
+from tests.models.build import SMALL
 from tests.reliability.training import (
     BATCHES,
     PRECISIONS,
@@ -83,6 +89,47 @@ def test_training_stops_before_the_update(tmp_path, tally, precision, fault):
     tally(faults=1, losses=0)
 
 
+@pytest.mark.parametrize("value", [NAN, INF])
+def test_experts_whose_gradients_are_scaled_in_the_update(tmp_path, tally, value):
+    """Those of many numbers, whose norm comes from what the update needs as well."""
+    hidden_dim = _LARGE // (SMALL["moe_experts"] * SMALL["dim"])
+    trainer = make_trainer(tmp_path, "--moe-hidden-dim", hidden_dim)
+    name = f"decoder.{EXPERTS}.w_out"
+    weight = trainer.get_model().get_parameter(name)
+    assert weight.numel() >= _LARGE
+    in_gradient(name, value)(trainer.get_model())
+    what = "NaN" if math.isnan(value) else "Inf"
+    stopped(trainer, f"{what} in the gradient of {name}, expert 3", tmp_path)
+    tally(faults=1, losses=0)
+
+
+def test_an_update_pays_for_a_look_at_one_number(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.task.train_step(
+        BATCHES[1], trainer.get_model(), trainer.get_criterion(), trainer.optimizer, 1
+    )
+    with Numbers() as without:
+        trainer.optimizer.clip_grad_norm(1.0)
+    with Numbers() as looked_at:
+        trainer.clip_grad_norm(1.0)
+    assert len(without.seen) > 1
+    assert looked_at.seen[: len(without.seen)] == without.seen
+    assert looked_at.seen[len(without.seen) :] == [1]
+
+
+class Numbers(TorchDispatchMode):
+    """How many numbers each of torch's functions is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensors = (one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor))
+        self.seen.append(sum(tensor.numel() for tensor in tensors))
+        return func(*args, **(kwargs or {}))
+
+
 def test_a_loss_scale_that_collapses(tmp_path, tally):
     """On a CPU the first overflow must be enough, as fairseq then asks for a GPU."""
     scale = ("--fp16-no-flatten-grads", "--fp16-init-scale", 4, "--min-loss-scale", 2)
@@ -96,6 +143,19 @@ def test_a_loss_scale_that_collapses(tmp_path, tally):
         tmp_path,
     )
     tally(faults=1, losses=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_all_finite(dtype):
+    """Whatever the sum is."""
+    whole, nothing = torch.tensor([7]), torch.empty(0, dtype=dtype)
+    high = torch.full((2, 1000), torch.finfo(dtype).max, dtype=dtype)
+    assert all_finite([]) and all_finite([whole, nothing]) and all_finite([high, -high, whole])
+    for wrong in ([NAN], [INF], [-INF], [INF, -INF], [NAN, INF]):
+        for good in (torch.zeros_like(high), high):
+            bad = good.clone()
+            bad.view(-1)[500 : 500 + len(wrong)] = torch.tensor(wrong, dtype=dtype)
+            assert not all_finite([good, bad]) and not all_finite([bad, whole, good])
 
 
 @pytest.mark.parametrize(

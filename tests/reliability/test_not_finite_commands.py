@@ -61,7 +61,7 @@ def the_line(finished, folder: Path) -> str:
     """The one line of the error, of all processes together."""
     assert finished.code == 1, finished.stdout
     assert "Traceback" not in finished.stdout, finished.stdout
-    lines = re.findall(r"^(?:\[rank0\]: )?error: (.*)$", finished.stdout, re.MULTILINE)
+    lines = re.findall(r"^(?:\[rank\d\]: )?error: (.*)$", finished.stdout, re.MULTILINE)
     assert len(lines) == 1, finished.stdout
     assert not list(folder.glob("crash*"))
     return lines[0]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from fairseq import criterions, optim
 from fairseq.dataclass import FairseqDataclass
+from fairseq.dataclass.constants import StrEnum
 from fairseq.optim import lr_scheduler
 from fairseq.options import get_training_parser, parse_args_and_arch
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
@@ -20,7 +21,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropyConfig
 from nmt_moe.errors import UserError
 from nmt_moe.models.architectures import build, config
-from nmt_moe.models.config import LSTMMoEConfig, LSTMMoELanguageModelConfig
+from nmt_moe.models.config import LSTMMoEConfig, LSTMMoELanguageModelConfig, StackConfig
 from nmt_moe.optim.fairseq_adam import FairseqMoEAdamConfig
 from nmt_moe.optim.schedule import WarmupHoldInverseSqrtConfig
 from nmt_moe.ranges import MOST, Range
@@ -97,19 +98,47 @@ def use(kind: type, name: str, value: Any) -> None:
         raise NotImplementedError(f"say here how {kind.__name__} is used")
 
 
-FIELDS = [
-    pytest.param(kind, one, id=f"{kind.__name__}-{one.name}")
-    for kind in sorted(ours(), key=lambda kind: kind.__name__)
+def is_choice(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, StrEnum)
+
+
+ALL = [
+    (kind, one)
+    for kind in sorted(ours() - {StackConfig}, key=lambda kind: kind.__name__)
     for one in own_fields(kind)
-    if one.type in NUMBERS and kind.__name__ != "StackConfig"
 ]
+FIELDS, OTHERS = (
+    [
+        pytest.param(kind, one, id=f"{kind.__name__}-{one.name}")
+        for kind, one in ALL
+        if (one.type in NUMBERS) == numbers
+    ]
+    for numbers in (True, False)
+)
 
 
 def test_all_configs_are_looked_at():
-    assert {kind for kind, _ in (case.values for case in FIELDS)} == {
-        kind for kind in ours() if kind.__name__ != "StackConfig"
-    }
+    assert {kind for kind, _ in (case.values for case in FIELDS)} == ours() - {StackConfig}
     assert len(FIELDS) > 30
+
+
+@pytest.mark.parametrize(("kind", "one"), OTHERS)
+def test_what_is_no_number(kind, one, capsys, tally):
+    """A switch or one of several words; or text that is tried below."""
+    assert one.type in (bool, str) or is_choice(one.type), f"{one.name}: is {one.type} a number?"
+    if one.type is str:
+        assert one.name in TEXTS, f"say above which values of {one.name} are none"
+        return
+    option = "--" + one.name.replace("_", "-")
+    with pytest.raises(SystemExit):
+        parser_with(kind).parse_args(["data", f"{option}=nothing"])
+    last = capsys.readouterr().err.splitlines()[-1]
+    if one.type is bool:
+        assert f"error: argument {option}: ignored explicit argument 'nothing'" in last
+    else:
+        assert f"error: argument {option}: invalid choice: 'nothing'" in last
+        assert all(word.value in last for word in one.type)
+    tally(inputs=1, losses=0)
 
 
 @pytest.mark.parametrize(("kind", "one"), FIELDS)
@@ -154,18 +183,11 @@ def test_lists_of_a_training(name, tally):
 
 def test_the_wrong_type_of_a_training(capsys, tally):
     """What fairseq's parser reads first; and each range is in ``--help``."""
-    options = ["--arch", "lstm_moe", "--criterion", "moe_label_smoothed_cross_entropy"]
-    options += ["--optimizer", "moe_adam", "--lr-scheduler", "warmup_hold_inverse_sqrt"]
     for kind, one in (case.values for case in FIELDS):
-        options_here = list(options)
-        if kind is LSTMMoELanguageModelConfig:
-            options_here[1:2] = ["lstm_moe_lm", "--task", "language_modeling"]
-        elif kind is GNMTTranslationConfig:
-            options_here += ["--task", "gnmt_translation"]
         if one.name in ("lr", "base_layers"):  # fairseq's own, and no option
             continue
         option = "--" + one.name.replace("_", "-")
-        parser = _parser(*options_here)
+        parser = parser_with(kind)
         for value in ("many", "", "1,2", "1e400x") + (("1.5", "inf") if one.type is int else ()):
             with pytest.raises(SystemExit):
                 parser.parse_args(["data", f"{option}={value}"])
@@ -177,8 +199,14 @@ def test_the_wrong_type_of_a_training(capsys, tally):
 
 
 @cache
-def _parser(*choices: str) -> argparse.ArgumentParser:
-    """fairseq's parser with all options that these choices bring."""
+def parser_with(kind: type) -> argparse.ArgumentParser:
+    """fairseq's parser of a training that has the options of a config, and of others."""
+    choices = ["--criterion", "moe_label_smoothed_cross_entropy", "--optimizer", "moe_adam"]
+    choices += ["--lr-scheduler", "warmup_hold_inverse_sqrt"]
+    if kind is LSTMMoELanguageModelConfig:
+        choices += ["--arch", "lstm_moe_lm", "--task", "language_modeling"]
+    else:
+        choices += ["--arch", "lstm_moe", "--task", "gnmt_translation"]
     parsers: list[argparse.ArgumentParser] = []
     parse_args_and_arch(get_training_parser(), ["data", *choices], modify_parser=parsers.append)
     return parsers[-1]
