@@ -11,7 +11,6 @@ import torch.distributed as dist
 
 from tests import forks
 from tests.parallel import command, processes
-from tests.reliability.disk import in_a_child
 from tests.reliability.forked import apart
 
 
@@ -45,10 +44,6 @@ def test_processes_that_talk(short, tmp_path: Path) -> None:
 def test_a_command_of_fairseq(short, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=f"^ended with -{signal.SIGALRM:d}:"):
         apart(tmp_path / "log", hang, [])
-
-
-def test_a_command_of_ours(short, tmp_path: Path) -> None:
-    assert in_a_child(hang, tmp_path).code == -signal.SIGALRM
 
 
 def test_processes_that_are_late_are_killed(monkeypatch, tmp_path: Path) -> None:
