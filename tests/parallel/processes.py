@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 
 from tests.forks import end_by_itself
 
-TIMEOUT = 120  # seconds
+TIMEOUT = 300  # seconds
 
 
 def run_in(processes: int, folder: Path, function: Callable[..., Any], *arguments: Any) -> list:
@@ -36,8 +36,8 @@ def run_in(processes: int, folder: Path, function: Callable[..., Any], *argument
                 process.kill()
                 process.join()
     errors = "".join(path.read_text() for path in sorted(folder.glob("error-*")))
+    assert not late, f"processes {late} still running after {TIMEOUT} s: {errors}"
     assert not errors, errors
-    assert not late, f"processes {late} still running after {TIMEOUT} s"
     codes = [process.exitcode for process in started]
     assert codes == [0] * processes, f"processes ended with {codes}"
     return [torch.load(folder / f"result-{rank}", weights_only=False) for rank in range(processes)]
