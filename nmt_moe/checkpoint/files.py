@@ -14,6 +14,8 @@ import torch
 from nmt_moe.errors import UserError
 from nmt_moe.finite.tensors import all_finite
 
+_FOLDER = 0x10  # among the attributes of a file in a zip archive
+
 
 @contextmanager
 def explained(path: str) -> Iterator[None]:
@@ -52,8 +54,11 @@ def check(path: str) -> None:
             return  # no zip archive: torch.load says so unless it is an old one
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
+        folders = [one.filename for one in archive.infolist() if one.external_attr & _FOLDER]
     if damaged is not None:
         raise zipfile.BadZipFile(f"{damaged} has another checksum")
+    if folders:  # of which torch.load reads nothing, and leaves the tensor to chance
+        raise zipfile.BadZipFile(f"{folders[0]} is marked as a folder")
 
 
 def read(path: str, checked: bool = False) -> dict[str, Any]:

@@ -116,6 +116,20 @@ def test_200_flips_in_what_holds_the_tensors_together(judge: Judge, chance: rand
     assert judge.refused > 100 and judge.exact > 0  # padding may be anything
 
 
+def test_a_tensor_marked_as_a_folder(judge: Judge) -> None:
+    """One bit that no checksum covers: torch would read nothing of the tensor, and say nothing."""
+    with zipfile.ZipFile(judge.path) as archive:
+        place = archive.start_dir
+        for entry in archive.infolist():
+            if entry.filename.endswith("data/0"):
+                break
+            place += 46 + len(entry.filename) + len(entry.extra) + len(entry.comment)
+    content = bytearray(judge.whole)
+    content[place + 38] ^= 0x10
+    judge(bytes(content), "marked as a folder")
+    assert judge.refused == len(READERS)
+
+
 def another_run(path: Path, folder: Path) -> bytes:
     """A checkpoint of the same structure, with other numbers."""
     state = torch.load(path, weights_only=True)
