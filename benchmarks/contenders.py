@@ -141,7 +141,7 @@ try:
     CONTENDERS["joeynmt"] = joey
     NOTES: list[str] = []
 except ImportError:
-    NOTES = ["left out: joeynmt (pip install --no-deps joeynmt importlib_metadata)"]
+    NOTES = ["left out: joeynmt (pip install --no-deps joeynmt importlib_metadata lazy-importer)"]
 
 
 def ops(kind: Callable[..., nn.Module], sizes: Options, vocabulary: int) -> int:
