@@ -1,4 +1,4 @@
-"""Kills at chosen moments: before a file is changed, or within a write.
+"""Kills at chosen moments: before a file is changed, or within a write or a copy.
 
 Each is something to call first in a child process, and can be pickled. SIGKILL is for its group,
 which is its own in :func:`tests.reliability.children.in_a_child`: the processes that it has
@@ -50,6 +50,11 @@ def within_a_write(size: int) -> Callable[[], None]:
     return partial(_within_a_write, size)
 
 
+def within_a_copy(size: int) -> Callable[[], None]:
+    """The end, by SIGXFSZ, when a copy of a file gets more bytes than ``size``."""
+    return partial(_within_a_copy, size)
+
+
 def _at_change(folder: Path, number: int) -> None:
     assert os.getpgrp() == os.getpid()
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -83,6 +88,14 @@ def _within_a_write(size: int) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def _within_a_copy(size: int) -> None:
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "shutil.copyfile":
+            _within_a_write(size)
+
+    sys.addaudithook(hook)
 
 
 def _watch(folder: Path, kinds: set[str], note: Callable[[], Any]) -> None:

@@ -40,7 +40,7 @@ def all_trained(folder: Path) -> dict[str, dict]:
 
 @pytest.mark.slow
 def test_one_process_killed_30_times(data: Path, tmp_path: Path, tally: Tally) -> None:
-    """In turn at a random time, before a change of a file, and within a write."""
+    """In turn at a random time, before a change of a file, within a write, and within a copy."""
     chance = kill.fresh()
     whole, folder = tmp_path / "whole", tmp_path / "killed"
     start = time.monotonic()
@@ -54,12 +54,13 @@ def test_one_process_killed_30_times(data: Path, tmp_path: Path, tally: Tally) -
     kills = at = half_written = 0
     while kills < 30:
         prepare, by, after = nothing, signal.SIGKILL, None
-        if kills % 3 == 0:
+        if kills % 4 == 0:
             after = chance.uniform(0.1, 1) * seconds
-        elif kills % 3 == 1:
+        elif kills % 4 == 1:
             prepare = kill.at_change(folder, chance.randint(1, 20))
         else:
-            prepare, by = kill.within_a_write(chance.randrange(least, most)), signal.SIGXFSZ
+            within = kill.within_a_write if kills % 4 == 2 else kill.within_a_copy
+            prepare, by = within(chance.randrange(least, most)), signal.SIGXFSZ
         finished = train(data, folder, prepare, after)
         if at and "Start iterating" in finished.stdout:
             assert f"@ {at} updates" in finished.stdout, finished.stdout
