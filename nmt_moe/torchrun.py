@@ -27,7 +27,9 @@ def _pass_on(number: int, frame: FrameType | None) -> None:
 def _run() -> int:
     if _CHILDREN.exists():
         # torchrun gives its processes 30 seconds after a SIGTERM: too few to save a large model.
-        os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGINT,SIGHUP,SIGQUIT")
+        # The first name is that of its option's default, the second one that of older versions.
+        for name in ("PET_SIGNALS_TO_HANDLE", "TORCHELASTIC_SIGNALS_TO_HANDLE"):
+            os.environ.setdefault(name, "SIGINT,SIGHUP,SIGQUIT")
         signal.signal(signal.SIGTERM, _pass_on)
     with tempfile.TemporaryDirectory() as folder:
         stopped = Path(folder, "stopped")
