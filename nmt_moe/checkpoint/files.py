@@ -94,7 +94,7 @@ def last_good(folder: str) -> tuple[str, int] | None:
             updates = read(path)["optimizer_history"][-1]["num_updates"]
             found.append((updates, "checkpoint_last" in path, path))
     for updates, _, path in sorted(found, reverse=True):
-        if all_finite(read(path)["model"].values()):
+        if all_finite(read(path, checked=True)["model"].values()):
             return path, updates
     return None
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nmt_moe.finite.tensors import all_finite, experts_in, kind, stacks
+from nmt_moe.finite.tensors import all_finite, experts_in, first_experts, kind, stacks
 
 
 class Search(AbstractContextManager):
@@ -26,10 +26,8 @@ class Search(AbstractContextManager):
         self.found: tuple[int, str] | None = None
         """What was looked at before it, and what it is."""
         self._looked_at = 0
-        self._stacks = {name: (stack, first) for name, stack, first in stacks(model)}
-        first = {
-            f"{name}.{w}": n for name, (_, n) in self._stacks.items() for w in ("w_in", "w_out")
-        }
+        self._first = stacks(model)
+        first = first_experts(model)
         self._hooks: list[Any] = [criterion.register_forward_hook(self._after_loss)]
         for name, module in model.named_modules():
             self._hooks.append(module.register_forward_hook(partial(self._after, name)))
@@ -54,8 +52,8 @@ class Search(AbstractContextManager):
     def _after(self, name: str, module: nn.Module, args: tuple, output: Any) -> None:
         what = f"the output of {name or 'the model'}"
         expert = None
-        if name in self._stacks and all_finite(args[:1]):
-            expert = partial(_expert_of_row, args[1], self._stacks[name][1])
+        if name in self._first and all_finite(args[:1]):
+            expert = partial(_expert_of_row, args[1], self._first[name])
         for tensor in _tensors(output):
             self._look(what, tensor, expert)
             if tensor.requires_grad:

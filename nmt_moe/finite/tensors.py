@@ -1,6 +1,6 @@
 """Which tensors are not finite, and what to call them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -34,19 +34,26 @@ def experts_in(tensor: Tensor, first: int) -> str:
     return f", expert{'s' if len(wrong) > 1 else ''} {numbers}"
 
 
-def stacks(model: nn.Module) -> Iterator[tuple[str, Experts, int]]:
-    """The name of each layer's experts, they themselves, and the number of the first one here."""
+def stacks(model: nn.Module) -> dict[str, int]:
+    """By the name of each layer's experts, the number of the first one here."""
+    found = {}
     for name, module in model.named_modules():
         if isinstance(module, Experts):
             mesh = module.mesh
-            yield name, module, 0 if mesh is None else mesh.own(module.num_experts).start
+            found[name] = 0 if mesh is None else mesh.own(module.num_experts).start
+    return found
+
+
+def first_experts(model: nn.Module) -> dict[str, int]:
+    """The same by the name of each of their weights."""
+    return {f"{name}.{w}": n for name, n in stacks(model).items() for w in ("w_in", "w_out")}
 
 
 def describe_weights(model: nn.Module) -> str | None:
     """The first weight that is not finite, by name and number of the expert; None if all are."""
     if all_finite(model.parameters()):
         return None
-    first = {f"{name}.{w}": number for name, _, number in stacks(model) for w in ("w_in", "w_out")}
+    first = first_experts(model)
     name, weight = next((n, w) for n, w in model.named_parameters() if not all_finite([w]))
     expert = experts_in(weight, first[name]) if name in first else ""
     return f"{kind(weight)} in the weights of {name}{expert}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch.distributed as dist
 from fairseq import checkpoint_utils
+from fairseq.distributed import utils as distributed_utils
 from fairseq.trainer import Trainer
 
 from nmt_moe.checkpoint.files import last_good
@@ -103,7 +104,7 @@ def _repeat(trainer: Any, samples: list) -> str | None:
 def _first(what: str | None, place: Any = None) -> str | None:
     """Of what the processes have found, that which comes first; all of them have to call it."""
     found = [(place or (0, ""), what)]
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    if distributed_utils.get_global_world_size() > 1:
         found *= dist.get_world_size()
         dist.all_gather_object(found, found[0])
     return min((one for one in found if one[1] is not None), default=(None, None))[1]
@@ -123,6 +124,6 @@ def _error(trainer: Any, message: str) -> ErrorOfAll:
             f"{message}; {where}. Go on from there with a lower --lr, a longer warm-up or "
             "--clip-norm"
         ]
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    if distributed_utils.get_global_world_size() > 1:
         dist.broadcast_object_list(lines)
     return ErrorOfAll(lines[0])
