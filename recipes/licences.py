@@ -9,7 +9,7 @@ import importlib.metadata as metadata
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,19 +65,18 @@ def allows(allowed: set[str], expression: str) -> bool:
     tokens = re.findall(r"[()]|[^\s()]+(?: WITH [^\s()]+)?", expression)
     broken: list[str] = []
 
-    def either() -> bool:
-        found = [both()]
-        while tokens[:1] == ["OR"]:
+    def joined(word: str, part: Callable[[], bool]) -> list[bool]:
+        found = [part()]
+        while tokens[:1] == [word]:
             tokens.pop(0)
-            found.append(both())
-        return any(found)
+            found.append(part())
+        return found
+
+    def either() -> bool:
+        return any(joined("OR", both))
 
     def both() -> bool:
-        found = [one()]
-        while tokens[:1] == ["AND"]:
-            tokens.pop(0)
-            found.append(one())
-        return all(found)
+        return all(joined("AND", one))
 
     def one() -> bool:
         token = tokens.pop(0) if tokens else ""
