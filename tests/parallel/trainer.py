@@ -10,7 +10,6 @@ import torch._dynamo  # long; torch imports it with the first optimizer
 import torch.distributed as dist
 from fairseq import options, utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.logging import metrics
 from fairseq.models import distributed_fairseq_model
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.trainer import Trainer
@@ -98,7 +97,6 @@ def make_trainer(
     cfg: Any, team: int = 0, ddp_backend: str = "legacy_ddp", dtype: torch.dtype = torch.float32
 ) -> Trainer:
     """The trainer with those options; in float64 the loss and the gradient's norm are so, too."""
-    metrics.reset()  # those of another test before the fork may be of other numbers of experts
     torch.randn_like = noise_of_the_token
     cfg.model.moe_expert_parallel_size = team
     cfg.distributed_training.ddp_backend = ddp_backend
