@@ -7,7 +7,6 @@
 
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* BLAS's product, in Fortran's order: C = op(A) op(B) */
 typedef void Gemm(
