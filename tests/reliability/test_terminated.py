@@ -53,6 +53,12 @@ def wait_for(running: command.Running, what: Callable[[], Any]) -> None:
         time.sleep(0.001)
 
 
+def listens(process: int) -> bool:
+    """Whether SIGTERM has a handler in it."""
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def stop_again_and_again(
     start: Callable[..., command.Running],
     stop: Callable[[command.Running], None],
@@ -68,6 +74,7 @@ def stop_again_and_again(
     for number in range(times + 1):
         running = start()
         if number < times:
+            wait_for(running, lambda: all(map(listens, running.processes)))  # noqa: B023
             wait_for(running, lambda: "Start iterating" in running.output.read_text())  # noqa: B023
             time.sleep(chance.random() / 4)
             stop(running)
