@@ -1,11 +1,11 @@
-"""The command line: ``python -m nmt_moe.claims collect|show|machine``."""
+"""The command line: ``python -m nmt_moe.claims collect|show|machine|peak``."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from nmt_moe.claims.machine import machine
+from nmt_moe.claims.machine import machine, peak
 from nmt_moe.claims.results import collect, show
 from nmt_moe.claims.tables import FIGURES
 from nmt_moe.errors import exit_code
@@ -27,7 +27,14 @@ def main(arguments: list[str] | None = None) -> int:
     two = commands.add_parser("show", help="table and picture anew, from the results' logs")
     two.add_argument("out", type=Path, metavar="RESULTS", help="a folder with run.json and logs")
     commands.add_parser("machine", help="what runs here, as JSON")
+    three = commands.add_parser("peak", help="run a command and note the memory it needs")
+    three.add_argument("file", type=Path, help="where to write it")
+    three.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     args = parser.parse_args(arguments)
+    if args.command_name == "peak":
+        code, size = peak(args.words)
+        args.file.write_text(f"{size}\n")
+        return code
 
     def run() -> None:
         if args.command_name == "machine":

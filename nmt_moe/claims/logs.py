@@ -81,6 +81,8 @@ def harvest(folder: Path, model: dict[str, int]) -> Iterator[str]:
             "seconds": int((folder / ".seconds").read_text()),
             **json.loads((folder / "machine.json").read_text()),
         }
+        if (folder / "peak").exists():
+            about["peak_mib"] = int((folder / "peak").read_text())
         trained = (folder / "train.log").read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} is not complete ({error}): remove it, run again") from None

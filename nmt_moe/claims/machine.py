@@ -1,8 +1,10 @@
-"""What a training runs on."""
+"""What a training runs on, and how much memory it takes."""
 
 import os
 import platform
+import resource
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +24,16 @@ def machine() -> dict[str, str | int]:
         "fairseq": version("fairseq-fixed"),
         "commit": _commit(),
     }
+
+
+def peak(command: Sequence[str]) -> tuple[int, int]:
+    """Run a command; its exit code, and the MiB that the largest of its processes had at most.
+
+    The system counts the memory of this process for a child, too: less than that it never says.
+    """
+    code = subprocess.run(command).returncode
+    size = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return code, size // (2**20 if platform.system() == "Darwin" else 2**10)
 
 
 def _commit() -> str:

@@ -19,7 +19,7 @@ Cells = Mapping[str, list[Log]]
 def draw(run: Run, logs: list[Log], path: Path) -> None:
     """Draw what a claim shows."""
     panels = PANELS[run["claim"]]
-    style = {"svg.hashsalt": "nmt_moe", "svg.fonttype": "none", "font.size": 9}
+    style: Any = {"svg.hashsalt": "nmt_moe", "svg.fonttype": "none", "font.size": 9}
     with plt.rc_context(style):
         figure, axes = plt.subplots(
             1, len(panels), figsize=(5 * len(panels), 3.8), squeeze=False, layout="constrained"

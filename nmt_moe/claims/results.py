@@ -38,14 +38,14 @@ def collect(claim: str, run: Path, out: Path, cells: Sequence[str], command: str
         UserError: nothing has finished, or the results there are of other data or settings.
     """
     settings = dict(line.split("=", 1) for line in (run / "settings").read_text().splitlines())
-    for path in ("text", "from"):  # the checksums below say what it was
-        settings.pop(path, None)
+    for name in ("text", "from"):  # paths; the checksums below say what they were
+        settings.pop(name, None)
     found = {"claim": claim, "settings": settings, "text": _texts(run)}
     known = _known(out)
     for name, value in found.items():
-        if known and known[name] != value:
+        if known and known.get(name) != value:
             raise UserError(
-                f"{out} holds results of another {name}: {known[name]}, now it is {value}; "
+                f"{out} holds results of other {name}: {known.get(name)}, now it is {value}; "
                 "name another folder, RESULTS=..., or remove it"
             )
     symbols = len(Dictionary.load(str(next((run / "binary").glob("dict.*txt")))))
@@ -58,10 +58,10 @@ def collect(claim: str, run: Path, out: Path, cells: Sequence[str], command: str
         parse(path, lines)
     (out / "logs").mkdir(parents=True, exist_ok=True)
     content = json.dumps(found | {"command": command, "cells": list(cells)}, indent=1) + "\n"
-    with drafts([*logs, out / "run.json"]) as files:
-        for file, lines in zip(files, logs.values(), strict=False):
+    with drafts([*logs, out / "run.json"]) as (*files, about):
+        for file, lines in zip(files, logs.values(), strict=True):
             file.writelines(f"{line}\n" for line in lines)
-        files[-1].write(content)
+        about.write(content)
     return show(out)
 
 

@@ -15,6 +15,11 @@ EOF
     common_usage
 }
 
+# common.sh calls it so.
+fairseq-train() {
+    python -m nmt_moe.claims peak "$STAGE/peak" "$ROOT/.venv/bin/fairseq-train" "$@"
+}
+
 text_arguments "$@"
 UPDATES=${UPDATES:-60}
 
