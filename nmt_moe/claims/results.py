@@ -125,13 +125,14 @@ def _size(folder: Path, symbols: int) -> dict[str, int]:
     """Operations and parameters of a training's model, if it is one of ours."""
     checkpoint = folder / "checkpoint_best.pt"
     saved = torch.load(str(checkpoint), map_location="cpu", mmap=True, weights_only=True)
-    if saved["cfg"]["model"]["_name"] not in TRANSLATION | LANGUAGE:
+    model = saved["cfg"]["model"]  # of fairseq's own models a Namespace
+    if not isinstance(model, dict) or model["_name"] not in TRANSLATION | LANGUAGE:
         return {}
     with torch.device("meta"):
-        model = build(options(checkpoint), symbols)
+        built = build(options(checkpoint), symbols)
     return {
-        "operations": sum(counts.operations(model).values()),
-        "parameters": counts.parameters_without_embedding_and_softmax(model),
+        "operations": sum(counts.operations(built).values()),
+        "parameters": counts.parameters_without_embedding_and_softmax(built),
     }
 
 

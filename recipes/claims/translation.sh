@@ -66,9 +66,9 @@ gather_pairs() {
 
 prefixes() {
     case $1 in
-        train) echo "$TRAIN" ;;
-        valid) echo "$VALID" ;;
-        test) echo "$TEST" ;;
+        train) echo "${TRAIN-}" ;;
+        valid) echo "${VALID-}" ;;
+        test) echo "${TEST-}" ;;
     esac
 }
 
