@@ -97,6 +97,11 @@ def test_a_claim_is_killed_continued_and_repeated(tmp_path: Path) -> None:
     assert one.keys() == two.keys() and ("4", "1", "test ppl/piece") in one
     assert one == two
 
+    known = folder / "results/run.json"
+    known.write_text(known.read_text().replace('"vocabulary": "300"', '"vocabulary": "400"'))
+    mixed = run(script, *TINY, RUN_DIR=folder, **grid)
+    assert mixed.returncode == 1 and "holds results of other settings" in mixed.stderr
+
     changed = run(script, *TINY, RUN_DIR=folder, **grid | {"UPDATES": 9})
     assert "was made with common=" in error(changed)
     (folder / "4-1/options").write_text("--moe-experts 5\n")

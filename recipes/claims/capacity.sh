@@ -17,7 +17,7 @@ EOF
 }
 
 text_arguments "$@"
-UPDATES=${UPDATES:-1600}
+UPDATES=${UPDATES:-2400}
 
 cell dense --feed-forward dense
 cell 4 --moe-experts 4
@@ -26,9 +26,9 @@ cell 256 --moe-experts 256
 cell 256-h --moe-experts 256 --moe-groups 16 --moe-k 2
 cell 1024-h --moe-experts 1024 --moe-groups 16 --moe-k 2
 
-language_models --arch lstm_moe_lm_tiny --dim 64 --lstm-cells 64 --moe-hidden-dim 256 --moe-k 4 \
+language_models --arch lstm_moe_lm_tiny --dim 32 --lstm-cells 32 --moe-hidden-dim 128 --moe-k 4 \
     --dropout 0 --criterion moe_label_smoothed_cross_entropy --label-smoothing 0 \
     --moe-importance-weight 0.1 --moe-load-weight 0.1 \
-    --optimizer moe_adam --lr 5e-3 --lr-scheduler inverse_sqrt --warmup-updates 100 \
+    --optimizer moe_adam --lr 1e-2 --lr-scheduler inverse_sqrt --warmup-updates 100 \
     --clip-norm 1.0 --max-tokens 4000 --max-update "$UPDATES" \
-    --save-interval-updates $((UPDATES / 8 + 1)) --log-interval 50
+    --save-interval-updates $((UPDATES / 8 + 1)) --log-interval 100

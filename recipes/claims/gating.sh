@@ -16,19 +16,19 @@ EOF
 }
 
 text_arguments "$@"
-UPDATES=${UPDATES:-540}
+UPDATES=${UPDATES:-1200}
 
 losses=(--moe-importance-weight 0.1 --moe-load-weight 0.1)
-groups=(--moe-groups 8 --moe-k 2)
+groups=(--moe-groups 16 --moe-k 2)
 cell top_k --moe-gating top_k --moe-importance-weight 0 --moe-load-weight 0
 cell noisy_top_k --moe-gating noisy_top_k "${losses[@]}"
 cell noisy_top_k-h --moe-gating noisy_top_k "${losses[@]}" "${groups[@]}"
 cell strictly_balanced --moe-gating strictly_balanced "${losses[@]}"
 cell strictly_balanced-h --moe-gating strictly_balanced "${losses[@]}" "${groups[@]}"
 
-language_models --arch lstm_moe_lm_tiny --dim 64 --lstm-cells 64 --moe-hidden-dim 64 \
-    --moe-experts 64 --moe-k 4 --dropout 0 \
+language_models --arch lstm_moe_lm_tiny --dim 32 --lstm-cells 32 --moe-hidden-dim 32 \
+    --moe-experts 256 --moe-k 4 --dropout 0 \
     --criterion moe_label_smoothed_cross_entropy --label-smoothing 0 \
     --optimizer moe_adam --lr 5e-3 --lr-scheduler inverse_sqrt --warmup-updates 100 \
     --clip-norm 1.0 --max-tokens 4000 --max-update "$UPDATES" \
-    --save-interval-updates $((UPDATES / 4 + 1)) --log-interval $((UPDATES > 50 ? 50 : 1))
+    --save-interval-updates $((UPDATES / 4 + 1)) --log-interval $((UPDATES > 100 ? 100 : 1))
