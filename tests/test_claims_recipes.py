@@ -30,11 +30,16 @@ def test_help_and_mistyped_arguments(claim: str, tmp_path: Path) -> None:
     script = f"claims/{claim}.sh"
     help_text = run(script, "--help").stdout
     assert help_text.startswith(f"usage: recipes/{script}") and "SEEDS" in help_text
-    assert "unknown option '--cleen'" in error(run(script, "--cleen"))
-    assert "unknown cell 'wide': choose from " in error(run(script, CELLS="wide"))
-    assert "JOBS=two is no number of trainings" in error(run(script, JOBS="two"))
-    assert "'b' is no seed" in error(run(script, SEEDS="1 b"))
-    assert "no.txt" in error(run(script, "no.txt", cwd=tmp_path))
+    for arguments, settings, message in (
+        (["--cleen"], {}, "unknown option '--cleen'"),
+        ([], {"CELLS": "wide"}, "unknown cell 'wide': choose from "),
+        ([], {"JOBS": "two"}, "JOBS=two is no number of trainings"),
+        ([], {"SEEDS": "1 b"}, "'b' is no seed"),
+        (["no.txt"], {}, "no.txt"),
+    ):
+        wrong = run(script, *arguments, cwd=tmp_path, RUN_DIR=tmp_path / "run", **settings)
+        assert message in error(wrong)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_beside_files() -> None:
