@@ -30,7 +30,7 @@ def draw(run: Run, logs: list[Log], path: Path) -> None:
         plt.close(figure)
 
 
-def against_experts(head: str, log_y: bool = False) -> Callable[..., None]:
+def against_experts(head: str) -> Callable[..., None]:
     """A panel with a figure against the number of experts: seeds as dots, a line of means."""
 
     def panel(axes: Any, cells: Cells, run: Run) -> None:
@@ -55,30 +55,25 @@ def against_experts(head: str, log_y: bool = False) -> Callable[..., None]:
             axes.set_xscale("log")
             axes.set_xticks(sorted(sizes), list(map(str, sorted(sizes))))
             axes.set_xticks([], minor=True)
-        if log_y:
-            axes.set_yscale("log")
         axes.set(xlabel="experts", ylabel=head)
         axes.legend(fontsize=8)
 
     return panel
 
 
-def bars(head: str, log_y: bool = False) -> Callable[..., None]:
-    """A panel with a bar for each cell, and a dot for each seed."""
+def dots(head: str, log: bool = False) -> Callable[..., None]:
+    """A panel with a line for each cell: a dot for each seed, a bar at their mean."""
 
     def panel(axes: Any, cells: Cells, run: Run) -> None:
         found = {name: values(_figure(run, head), logs, run) for name, logs in cells.items()}
-        found = {name: numbers for name, numbers in found.items() if numbers}
-        axes.barh(list(found), list(map(statistics.fmean, found.values())), color="tab:blue")
         for name, numbers in found.items():
-            axes.plot(numbers, [name] * len(numbers), "k.", markersize=4)
+            if numbers:
+                axes.plot(numbers, [name] * len(numbers), "k.", markersize=4)
+                axes.plot(statistics.fmean(numbers), name, "|", color="tab:blue", markersize=16)
         axes.invert_yaxis()
-        if log_y:
+        axes.grid(axis="y", linewidth=0.5)
+        if log:
             axes.set_xscale("log")
-        else:  # not from zero: differences are small against the whole
-            every = [number for numbers in found.values() for number in numbers]
-            room = max(every) - min(every) or 1
-            axes.set_xlim(min(every) - room, max(every) + room / 4)
         axes.set(xlabel=head)
 
     return panel
@@ -99,6 +94,8 @@ def curves(axes: Any, cells: Cells, run: Run) -> None:
         ylabel="validation perplexity",
         yscale="log",
     )
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend(fontsize=8)
 
 
@@ -109,12 +106,12 @@ def _figure(run: Run, head: str) -> Figure:
 PANELS: dict[str, list[Callable[..., None]]] = {
     "capacity": [against_experts("test ppl/piece"), curves],
     "balance": [
-        bars("test ppl/piece"),
-        bars("CV(importance), training", log_y=True),
-        bars("CV(load), training", log_y=True),
-        bars("max/mean load, training", log_y=True),
+        dots("test ppl/piece"),
+        dots("CV(importance), training", log=True),
+        dots("CV(load), training", log=True),
+        dots("max/mean load, training", log=True),
     ],
-    "gating": [bars("test ppl/piece"), curves],
-    "translation": [bars("BLEU"), curves],
+    "gating": [dots("test ppl/piece"), curves],
+    "translation": [dots("BLEU"), curves],
     "cost": [against_experts("ms/update"), against_experts("peak memory, MiB")],
 }
