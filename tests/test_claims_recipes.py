@@ -147,8 +147,8 @@ def test_translations(tmp_path: Path) -> None:
     small = ["--", "--log-interval", "2"]
     ended = run("claims/translation.sh", *small, cwd=tmp_path, **settings, **texts)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    names = ["dense", "moe", "lstm", "transformer"]
-    assert headings(ended.stdout)[-4:] == [f"{name}-1" for name in names]
+    names = ["dense", "moe", "moe-timed", "lstm", "transformer"]
+    assert headings(ended.stdout)[-5:] == [f"{name}-1" for name in names]
     found = figures(tmp_path / "run/results")
     assert all(float(found[name, "1", "BLEU"]) >= 0 for name in names)
     for name in names:

@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
 NAMES=() OPTIONS=()
 
-# The part of the usage that all share.
+# The part of the usage that all share; the argument is about sizes.
 common_usage() {
     cat <<EOF
 Run again, it continues where it stopped. What is finished is in RESULTS: a table, a picture,
@@ -22,7 +22,7 @@ environment:
   SEEDS    of the trainings, the whole grid with one after the other (default: "1 2 3")
   JOBS     trainings at a time (default: 1)
   UPDATES  of each training
-  VALID_LINES, TEST_LINES, PHRASES, VOCABULARY   sizes
+  ${1:-VALID_LINES, TEST_LINES, PHRASES, VOCABULARY   sizes}
   RUN_DIR  the run's folder (default: data/claims/$RECIPE in the repository)
   RESULTS  where the results go (default: results in the run's folder)
   GPUS, NODES   processes and machines of a training (default: one process), see launch.sh

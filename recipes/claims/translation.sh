@@ -7,17 +7,18 @@ usage() {
     cat <<'EOF'
 usage: recipes/claims/translation.sh [--clean] [-h] [-- FAIRSEQ_TRAIN_OPTIONS]
 
-Trains four English-German models: one with mixtures of experts and its dense twin of equal
-operations, both for the same number of updates; fairseq's lstm and a small transformer, both for
-MINUTES. Each translates the test text; the table ends with paired bootstrap tests.
+Trains five English-German models: one with mixtures of experts and its dense twin of equal
+operations, both for the same number of updates; the former, fairseq's lstm and a small transformer
+for MINUTES each. Each translates the test text; RESULTS/paired-SEED.txt has tests by paired
+bootstrap, against the dense twin.
 
 Texts are prefixes of files with .en and .de, gzipped (.gz) or not.
 EOF
-    common_usage
+    common_usage "VOCABULARY   wordpieces of both languages together"
     cat <<'EOF'
   TRAIN    prefixes, such as "tatoeba.en-de newstest2011.en-de" (default: Multi30k, cloned)
   VALID, TEST   the same, of other texts
-  MINUTES  of training of fairseq's models (default: 25)
+  MINUTES  of the trainings that are compared at equal time (default: 25)
 EOF
 }
 
@@ -34,17 +35,19 @@ OURS=(--arch lstm_moe_tiny --dim 256 --lstm-cells 256 --encoder-bidirectional --
     --moe-load-weight 0.01 --max-update "$UPDATES" --lr 1.5e-3 --lr-scheduler cosine
     --warmup-updates 500)
 # fairseq counts the hours of all tries together.
-TIMED=(--criterion label_smoothed_cross_entropy --lr 1.5e-3 --lr-scheduler inverse_sqrt
-    --warmup-updates 500 --stop-time-hours "$(awk "BEGIN { print $MINUTES / 60 }")"
+TIMED=(--lr-scheduler inverse_sqrt --stop-time-hours "$(awk "BEGIN { print $MINUTES / 60 }")")
+FAIRSEQ=("${TIMED[@]}" --criterion label_smoothed_cross_entropy --lr 1.5e-3 --warmup-updates 500
     --share-all-embeddings --dropout 0.25)
 cell dense "${OURS[@]}" --feed-forward dense
 cell moe "${OURS[@]}" --moe-experts 32
+cell moe-timed "${OURS[@]}" --moe-experts 32 --max-update 0 "${TIMED[@]}"
 cell lstm --arch lstm --encoder-layers 2 --decoder-layers 2 --encoder-bidirectional \
     --encoder-embed-dim 256 --encoder-hidden-size 256 --decoder-embed-dim 256 \
-    --decoder-hidden-size 256 --decoder-out-embed-dim 256 "${TIMED[@]}"
+    --decoder-hidden-size 256 --decoder-out-embed-dim 256 "${FAIRSEQ[@]}"
 cell transformer --arch transformer --encoder-layers 4 --decoder-layers 4 \
     --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 512 \
-    --decoder-ffn-embed-dim 512 --encoder-attention-heads 4 --decoder-attention-heads 4 "${TIMED[@]}"
+    --decoder-ffn-embed-dim 512 --encoder-attention-heads 4 --decoder-attention-heads 4 \
+    "${FAIRSEQ[@]}"
 COMMON=(--label-smoothing 0.1 --optimizer adam --adam-betas "(0.9,0.98)" --clip-norm 1.0
     --max-tokens 1000)
 
