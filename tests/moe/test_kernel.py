@@ -14,7 +14,7 @@ if kernel._library is None and "CI" not in os.environ:
     pytest.skip("was not compiled here", allow_module_level=True)
 
 INSTRUCTIONS = ["any", "avx2", "avx512"]
-MANY = kernel._FEW_ROWS + 1
+MANY = kernel._BACKWARD + 1
 
 
 @pytest.fixture(params=range(len(INSTRUCTIONS)), ids=INSTRUCTIONS)

@@ -112,9 +112,9 @@ static void backward_blas(const Task *task, const Group *group, float *scratch) 
 typedef void Run(const Task *task, const Group *group, float *scratch);
 
 static int run(const Task *task, Run *few, Run *many) {
-    /* Hidden activations, their gradients, and two matrices in panels, padded to whole vectors. */
+    /* Hidden activations and their gradients; and a product's output, twice, and input. */
     size_t padded = (task->most_rows + 15) / 16 * 16;
-    size_t scratch_size = 2 * padded * (task->hidden_dim + max(task->dim, task->hidden_dim));
+    size_t D = task->dim, H = task->hidden_dim, scratch_size = padded * (3 * H + D + max(D, H));
     int failed = 0;
 #pragma omp parallel num_threads(task->threads)
     {
