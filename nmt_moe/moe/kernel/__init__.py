@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_FEW_FOR_ONE = 128  # of a product with one matrix,
-_LARGE = 2**16  # that has at least so many numbers: the library is called faster
+_FEW_FOR_ONE = 128  # of a product with one matrix; the library is faster with more,
+_FEW_FOR_SMALL, _SMALL = 96, 2**20  # or with a matrix of so many numbers, which its cache holds,
+_LARGE = 2**16  # or of fewer than so many, as it is called faster
 _ALIGNED = 16  # numbers
 Groups = list[tuple[int, int, int]]
 """Of each group of rows: the expert, the first row, the number of rows."""
@@ -153,7 +154,7 @@ def few_rows(x_MK: Tensor, w_NK: Tensor) -> bool:
     """Whether :func:`linear` is computed here, and not by torch."""
     return (
         _library is not None
-        and 1 < len(x_MK) <= _FEW_FOR_ONE
+        and 1 < len(x_MK) <= (_FEW_FOR_SMALL if w_NK.numel() <= _SMALL else _FEW_FOR_ONE)
         and x_MK.device.type == w_NK.device.type == "cpu"
         and x_MK.dtype == w_NK.dtype == torch.float32
         and x_MK.shape[1] == w_NK.shape[1]  # or torch says what is wrong; C would read on

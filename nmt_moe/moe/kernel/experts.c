@@ -3,7 +3,8 @@
 
    A library's product first copies its operands into an order of its own, which for few rows takes
    longer than to multiply. For these, tiles.h reads each expert's weights once, as they lie in
-   memory, and writes their gradients once; only what is used again and again is copied. More rows go to the library, one thread each. */
+   memory, and writes their gradients once; only what is used again and again is copied. More rows
+   go to the library, one thread each. */
 
 #include <stddef.h>
 #include <stdlib.h>
