@@ -65,7 +65,7 @@ def end(process: subprocess.Popen[str], number: int, whole_group: bool) -> str:
 
 
 def check_nothing_left(process: subprocess.Popen[str], folder: Path, kept: set[str]) -> None:
-    until = time.monotonic() + 10  # workers look every few seconds for their parent
+    until = time.monotonic() + TIMEOUT  # workers look every few seconds for their parent
     while of_session(process.pid) and time.monotonic() < until:
         time.sleep(0.1)
     assert not of_session(process.pid)
