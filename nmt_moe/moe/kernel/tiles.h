@@ -9,7 +9,7 @@
    Matrices lie by rows. K and N, the sides of a weight, are multiples of 16. */
 
 #define COLUMNS 3
-#define DEPTH (COLUMNS * LANES) /* steps of a sum between two looks ahead, where lines are read along */
+#define DEPTH (COLUMNS * 16) /* steps of a sum, whole panels, where lines are read along */
 #define LINES 32 /* where they are read across: more, and so many pages, are slower */
 #define TILES (16 / ROWS) /* that share the lines of a panel */
 #define NEAR 2 /* the second cache */
@@ -174,18 +174,21 @@ INLINE void NAME(pack_rows)(const float *x, float *x_panels, size_t M, size_t K)
             for (size_t r = 0; r < ROWS; r++) x_panels[k * M + m * ROWS + r] = x[m * K + k + r];
 }
 
-/* Some columns, from n, of 2 ROWS rows, from k, of the gradient x_MK^T y_MN */
+/* Columns n to end of 2 ROWS rows, from k, of the gradient x_MK^T y_MN */
 INLINE void NAME(outer)(
     const float *x_panels, const float *y_panels, float *dw, size_t M, size_t N, size_t k, size_t n,
-    int columns) {
-    for (size_t end = k + 2 * ROWS; k < end; k += ROWS) {
-        float *out = dw + k * N + n;
+    size_t end) {
+    for (; n < end; n += COLUMNS * LANES)
+        for (size_t row = k; row < k + 2 * ROWS; row += ROWS) {
+            int columns = min(COLUMNS, (end - n) / LANES);
+            float *out = dw + row * N + n;
 #define TILE(R, C) \
     NAME(tile) \
-    (R, C, M, x_panels + k * M, 1, ROWS, y_panels + n * M, C * LANES, NULL, NULL, 0, out, N, WRITTEN)
-        WITH_COLUMNS(TILE, ROWS)
+    (R, C, M, x_panels + row * M, 1, ROWS, y_panels + n * M, C * LANES, NULL, NULL, 0, out, N, \
+     WRITTEN)
+            WITH_COLUMNS(TILE, ROWS)
 #undef TILE
-    }
+        }
 }
 
 /* x_MK = y_MN w_KN^T + add_MK, zero where mask_MK is not positive, unless these are NULL. The rows
@@ -226,7 +229,7 @@ INLINE void NAME(product_t)(
                     }
 #undef TILE
                 }
-                if (dw) NAME(outer)(x_panels, y_panels, dw, M, N, k + row, n, depth / LANES);
+                if (dw) NAME(outer)(x_panels, y_panels, dw, M, N, k + row, n, n + depth);
             }
         }
         for (size_t v = 0, part = 0; v < vectors; v++) {
@@ -255,7 +258,7 @@ INLINE void NAME(gradients)(
     size_t padded = (M + LANES - 1) / LANES * LANES;
     float *dy_panels = scratch + padded * N, *x_panels = dy_panels + padded * N;
     NAME(transpose)(dy, N, scratch, M, 0, N);
-    for (size_t n = 0; n < N; n += DEPTH)
+    for (size_t n = 0; n < N; n += COLUMNS * LANES)
         NAME(pack)(dy + n, N, dy_panels + n * M, M, min(COLUMNS, (N - n) / LANES));
     NAME(pack_rows)(x, x_panels, M, K);
     NAME(product_t)(scratch, w, dx, K, M, K, N, mask, NULL, x_panels, dy_panels, dw);
