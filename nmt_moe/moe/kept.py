@@ -54,9 +54,9 @@ def empty_activations(like: Tensor, *shape: int) -> Tensor:
         for buffer in free:
             if now - buffer.taken > _PATIENCE:
                 _activations.remove(buffer)
-        # No view, which autograd would not let anybody change in place.
-        strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
-        return like.new_empty(0).set_(found.memory.untyped_storage(), 0, shape, strides)
+        # Not this view itself, which autograd would not let anybody change in place.
+        x = found.memory[:numbers].view(shape)
+        return like.new_empty(0).set_(x.untyped_storage(), 0, x.shape, x.stride())
 
 
 def empty_gradient(weight: Tensor) -> Tensor:

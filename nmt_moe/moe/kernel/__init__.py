@@ -57,7 +57,7 @@ def _blas() -> int | None:
 _library, _gemm = _load(), _blas()
 _AVX512 = _library is not None and _library.experts_instructions(2) == 2
 # Of a group; the library is faster with more, where it is found.
-_FORWARD, _BACKWARD = (56, 112) if _AVX512 else (64, 64)
+_FEW_FORWARD, _FEW_BACKWARD = (56, 112) if _AVX512 else (64, 64)
 
 
 def groups_for(counts: list[int], x_AD: Tensor, *weights: Tensor) -> Groups:
@@ -76,10 +76,10 @@ def groups_for(counts: list[int], x_AD: Tensor, *weights: Tensor) -> Groups:
     ):
         return []
     # One thread for each expert, rather than all for one product of many rows after the other.
-    spread = _gemm and torch.get_num_threads() <= sum(count > _BACKWARD for count in counts)
+    spread = _gemm and torch.get_num_threads() <= sum(count > _FEW_BACKWARD for count in counts)
     groups, first = [], 0
     for expert, count in enumerate(counts):
-        if count and (spread or count <= _BACKWARD):
+        if count and (spread or count <= _FEW_BACKWARD):
             groups.append((expert, first, count))
         first += count
     return sorted(groups, key=lambda group: -group[2])
@@ -94,7 +94,9 @@ def forward(
     y_AD: Tensor,
 ) -> None:
     """Write ``hidden_AH``, if it is there, and ``y_AD`` of the groups' rows."""
-    _run("experts_forward", _FORWARD, groups, w_in, x=x_AD, w_out=w_out, hidden=hidden_AH, y=y_AD)
+    _run(
+        "experts_forward", _FEW_FORWARD, groups, w_in, x=x_AD, w_out=w_out, hidden=hidden_AH, y=y_AD
+    )
 
 
 def backward(
@@ -111,7 +113,14 @@ def backward(
     """Write ``dx_AD`` of the groups' rows, and the gradients of their experts' weights."""
     inputs = {"x": x_AD, "w_out": w_out, "hidden": hidden_AH, "dy": dy_AD}
     _run(
-        "experts_backward", _BACKWARD, groups, w_in, **inputs, dx=dx_AD, dw_in=dw_in, dw_out=dw_out
+        "experts_backward",
+        _FEW_BACKWARD,
+        groups,
+        w_in,
+        **inputs,
+        dx=dx_AD,
+        dw_in=dw_in,
+        dw_out=dw_out,
     )
 
 
@@ -165,11 +174,11 @@ def few_rows(x_MK: Tensor, w_NK: Tensor) -> bool:
     )
 
 
-def _run(name: str, few_rows: int, groups: Groups, w_in: Tensor, **tensors: Tensor | None) -> None:
+def _run(name: str, few: int, groups: Groups, w_in: Tensor, **tensors: Tensor | None) -> None:
     if not groups:
         return
     task = _Task(gemm=_gemm, threads=torch.get_num_threads())
-    task.few_rows = few_rows if _gemm else _BACKWARD
+    task.few_rows = few if _gemm else _FEW_BACKWARD
     numbers = (ctypes.c_long * (3 * len(groups)))(*(n for group in groups for n in group))
     task.groups = ctypes.addressof(numbers)
     task.count, task.most_rows = len(groups), groups[0][2]
