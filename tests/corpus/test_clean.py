@@ -142,7 +142,7 @@ LINE = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     parts=st.lists(st.tuples(LINE, LINE), min_size=1, max_size=8).flatmap(
         # Pairs of a few, so that many come again.

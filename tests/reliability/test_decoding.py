@@ -24,7 +24,6 @@ from tests.reliability.searches import (
 
 DRAWN = settings(
     max_examples=15,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 BEAM = 4

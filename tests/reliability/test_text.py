@@ -14,7 +14,6 @@ from tests.tally import Tally
 
 often = settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
