@@ -11,11 +11,15 @@ os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from tests.commands import run, train
 from tests.tally import Summary, tally  # noqa: F401  a fixture for all tests
 
 torch.set_num_threads(1)  # the tests' tensors are small
+# A machine may be busy.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 WORDS = [f"w{number}" for number in range(20)]
 

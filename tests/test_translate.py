@@ -183,7 +183,7 @@ def test_answers_at_once_and_ends_without_a_word(checkpoint) -> None:
             process.stdout.close()
             process.stdin.write(one)
             process.stdin.flush()
-        assert process.wait(60) == code
+        assert process.wait(200) == code
         assert process.stderr.read() == b""
         for stream in (process.stdin, process.stdout, process.stderr):
             stream.close()

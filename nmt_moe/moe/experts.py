@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nmt_moe.moe import kernel
 from nmt_moe.moe.grouped import segments
-from nmt_moe.moe.kept import empty_gradient
+from nmt_moe.moe.kept import empty_activations, empty_gradient
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
 
 _grouped_mm = getattr(F, "grouped_mm", getattr(torch, "_grouped_mm", None))  # public in 2.10
@@ -147,8 +147,8 @@ class _GroupedFeedForward(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x_AD, w_in, w_out, counts, keep_hidden):
-        hidden_AH = x_AD.new_empty(x_AD.shape[0], w_in.shape[2]) if keep_hidden else None
-        y_AD = torch.empty_like(x_AD)
+        hidden_AH = empty_activations(x_AD, len(x_AD), w_in.shape[2]) if keep_hidden else None
+        y_AD = empty_activations(x_AD, *x_AD.shape)
         in_c = kernel.groups_for(counts, x_AD, w_in, w_out)
         kernel.forward(in_c, x_AD, w_in, w_out, hidden_AH, y_AD)
         for e, rows in _others(counts, in_c):
@@ -165,7 +165,7 @@ class _GroupedFeedForward(torch.autograd.Function):
         x_AD, w_in, w_out, hidden_AH = ctx.saved_tensors
         dy_AD = dy_AD.contiguous()
         relu_backward = torch.ops.aten.threshold_backward.grad_input
-        dx_AD = torch.empty_like(x_AD)
+        dx_AD = empty_activations(x_AD, *x_AD.shape)
         # Not zeros: writing pages twice costs more than the product where experts are many.
         dw_in, dw_out = empty_gradient(w_in), empty_gradient(w_out)
         kernel.backward(ctx.in_c, x_AD, w_in, w_out, hidden_AH, dy_AD, dx_AD, dw_in, dw_out)

@@ -1,18 +1,62 @@
-"""Memory for weight gradients that is used again in the next update.
+"""Memory for weight gradients and activations that is used again in the next update.
 
-fairseq drops all gradients after an update. On a CPU the system then hands out the pages of the
-next ones anew and zeroes them first, which takes longer than the products of many small experts.
+fairseq drops all gradients after an update, and autograd the activations. On a CPU the system then
+hands out the pages of the next ones anew and zeroes them first, which takes longer than the
+products of many small experts.
 """
 
+import itertools
+import math
 import threading
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 _MOST = 2  # of a weight: a gradient, and that of the next batch of the same update
+_LARGE = 2**16  # numbers; less than that, the allocator itself uses again
+_PATIENCE = 1000  # requests, after which memory that none of them took is given back
 _lock = threading.Lock()
 _kept: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_activations: list["_Buffer"] = []
+_requests = itertools.count()
+
+
+@dataclass(eq=False)
+class _Buffer:
+    memory: Tensor
+    """``[N]``, where ``N`` is a power of two: what is never written takes no memory."""
+    taken: int
+    """The last request that it was for."""
+
+
+def empty_activations(like: Tensor, *shape: int) -> Tensor:
+    """Memory of that shape, and the type and device of ``like``, with anything in it.
+
+    It was that of earlier activations if no tensor uses these any more.
+    """
+    numbers = math.prod(shape)
+    if like.device.type != "cpu" or numbers < _LARGE or _uses is None:
+        return like.new_empty(shape)
+    size = 1 << (numbers - 1).bit_length()
+    with _lock:
+        now = next(_requests)
+        free = [buffer for buffer in _activations if _uses(buffer.memory) == _UNUSED]
+        fit = [buffer for buffer in free if _fits(buffer.memory, (size,), like.dtype)]
+        if fit:
+            found = max(fit, key=lambda buffer: buffer.taken)
+        else:
+            with torch.inference_mode(False):  # it may be for a training later
+                found = _Buffer(torch.empty(size, dtype=like.dtype), now)
+            _activations.append(found)
+        found.taken = now
+        for buffer in free:
+            if now - buffer.taken > _PATIENCE:
+                _activations.remove(buffer)
+        # Not this view itself, which autograd would not let anybody change in place.
+        x = found.memory[:numbers].view(shape)
+        return like.new_empty(0).set_(x.untyped_storage(), 0, x.shape, x.stride())
 
 
 def empty_gradient(weight: Tensor) -> Tensor:
@@ -25,7 +69,7 @@ def empty_gradient(weight: Tensor) -> Tensor:
         return torch.empty_like(weight)
     with _lock:
         buffers = _kept.setdefault(weight, [])
-        buffers[:] = [buffer for buffer in buffers if _fits(buffer, weight)]
+        buffers[:] = [buffer for buffer in buffers if _fits(buffer, weight.shape, weight.dtype)]
         for buffer in buffers:
             if _uses(buffer) == _UNUSED:
                 return buffer.detach()
@@ -35,8 +79,8 @@ def empty_gradient(weight: Tensor) -> Tensor:
         return buffers[-1].detach()
 
 
-def _fits(buffer: Tensor, weight: Tensor) -> bool:
-    return buffer.shape == weight.shape and buffer.dtype == weight.dtype
+def _fits(buffer: Tensor, size: tuple[int, ...], dtype: torch.dtype) -> bool:
+    return buffer.shape == size and buffer.dtype == dtype
 
 
 def _storage_uses(tensor: Tensor) -> int:

@@ -24,7 +24,7 @@ def found(folder: Path, parts: list[list[int]], bucket: int) -> list[bool]:
     return list(chain.from_iterable(known.repeated()))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     # Few different ones, alike in their first bits or not.
     st.lists(st.lists(st.sampled_from([0, 1, 2, 64, 2**58, 2**63, 2**64 - 1])), max_size=8),

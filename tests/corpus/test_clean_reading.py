@@ -4,7 +4,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nmt_moe.corpus.clean import reading
@@ -29,7 +29,6 @@ def read(source: Path, target: Path) -> list[tuple[bytes, bytes]]:
     return pairs
 
 
-@settings(deadline=None)
 @given(sources=LINES, targets=LINES, pairs=st.integers(1, 5), size=st.integers(1, 60))
 def test_lines_are_those_of_the_files(
     tmp_path_factory: pytest.TempPathFactory,

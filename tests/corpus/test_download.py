@@ -18,7 +18,7 @@ from tests.server import Fault, Server
 from tests.wmt14_archives import write
 
 PATH = "wmt13/x.tgz"
-QUICK = download.Patience(timeout=0.3, tries=4, pause=0.01, interval=0.0)
+QUICK = download.Patience(timeout=1.0, tries=4, pause=0.01, interval=0.0)
 
 
 @pytest.fixture

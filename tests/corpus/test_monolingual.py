@@ -4,7 +4,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nmt_moe.corpus import monolingual
@@ -22,7 +22,6 @@ def read(folder: Path) -> dict[str, list[str]]:
     }
 
 
-@settings(deadline=None)
 @given(
     lines=st.lists(st.text("abc", max_size=3), max_size=60),
     valid=st.integers(1, 4),
@@ -65,7 +64,6 @@ def test_another_seed_makes_another_choice(tmp_path: Path) -> None:
     assert choices[0] != choices[1]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 50)), st.integers(1, 10))
 def test_smallest(values: list[int], number: int) -> None:
     assert monolingual.smallest(values, number) == sorted(set(values))[:number]

@@ -61,7 +61,7 @@ def written(folder: Path, split: str) -> list[tuple[str, str]]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpus=CORPUS)
 def test_what_is_kept_and_where(tmp_path_factory, model, corpus) -> None:
     folder = tmp_path_factory.mktemp("corpus")

@@ -134,7 +134,7 @@ def test_words_of_valid_and_test_occur_in_train(splits, language) -> None:
     assert words("test") <= words("train")
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(min_value=-(2**40), max_value=2**40))
 def test_words_are_covered_for_any_seed_even_in_a_small_corpus(seed) -> None:
     small = build(train=600, valid=30, test=30, seed=seed)
@@ -578,7 +578,7 @@ def splits_of_sentences(found: dict[str, dict[str, pairs.Texts]]) -> dict[tuple,
     return where
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     st.lists(st.sampled_from("de-pl es-en en-zh zh-es".split()), min_size=2, unique=True),
     st.tuples(st.integers(1, 300), st.integers(1, 20), st.integers(1, 20)),

@@ -4,7 +4,7 @@ import html
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sacrebleu.dataset.fake_sgml import FakeSGMLDataset
 
@@ -48,7 +48,6 @@ def test_special_spaces_stay_in_their_line() -> None:
     assert texts(content.encode()) == ["oui\xa0! \u2009a\u202fb  c\xa0d e f g h\x00"]
 
 
-@settings(deadline=None)
 @given(lines=st.lists(LINE, min_size=1, max_size=12), documents=st.integers(1, 4))
 def test_every_line_comes_back(lines: list[str], documents: int) -> None:
     found = texts(written(lines, documents=documents))

@@ -128,7 +128,7 @@ def test_of_several_processes_the_first_warns(tmp_path):
     assert len(first) == 1 and not second
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @example(seed=0, experts=4, tokens=-2.0)
 @given(seed=st.integers(0, 2**20), experts=st.sampled_from([4, 32, 2048]), tokens=st.floats(-2, 2))
 def test_experts_that_only_have_few_tokens_are_not_dead(seed, experts, tokens):

@@ -52,7 +52,7 @@ def naive(layer: MixtureOfExperts, x_TD, k: int):
     return *naive_mixture(x_TD, gates, *layer.experts.parameters()), torch.cat(loads)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     groups=st.integers(2, 4), per_group=st.integers(1, 4), k=st.integers(1, 2),
     tokens=st.integers(1, 9), seed=st.integers(0, 999),

@@ -1,13 +1,23 @@
-"""Gradients whose memory is used again are never those that somebody still has."""
+"""Gradients and activations whose memory is used again are never those that somebody still has."""
 
 import copy
 import pickle
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from nmt_moe.moe import MixtureOfExperts, kept
+
+TYPES = [torch.float32, torch.float64]
+
+
+@pytest.fixture(autouse=True)
+def _small_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "_LARGE", 0)
+    monkeypatch.setattr(kept, "_activations", [])
 
 
 @pytest.fixture
@@ -115,3 +125,58 @@ def test_two_threads(layer):
     with ThreadPoolExecutor(4) as pool:
         for found, right in zip(pool.map(gradient, xs), rights, strict=True):
             torch.testing.assert_close(found, right)
+
+
+@given(st.lists(st.integers(0, 5) | st.tuples(st.integers(1, 40), st.sampled_from(TYPES))))
+def test_activations_never_share_memory(steps):
+    """Any order of tensors that come, of a size and a type, and go, by number."""
+    alive: list[tuple[Tensor, float]] = []
+    for mark, step in enumerate(steps):
+        if isinstance(step, int):
+            del alive[step : step + 1]
+        else:
+            size, dtype = step
+            new = kept.empty_activations(torch.empty(0, dtype=dtype), size, 2).fill_(mark)
+            assert new.shape == (size, 2) and new.dtype == dtype
+            alive.append((new[1:].t(), mark))  # a view is enough
+        assert all((x == mark).all() for x, mark in alive)
+
+
+def test_memory_of_dropped_activations_is_used_again(layer):
+    for x in batches(20):
+        layer(x)[0].square().sum().backward()
+    # Of [A, H]: hidden. Of [A, D]: the experts' output, weighted, and three in the backward pass.
+    assert len(kept._activations) <= 6
+
+
+def test_activations_that_somebody_keeps_do_not_change(layer):
+    rows, counts = batches(1)[0], [2, 0, 0, 0, 0, 0]
+    first = layer.experts(rows, counts)
+    before = first.clone()
+    for x in batches(5):
+        layer.experts(x, counts).sum().backward()
+    assert torch.equal(first, before)
+
+
+def test_activations_can_be_changed_in_place(layer):
+    rows = batches(1)[0]
+    layer.experts(rows, [2, 0, 0, 0, 0, 0]).mul_(2).sum().backward()
+
+
+def test_memory_that_nothing_takes_is_given_back(monkeypatch):
+    monkeypatch.setattr(kept, "_PATIENCE", 10)
+    x = torch.empty(0)
+    held = kept.empty_activations(x, 999)
+    kept.empty_activations(x, 99)
+    for _ in range(11):
+        kept.empty_activations(x, 9)
+    assert sorted(len(buffer.memory) for buffer in kept._activations) == [16, 1024]
+    assert len(held) == 999
+
+
+def test_activations_of_an_inference_serve_a_training(layer):
+    x = batches(1)[0]
+    with torch.inference_mode():
+        layer(x)
+    layer(x)[0].square().sum().backward()
+    torch.testing.assert_close(layer.experts.w_in.grad, expected(layer, x, layer.experts.w_in))

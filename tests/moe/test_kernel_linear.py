@@ -13,6 +13,7 @@ ROWS = [2, 3, 4, 7, 8, 9, 16, 17, 25, 33, 48, 65, kernel._FEW_FOR_ONE]
 @pytest.fixture(autouse=True)
 def of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "_LARGE", 0)
+    monkeypatch.setattr(kernel, "_SMALL", 0)
 
 
 @pytest.mark.parametrize("dim_in, dim_out", [(16, 16), (48, 37), (80, 129), (2048, 300), (64, 5)])

@@ -33,7 +33,7 @@ def gradients(loss, layer, x_TD):
     return torch.autograd.grad(loss, [x_TD, *layer.parameters()], allow_unused=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     experts=st.integers(1, 7), data=st.data(), tokens=st.integers(1, 9), seed=st.integers(0, 999)
 )

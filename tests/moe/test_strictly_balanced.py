@@ -85,7 +85,7 @@ def make(experts: int, k: int, **options) -> MixtureOfExperts:
     return layer
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(experts=st.integers(1, 6), training=st.booleans(), **sizes)
 def test_flat_equals_a_naive_loop_with_every_gradient(experts, training, k, tokens, seed):
     k = min(k, experts)
@@ -95,7 +95,7 @@ def test_flat_equals_a_naive_loop_with_every_gradient(experts, training, k, toke
     compare(layer, x_TD, naive_flat, k, seed)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(groups=st.integers(2, 4), per_group=st.integers(1, 4), **sizes)
 def test_hierarchical_equals_a_naive_loop_with_every_gradient(groups, per_group, k, tokens, seed):
     k = min(k, groups, per_group)
@@ -105,7 +105,7 @@ def test_hierarchical_equals_a_naive_loop_with_every_gradient(groups, per_group,
     compare(layer, x_TD, naive_grouped, k, seed)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(experts=st.integers(1, 8), copies=st.integers(1, 3), **sizes)
 def test_every_expert_takes_exactly_m_tokens_and_the_first_of_equals(
     experts, copies, k, tokens, seed

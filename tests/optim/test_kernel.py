@@ -29,7 +29,7 @@ def updated(in_c: bool, experts: int, rows: int, columns: int, unused: int, **op
     return [param, *state]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     experts=st.integers(1, 5),
     rows=st.integers(2, 70),

@@ -89,7 +89,7 @@ IMPOSSIBLE = {
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(100)
 @pytest.mark.parametrize("packed", [False, True], ids=["tar", "tgz"])
 @pytest.mark.parametrize("content", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_sizes_that_cannot_be(tmp_path: Path, content: bytes, packed: bool, tally: Tally) -> None:

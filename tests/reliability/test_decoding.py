@@ -23,7 +23,8 @@ from tests.reliability.searches import (
 )
 
 DRAWN = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 BEAM = 4
 QUICK = "strictly_balanced"

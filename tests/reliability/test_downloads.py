@@ -15,7 +15,7 @@ from tests.tally import Tally
 from tests.wmt14_archives import write
 
 PATH = "wmt13/x.tgz"
-QUICK = download.Patience(timeout=0.5, tries=2, pause=0.01, interval=9)
+QUICK = download.Patience(timeout=5.0, tries=2, pause=0.01, interval=9)
 
 
 @pytest.fixture

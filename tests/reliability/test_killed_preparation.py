@@ -1,5 +1,6 @@
 """Preparation killed at any moment: the same command then writes what it would have written."""
 
+import os
 import random
 import shutil
 import signal
@@ -14,6 +15,7 @@ from tests.tally import Tally
 
 PREPARATION = ["phrasebook", "multi30k", "monolingual", "clean", "wordpieces train",
                "wordpieces encode", "preprocess", "merge", "curves"]  # fmt: skip
+WHOLE = [name for name, stage in STAGES.items() if stage.whole and stage.again]
 
 
 class Attempts:
@@ -76,6 +78,25 @@ def test_killed_twice_in_each_way(name: str, text: Path, tmp_path: Path, tally: 
             pass
     attempts.finish(attempts.out)
     attempts.check(tally)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_has_its_name_is_never_written_to(
+    name: str, text: Path, tmp_path: Path, tally: Tally
+) -> None:
+    """Else a kill, or who reads it then, could meet half of it: a complete file takes the name."""
+    out, stage = tmp_path / "out", STAGES[name]
+    assert stage.run(text, out, tmp_path).code == 0
+    old = [tmp_path / f"before.{number}" for number in range(len(contents(out)))]
+    new = [out / path for path in contents(out)]
+    for path, also in zip(new, old, strict=True):
+        path.write_bytes(b"before")
+        os.link(path, also)
+    assert stage.run(text, out, tmp_path).code == 0
+    assert new and all(path.read_bytes() != b"before" for path in new)
+    lost = sum(path.read_bytes() != b"before" for path in old)
+    tally(inputs=len(new), losses=lost)
+    assert not lost
 
 
 @pytest.mark.slow

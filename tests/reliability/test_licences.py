@@ -52,7 +52,7 @@ def install(folder: Path, name: str, *lines: str) -> None:
 
 def licences(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, ROOT / "recipes/licences.py", *arguments]
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60)
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=200)
 
 
 def wrong(folder: Path, *arguments: object) -> list[str]:

@@ -90,6 +90,21 @@ def test_training_stops_before_the_update(tmp_path, tally, precision, fault):
 
 
 @pytest.mark.parametrize("value", [NAN, INF])
+def test_a_checkpoint_that_is_not_finite_is_not_named(tmp_path, tally, value):
+    """Newer ones, as fairseq writes them where this package does not look at the weights."""
+    trainer = make_trainer(tmp_path)
+    poisoned = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
+    poisoned["model"][f"decoder.{EXPERTS}.w_in"][3].view(-1)[-1] = value
+    for updates in (2, 3):
+        poisoned["optimizer_history"][-1]["num_updates"] = updates
+        torch.save(poisoned, tmp_path / f"checkpoint_1_{updates}.pt")
+    spoil, message = FAULTS["lstm"]
+    spoil(trainer.get_model())
+    stopped(trainer, message, tmp_path)
+    tally(faults=1, losses=0)
+
+
+@pytest.mark.parametrize("value", [NAN, INF])
 def test_experts_whose_gradients_are_scaled_in_the_update(tmp_path, tally, value):
     """Those of many numbers, whose norm comes from what the update needs as well."""
     hidden_dim = _LARGE // (SMALL["moe_experts"] * SMALL["dim"])

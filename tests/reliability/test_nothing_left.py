@@ -29,6 +29,20 @@ def heard() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """Nothing runs on where a test fails."""
+    yield
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 def start(folder: Path, *command: object) -> subprocess.Popen[str]:
     """A command with a folder of its own for temporary files, leading a session."""
     (folder / "temporary").mkdir()
@@ -38,7 +52,7 @@ def start(folder: Path, *command: object) -> subprocess.Popen[str]:
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*map(str, command)],
         env=os.environ | own,
         stdin=subprocess.PIPE,
@@ -47,6 +61,8 @@ def start(folder: Path, *command: object) -> subprocess.Popen[str]:
         encoding="utf-8",
         start_new_session=True,
     )
+    _started.append(process)
+    return process
 
 
 def wait_for(process: subprocess.Popen[str], processes: int) -> None:
@@ -65,7 +81,7 @@ def end(process: subprocess.Popen[str], number: int, whole_group: bool) -> str:
 
 
 def check_nothing_left(process: subprocess.Popen[str], folder: Path, kept: set[str]) -> None:
-    until = time.monotonic() + 10  # workers look every few seconds for their parent
+    until = time.monotonic() + TIMEOUT  # workers look every few seconds for their parent
     while of_session(process.pid) and time.monotonic() < until:
         time.sleep(0.1)
     assert not of_session(process.pid)
@@ -132,9 +148,11 @@ def test_cleaning_a_corpus(tmp_path, tally, number, whole_group):
         with (tmp_path / f"text.{language}").open("w") as file:
             for _ in range(200_000):
                 file.write(" ".join(f"{language}{chance.randrange(999)}" for _ in range(8)) + "\n")
+        os.mkfifo(tmp_path / f"more.{language}")  # nobody writes: it is never done
     (tmp_path / "out").mkdir()
+    inputs = [tmp_path / "text", tmp_path / "more"]
     options = ["--langs", "en", "de", "--out", tmp_path / "out" / "clean", "--workers", "2"]
-    command = [sys.executable, "-m", "nmt_moe.corpus.clean", tmp_path / "text", *options]
+    command = [sys.executable, "-m", "nmt_moe.corpus.clean", *inputs, *options]
     cleaning = start(tmp_path, *command)
     wait_for(cleaning, processes=3)
     said = end(cleaning, number, whole_group)

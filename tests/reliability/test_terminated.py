@@ -47,7 +47,7 @@ def updates(path: Path) -> int:
 
 
 def wait_for(running: command.Running, what: Callable[[], Any]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 200
     while not what():
         assert time.monotonic() < end and os.waitpid(running.processes[0], os.WNOHANG) == (0, 0)
         time.sleep(0.001)
@@ -66,7 +66,7 @@ def stop_again_and_again(
     times: int,
     tally: Tally,
 ) -> None:
-    """Start and stop a training so many times, and then let it end."""
+    """Start and stop a training so many times, or until it is done, and then let it end."""
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -79,16 +79,18 @@ def stop_again_and_again(
             time.sleep(chance.random() / 4)
             stop(running)
         finished = running.wait()
-        assert finished.code == (EXIT_CODE if number < times else 0), finished.stdout
+        done = finished.code == 0 and number >= 2  # on a busy machine perhaps before it was told
+        assert done or (finished.code == EXIT_CODE and number < times), finished.stdout
         assert "Traceback" not in finished.stdout, finished.stdout
         if before:
             assert f"@ {before} updates" in finished.stdout, finished.stdout
         now = updates(last)
         assert before < now
-        if number < times:
-            assert f"stopped by SIGTERM: saved after update {now:,}, the same" in finished.stdout
-            tally(faults=1)
         before = now
+        if done:
+            break
+        assert f"stopped by SIGTERM: saved after update {now:,}, the same" in finished.stdout
+        tally(faults=1)
     assert before == UPDATES
 
 
@@ -158,12 +160,13 @@ def test_while_it_saves_it_saves_once(data: Path, tmp_path: Path, tally: Tally) 
 @pytest.mark.slow
 def test_what_could_not_be_saved_is_no_success(data: Path, tmp_path: Path, tally: Tally) -> None:
     """It would be put into the queue again and again."""
-    running = command.start(1, data, tmp_path, "--max-update", 10_000, "--max-epoch", 10_000)
-    wait_for(running, lambda: "Start iterating" in running.output.read_text())
     (tmp_path / "checkpoint_last.pt.tmp").mkdir()  # in its way
+    options = ["--max-update", 10_000, "--max-epoch", 10_000, "--save-interval", 10_000]
+    running = command.start(1, data, tmp_path, *options)
+    wait_for(running, lambda: "Start iterating" in running.output.read_text())
     os.kill(running.processes[0], signal.SIGTERM)
     finished = running.wait()
-    assert finished.code not in (0, EXIT_CODE), finished.stdout
+    assert finished.code == 1, finished.stdout  # neither 0, nor EXIT_CODE, nor the signal's
     tally(faults=1)
 
 
@@ -179,7 +182,7 @@ def launched(script: str, data: Path, folder: Path, log: Path, **settings: objec
             stderr=out,
             start_new_session=True,
         )
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while "train_inner" not in log.read_text():
         assert process.poll() is None and time.monotonic() < end, log.read_text()
         time.sleep(0.1)
@@ -194,7 +197,7 @@ def test_the_launcher_tells_that_it_was_stopped(
     log = tmp_path / "log"
     process = launched("launch.sh", data, tmp_path / "saved", log, GPUS=2)
     (os.killpg if group else os.kill)(process.pid, signal.SIGTERM)
-    assert process.wait(60) == EXIT_CODE, log.read_text()
+    assert process.wait(200) == EXIT_CODE, log.read_text()
     printed = log.read_text()
     at = updates(tmp_path / "saved/checkpoint_last.pt")
     assert f"saved after update {at:,}, the same command" in printed
@@ -227,7 +230,7 @@ def test_slurm_puts_it_into_the_queue_again(
     torchrun = [pid for pid in step if b"torchrun.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(torchrun) == 1
     os.kill(torchrun[0], signal.SIGTERM if told else signal.SIGINT)
-    code = process.wait(60)
+    code = process.wait(200)
     asked = tmp_path / "asked"
     if told:
         assert code == 0 and asked.read_text() == "requeue 7\n", log.read_text()

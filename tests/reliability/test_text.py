@@ -13,7 +13,8 @@ from tests.reliability.checks import check_cleaning, check_sgm, check_text, chec
 from tests.tally import Tally
 
 often = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

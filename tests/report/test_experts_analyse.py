@@ -137,7 +137,7 @@ def test_any_batches_give_the_same() -> None:
     found = some(trained, 12)
     expected = report(trained, found)
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(st.integers(1, 120), st.sampled_from([1, 5, 4096]))
     def check(max_tokens, window) -> None:
         before, batches._SORTED = batches._SORTED, window

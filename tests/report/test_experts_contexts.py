@@ -65,7 +65,7 @@ def naive(lines) -> list[list[dict]]:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 2**32 - 1), st.randoms())
 def test_the_highest_gates_one_of_each_line_in_any_batches(seed, chance) -> None:
     lines = random_lines(np.random.default_rng(seed))

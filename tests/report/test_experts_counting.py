@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nmt_moe.report.experts import counting
@@ -26,7 +26,6 @@ def buffer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("buffer")
 def test_counts_are_exact_in_any_batches_and_any_order() -> None:
-    @settings(deadline=None)
     @given(st.lists(PAIRS), st.randoms())
     def check(batches, chance) -> None:
         expected = sorted(Counter(pair for batch in batches for pair in batch).items())
@@ -46,7 +45,6 @@ def test_counting_goes_on_after_a_look() -> None:
     assert counts.cells().count_C.tolist() == [1, 2]
 
 
-@settings(deadline=None)
 @given(PAIRS)
 def test_sums_of_rows_and_columns(pairs) -> None:
     cells = counted([[(row, column % 7) for row, column in pairs]]).cells()
@@ -58,7 +56,6 @@ def test_sums_of_rows_and_columns(pairs) -> None:
     assert cells.columns().tolist() == dense.sum(0)[:used].tolist()
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 4)).map(sorted))
 def test_places_in_groups(groups) -> None:
     seen: Counter[int] = Counter()

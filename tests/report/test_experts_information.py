@@ -31,7 +31,6 @@ MATRICES = st.integers(0, 2**32 - 1).map(
 ).filter(lambda matrix: matrix.sum() > 0)  # fmt: skip
 
 
-@settings(deadline=None)
 @given(MATRICES)
 def test_is_the_sum_of_the_definition(matrix) -> None:
     found = information(cells_of(matrix), len(matrix))
@@ -60,7 +59,6 @@ def test_experts_by_class_of_token_say_the_entropy_of_the_classes() -> None:
     assert 0 < found["bits"] < 3 * chance and 0 < found["shuffled"] < 3 * chance
 
 
-@settings(deadline=None)
 @given(MATRICES, st.integers(0, 99))
 def test_a_shuffle_keeps_the_sums(matrix, seed) -> None:
     count_E, count_X = matrix.sum(1), matrix.sum(0)
@@ -89,7 +87,7 @@ def test_a_shuffle_is_a_random_permutation() -> None:
     assert np.std(drawn) == pytest.approx(np.std(permuted), abs=0.01)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 99))
 def test_more_than_numpy_can_draw_exactly(seed) -> None:
     rng = np.random.default_rng(seed)

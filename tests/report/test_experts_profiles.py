@@ -1,7 +1,7 @@
 import math
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pytest import approx
 
@@ -31,7 +31,6 @@ def cells_of(matrix: np.ndarray) -> Cells:
     return Cells(row_C, column_C, matrix[row_C, column_C])
 
 
-@settings(deadline=None)
 @given(matrices())
 def test_typical_tokens_add_most_to_the_information(matrix) -> None:
     found = profiles.typical(cells_of(matrix), len(matrix), SPELLING)
@@ -54,7 +53,6 @@ def test_typical_tokens_add_most_to_the_information(matrix) -> None:
         ]
 
 
-@settings(deadline=None)
 @given(matrices())
 def test_labels_by_share(matrix) -> None:
     names = [f"label {number}" for number in range(SYMBOLS)]
@@ -71,7 +69,6 @@ def test_labels_by_share(matrix) -> None:
         ]
 
 
-@settings(deadline=None)
 @given(matrices(), st.sampled_from([1, 3, 256]))
 def test_the_nearest_have_the_highest_cosine(matrix, block) -> None:
     before, profiles._BLOCK = profiles._BLOCK, block

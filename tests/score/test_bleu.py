@@ -153,7 +153,7 @@ def measure(text: str) -> Measure:
     return next(one for one in measures("de") if one.text == text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(SENTENCE, SENTENCE), min_size=1, max_size=4))
 def test_tokenised_bleu_is_the_formula(pairs):
     sides = [[" ".join(line) for line in side] for side in zip(*pairs, strict=True)]

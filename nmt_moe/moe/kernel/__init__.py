@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_FEW_FOR_ONE = 128  # of a product with one matrix,
-_LARGE = 2**16  # that has at least so many numbers: the library is called faster
+_FEW_FOR_ONE = 128  # of a product with one matrix; the library is faster with more,
+_FEW_FOR_SMALL, _SMALL = 96, 2**20  # or with a matrix of so many numbers, which its cache holds,
+_LARGE = 2**16  # or of fewer than so many, as it is called faster
 _ALIGNED = 16  # numbers
 Groups = list[tuple[int, int, int]]
 """Of each group of rows: the expert, the first row, the number of rows."""
@@ -55,7 +56,8 @@ def _blas() -> int | None:
 
 _library, _gemm = _load(), _blas()
 _AVX512 = _library is not None and _library.experts_instructions(2) == 2
-_FEW_ROWS = 96 if _AVX512 else 64  # of a group; the library is faster with more
+# Of a group; the library is faster with more, where it is found.
+_FEW_FORWARD, _FEW_BACKWARD = (56, 112) if _AVX512 else (64, 64)
 
 
 def groups_for(counts: list[int], x_AD: Tensor, *weights: Tensor) -> Groups:
@@ -74,10 +76,10 @@ def groups_for(counts: list[int], x_AD: Tensor, *weights: Tensor) -> Groups:
     ):
         return []
     # One thread for each expert, rather than all for one product of many rows after the other.
-    spread = _gemm and torch.get_num_threads() <= sum(count > _FEW_ROWS for count in counts)
+    spread = _gemm and torch.get_num_threads() <= sum(count > _FEW_BACKWARD for count in counts)
     groups, first = [], 0
     for expert, count in enumerate(counts):
-        if count and (spread or count <= _FEW_ROWS):
+        if count and (spread or count <= _FEW_BACKWARD):
             groups.append((expert, first, count))
         first += count
     return sorted(groups, key=lambda group: -group[2])
@@ -92,7 +94,9 @@ def forward(
     y_AD: Tensor,
 ) -> None:
     """Write ``hidden_AH``, if it is there, and ``y_AD`` of the groups' rows."""
-    _run("experts_forward", groups, w_in, x=x_AD, w_out=w_out, hidden=hidden_AH, y=y_AD)
+    _run(
+        "experts_forward", _FEW_FORWARD, groups, w_in, x=x_AD, w_out=w_out, hidden=hidden_AH, y=y_AD
+    )
 
 
 def backward(
@@ -108,7 +112,16 @@ def backward(
 ) -> None:
     """Write ``dx_AD`` of the groups' rows, and the gradients of their experts' weights."""
     inputs = {"x": x_AD, "w_out": w_out, "hidden": hidden_AH, "dy": dy_AD}
-    _run("experts_backward", groups, w_in, **inputs, dx=dx_AD, dw_in=dw_in, dw_out=dw_out)
+    _run(
+        "experts_backward",
+        _FEW_BACKWARD,
+        groups,
+        w_in,
+        **inputs,
+        dx=dx_AD,
+        dw_in=dw_in,
+        dw_out=dw_out,
+    )
 
 
 def linear(
@@ -150,7 +163,7 @@ def few_rows(x_MK: Tensor, w_NK: Tensor) -> bool:
     """Whether :func:`linear` is computed here, and not by torch."""
     return (
         _library is not None
-        and 1 < len(x_MK) <= _FEW_FOR_ONE
+        and 1 < len(x_MK) <= (_FEW_FOR_SMALL if w_NK.numel() <= _SMALL else _FEW_FOR_ONE)
         and x_MK.device.type == w_NK.device.type == "cpu"
         and x_MK.dtype == w_NK.dtype == torch.float32
         and x_MK.shape[1] == w_NK.shape[1]  # or torch says what is wrong; C would read on
@@ -161,10 +174,11 @@ def few_rows(x_MK: Tensor, w_NK: Tensor) -> bool:
     )
 
 
-def _run(name: str, groups: Groups, w_in: Tensor, **tensors: Tensor | None) -> None:
+def _run(name: str, few: int, groups: Groups, w_in: Tensor, **tensors: Tensor | None) -> None:
     if not groups:
         return
-    task = _Task(few_rows=_FEW_ROWS, gemm=_gemm, threads=torch.get_num_threads())
+    task = _Task(gemm=_gemm, threads=torch.get_num_threads())
+    task.few_rows = few if _gemm else _FEW_BACKWARD
     numbers = (ctypes.c_long * (3 * len(groups)))(*(n for group in groups for n in group))
     task.groups = ctypes.addressof(numbers)
     task.count, task.most_rows = len(groups), groups[0][2]

@@ -3,7 +3,8 @@
 
    A library's product first copies its operands into an order of its own, which for few rows takes
    longer than to multiply. For these, tiles.h reads each expert's weights once, as they lie in
-   memory, and writes their gradients once; only what is used again and again is copied. More rows go to the library, one thread each. */
+   memory, and writes their gradients once; only what is used again and again is copied. More rows
+   go to the library, one thread each. */
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -112,9 +113,9 @@ static void backward_blas(const Task *task, const Group *group, float *scratch) 
 typedef void Run(const Task *task, const Group *group, float *scratch);
 
 static int run(const Task *task, Run *few, Run *many) {
-    /* Hidden activations, their gradients, and two matrices in panels, padded to whole vectors. */
+    /* Hidden activations and their gradients; and a product's output, twice, and input. */
     size_t padded = (task->most_rows + 15) / 16 * 16;
-    size_t scratch_size = 2 * padded * (task->hidden_dim + max(task->dim, task->hidden_dim));
+    size_t D = task->dim, H = task->hidden_dim, scratch_size = padded * (3 * H + D + max(D, H));
     int failed = 0;
 #pragma omp parallel num_threads(task->threads)
     {

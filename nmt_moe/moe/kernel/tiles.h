@@ -9,7 +9,7 @@
    Matrices lie by rows. K and N, the sides of a weight, are multiples of 16. */
 
 #define COLUMNS 3
-#define DEPTH 64 /* steps of a sum between two looks ahead, where lines are read along */
+#define DEPTH (COLUMNS * 16) /* steps of a sum, whole panels, where lines are read along */
 #define LINES 32 /* where they are read across: more, and so many pages, are slower */
 #define TILES (16 / ROWS) /* that share the lines of a panel */
 #define NEAR 2 /* the second cache */
@@ -167,11 +167,36 @@ INLINE void NAME(transpose)(
         }
 }
 
+/* Rows of x in panels of ROWS, each the numbers of all M rows one after the other */
+INLINE void NAME(pack_rows)(const float *x, float *x_panels, size_t M, size_t K) {
+    for (size_t m = 0; m < M; m++)
+        for (size_t k = 0; k < K; k += ROWS)
+            for (size_t r = 0; r < ROWS; r++) x_panels[k * M + m * ROWS + r] = x[m * K + k + r];
+}
+
+/* Columns n to end of 2 ROWS rows, from k, of the gradient x_MK^T y_MN */
+INLINE void NAME(outer)(
+    const float *x_panels, const float *y_panels, float *dw, size_t M, size_t N, size_t k, size_t n,
+    size_t end) {
+    for (; n < end; n += COLUMNS * LANES)
+        for (size_t row = k; row < k + 2 * ROWS; row += ROWS) {
+            int columns = min(COLUMNS, (end - n) / LANES);
+            float *out = dw + row * N + n;
+#define TILE(R, C) \
+    NAME(tile) \
+    (R, C, M, x_panels + row * M, 1, ROWS, y_panels + n * M, C * LANES, NULL, NULL, 0, out, N, \
+     WRITTEN)
+            WITH_COLUMNS(TILE, ROWS)
+#undef TILE
+        }
+}
+
 /* x_MK = y_MN w_KN^T + add_MK, zero where mask_MK is not positive, unless these are NULL. The rows
-   of y are in the lanes: y_NM is y transposed. K is a multiple of 16. */
+   of y are in the lanes: y_NM is y transposed. K is a multiple of 16. Unless dw is NULL, it gets its
+   gradient in the same pass, which writes memory while the product reads it. */
 INLINE void NAME(product_t)(
     const float *y_NM, const float *w, float *x, size_t x_row, size_t M, size_t K, size_t N,
-    const float *mask, const float *add) {
+    const float *mask, const float *add, const float *x_panels, const float *y_panels, float *dw) {
     size_t vectors = (M + LANES - 1) / LANES, padded = vectors * LANES;
     size_t parts = (vectors + COLUMNS - 1) / COLUMNS;
     for (size_t k = 0; k < K; k += TILES * ROWS) {
@@ -204,6 +229,7 @@ INLINE void NAME(product_t)(
                     }
 #undef TILE
                 }
+                if (dw) NAME(outer)(x_panels, y_panels, dw, M, N, k + row, n, n + depth);
             }
         }
         for (size_t v = 0, part = 0; v < vectors; v++) {
@@ -224,25 +250,18 @@ INLINE void NAME(product_t)(
     }
 }
 
-/* w_KN = x_MK^T y_MN; the scratch memory is for y and x in panels. */
-INLINE void NAME(outer)(
-    const float *x, const float *y, float *w, size_t M, size_t K, size_t N, float *y_panels,
-    float *x_panels) {
+/* dx_MK = dy_MN w_KN^T, zero where mask_MK is not positive unless that is NULL, and
+   dw_KN = x_MK^T dy_MN; the scratch memory is for dy, twice, and x. */
+INLINE void NAME(gradients)(
+    const float *dy, const float *w, const float *x, float *dx, float *dw, size_t M, size_t K,
+    size_t N, const float *mask, float *scratch) {
+    size_t padded = (M + LANES - 1) / LANES * LANES;
+    float *dy_panels = scratch + padded * N, *x_panels = dy_panels + padded * N;
+    NAME(transpose)(dy, N, scratch, M, 0, N);
     for (size_t n = 0; n < N; n += COLUMNS * LANES)
-        NAME(pack)(y + n, N, y_panels + n * M, M, min(COLUMNS, (N - n) / LANES));
-    for (size_t m = 0; m < M; m++)
-        for (size_t k = 0; k < K; k += ROWS)
-            for (size_t r = 0; r < ROWS; r++) x_panels[k * M + m * ROWS + r] = x[m * K + k + r];
-    for (size_t k = 0; k < K; k += ROWS)
-        for (size_t n = 0; n < N; n += COLUMNS * LANES) {
-            int columns = min(COLUMNS, (N - n) / LANES);
-            float *out = w + k * N + n;
-#define TILE(R, C) \
-    NAME(tile) \
-    (R, C, M, x_panels + k * M, 1, ROWS, y_panels + n * M, C * LANES, NULL, NULL, 0, out, N, WRITTEN)
-            WITH_COLUMNS(TILE, ROWS)
-#undef TILE
-        }
+        NAME(pack)(dy + n, N, dy_panels + n * M, M, min(COLUMNS, (N - n) / LANES));
+    NAME(pack_rows)(x, x_panels, M, K);
+    NAME(product_t)(scratch, w, dx, K, M, K, N, mask, NULL, x_panels, dy_panels, dw);
 }
 
 TARGET static void NAME(forward)(const Task *task, const Group *group, float *scratch) {
@@ -259,21 +278,17 @@ TARGET static void NAME(backward)(const Task *task, const Group *group, float *s
     const float *x = task->x + first * D, *dy = task->dy + first * D, *w_in = task->w_in + weight;
     float *hidden = task->hidden ? task->hidden + first * H : scratch;
     float *dhidden = scratch + padded * H, *more = dhidden + padded * H;
-    float *rest = more + padded * max(D, H);
     if (!task->hidden) NAME(product)(x, w_in, hidden, M, D, H, 1, dhidden);
-    NAME(outer)(hidden, dy, task->dw_out + weight, M, H, D, more, rest);
-    NAME(transpose)(dy, D, more, M, 0, D);
-    NAME(product_t)(more, task->w_out + weight, dhidden, H, M, H, D, hidden, NULL);
-    NAME(outer)(x, dhidden, task->dw_in + weight, M, D, H, more, rest);
-    NAME(transpose)(dhidden, H, more, M, 0, H);
-    NAME(product_t)(more, w_in, task->dx + first * D, D, M, D, H, NULL, NULL);
+    float *dw_in = task->dw_in + weight, *dw_out = task->dw_out + weight;
+    NAME(gradients)(dy, task->w_out + weight, hidden, dhidden, dw_out, M, H, D, hidden, more);
+    NAME(gradients)(dhidden, w_in, x, task->dx + first * D, dw_in, M, D, H, NULL, more);
 }
 
 /* A share of the rows of w, and of what is written of y, from the transposed x. */
 TARGET static void NAME(linear)(const Linear *task, const float *x_KM, size_t from, size_t to) {
     NAME(product_t)(
         x_KM, task->w + from * task->dim_in, task->y + from, task->y_row, task->rows, to - from,
-        task->dim_in, NULL, task->add ? task->add + from : NULL);
+        task->dim_in, NULL, task->add ? task->add + from : NULL, NULL, NULL, NULL);
 }
 
 TARGET static void NAME(rows)(const Linear *task, float *x_KM, size_t from, size_t to) {
