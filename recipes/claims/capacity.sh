@@ -27,7 +27,8 @@ cell 256-h --moe-experts 256 --moe-groups 16 --moe-k 2
 cell 1024-h --moe-experts 1024 --moe-groups 16 --moe-k 2
 
 language_models --arch lstm_moe_lm_tiny --dim 32 --lstm-cells 32 --moe-hidden-dim 128 --moe-k 4 \
-    --dropout 0 --criterion moe_label_smoothed_cross_entropy --label-smoothing 0 \
+    --no-moe-sigmoid --dropout 0 \
+    --criterion moe_label_smoothed_cross_entropy --label-smoothing 0 \
     --moe-importance-weight 0.1 --moe-load-weight 0.1 \
     --optimizer moe_adam --lr 1e-2 --lr-scheduler inverse_sqrt --warmup-updates 100 \
     --clip-norm 1.0 --max-tokens 4000 --max-update "$UPDATES" \
