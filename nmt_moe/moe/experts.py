@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from nmt_moe.moe import kernel
+from nmt_moe.moe import gpu, kernel
 from nmt_moe.moe.grouped import segments
 from nmt_moe.moe.kept import empty_activations, empty_gradient
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
@@ -68,24 +68,28 @@ class Experts(nn.Module):
                 here = own.start <= e < own.stop
                 nn.init.uniform_(weight[e - own.start] if here else elsewhere, -bound, bound)
 
-    def forward(self, x_AD: Tensor, counts: list[int]) -> Tensor:
+    def forward(self, x_AD: Tensor, counts_E: Tensor) -> Tensor:
         """Run each expert of this process on its rows.
 
         Args:
             x_AD: rows sorted by expert.
-            counts: how many rows each expert has; sums to ``A``. Zeros are fine.
+            counts_E: int64: how many rows each expert has; sums to ``A``. Zeros are fine.
 
         Returns:
             ``[A, D]``, in the same order and the precision of ``x_AD``.
         """
         w_in, w_out = (expert_weight(w, self.mesh).to(x_AD.dtype) for w in (self.w_in, self.w_out))
         if _one_product(x_AD, w_in, w_out):
-            ends_E = torch.tensor(counts, device=x_AD.device).cumsum(0, dtype=torch.int32)
+            ends_E = counts_E.cumsum(0, dtype=torch.int32)
+            if gpu.can_multiply(w_in, w_out):
+                from nmt_moe.moe.gpu.feed_forward import feed_forward  # Triton is not everywhere
+
+                return feed_forward(x_AD, w_in, w_out, ends_E, not self.recompute)
             if self.recompute:
                 return checkpoint(_in_one_product, x_AD, w_in, w_out, ends_E, use_reentrant=False)
             return _in_one_product(x_AD, w_in, w_out, ends_E)
         keep_hidden = torch.is_grad_enabled() and not self.recompute
-        return _GroupedFeedForward.apply(x_AD, w_in, w_out, counts, keep_hidden)
+        return _GroupedFeedForward.apply(x_AD, w_in, w_out, counts_E.tolist(), keep_hidden)
 
     def gather(self) -> None:
         """Bring all experts to the first process, for the next ``state_dict`` there.

@@ -14,7 +14,7 @@ COUNTS = [5, 0, 17, 1, 9]
 
 def run(layer: Experts, x_AD: torch.Tensor) -> list[torch.Tensor]:
     x_AD = x_AD.clone().requires_grad_()
-    y_AD = layer(x_AD, COUNTS)
+    y_AD = layer(x_AD, torch.tensor(COUNTS))
     return [
         y_AD,
         *torch.autograd.grad((y_AD * y_AD.detach().cos()).sum(), [x_AD, *layer.parameters()]),
