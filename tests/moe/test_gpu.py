@@ -16,8 +16,8 @@ pytest.importorskip("triton")
 
 from nmt_moe.moe import MixtureOfExperts, cv_squared  # noqa: E402
 from nmt_moe.moe.balance import load_probability  # noqa: E402
-from nmt_moe.moe.gpu import feed_forward as gpu_feed_forward  # noqa: E402
-from nmt_moe.moe.gpu import tokens  # noqa: E402
+from nmt_moe.moe.gpu import grouped_mm, tokens  # noqa: E402
+from nmt_moe.moe.gpu.feed_forward import feed_forward  # noqa: E402
 from nmt_moe.moe.gpu.groups import group_sums  # noqa: E402
 from nmt_moe.moe.gpu.logits import logits  # noqa: E402
 from nmt_moe.moe.gpu.noisy import choose  # noqa: E402
@@ -120,15 +120,17 @@ def test_products(sizes):
     assert_close(product(x_AK, w_ENK, tiles, hidden_AN), right_AN, ERROR)
 
 
-@pytest.mark.skipif(gpu_feed_forward.grouped_mm is None, reason="not in this torch")
+@pytest.mark.skipif(not grouped_mm.available, reason="not in this torch")
+@pytest.mark.parametrize("most", [1024, 4])
 @pytest.mark.parametrize("keep_hidden", [False, True])
-def test_feed_forward(keep_hidden):
+def test_feed_forward(keep_hidden, most, monkeypatch):
     torch.manual_seed(1)
+    monkeypatch.setattr(grouped_mm, "MOST", most)
     ends_E = torch.tensor(COUNTS).to(DEVICE).cumsum(0, dtype=torch.int32)
     x_AD = normal(sum(COUNTS), 64, dtype=PRECISION).requires_grad_()
     w_in = normal(len(COUNTS), 64, 128, dtype=PRECISION).requires_grad_()
     w_out = normal(len(COUNTS), 128, 64, dtype=PRECISION).requires_grad_()
-    y_AD = gpu_feed_forward.feed_forward(x_AD, w_in, w_out, ends_E, keep_hidden)
+    y_AD = feed_forward(x_AD, w_in, w_out, ends_E, keep_hidden)
     x, first, second = in_float64(x_AD, w_in, w_out)
     parts = zip(x.split(COUNTS), first, second, strict=True)
     right_AD = torch.cat([(rows @ a).relu() @ b for rows, a, b in parts])

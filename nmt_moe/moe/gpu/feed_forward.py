@@ -1,13 +1,11 @@
 """All experts on a GPU, with gradients: a launch for each kind of product, ReLUs included."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nmt_moe.moe.gpu.grouped_mm import rows_times_weights, weight_gradients
 from nmt_moe.moe.gpu.products import Tiles, product
-
-grouped_mm = getattr(F, "grouped_mm", getattr(torch, "_grouped_mm", None))  # public in 2.10
 
 
 def feed_forward(
@@ -32,7 +30,7 @@ class _FeedForward(torch.autograd.Function):
         hidden_AH = product(x_AD, w_in, tiles)
         ctx.save_for_backward(x_AD, w_in, w_out, ends_E, hidden_AH if keep_hidden else None)
         ctx.tiles = tiles
-        return grouped_mm(hidden_AH, w_out, offs=ends_E)
+        return rows_times_weights(hidden_AH, w_out, ends_E)
 
     @staticmethod
     @once_differentiable
@@ -41,9 +39,9 @@ class _FeedForward(torch.autograd.Function):
         dy_AD = dy_AD.contiguous()
         if hidden_AH is None:
             hidden_AH = product(x_AD, w_in, ctx.tiles)
-        dw_out = grouped_mm(hidden_AH.t(), dy_AD, offs=ends_E)
+        dw_out = weight_gradients(hidden_AH, dy_AD, ends_E)
         dhidden_AH = product(dy_AD, w_out, ctx.tiles, hidden_AH)
         del hidden_AH
-        dw_in = grouped_mm(x_AD.t(), dhidden_AH, offs=ends_E)
-        dx_AD = grouped_mm(dhidden_AH, w_in.transpose(1, 2), offs=ends_E)
+        dw_in = weight_gradients(x_AD, dhidden_AH, ends_E)
+        dx_AD = rows_times_weights(dhidden_AH, w_in.transpose(1, 2), ends_E)
         return dx_AD, dw_in, dw_out, None, None
