@@ -24,6 +24,7 @@ def environment(**settings: object) -> dict[str, str]:
         *("PREPARED", "BATCH_GPUS", "MAX_TOKENS", "AVERAGE", "PRECISION", "VOCABULARY", "SAMPLE"),
         *("WMT14_MIRROR", "WMT14_ARCHIVES", "WMT14_MANIFEST", "TEST_SET", "CORPORA", "WORKERS"),
         *("BEAM", "ALPHA", "BETA", "AGAINST", "OUT", "PAIRS", "EXPERTS", "TEMPERATURE"),
+        *("CELLS", "SEEDS", "JOBS", "RESULTS", "TRAIN", "VALID", "TEST", "MINUTES"),
         *("TEXT", "MODELS", "GATINGS", "UPDATES", "PHRASES", "VALID_LINES", "TEST_LINES"),
     }
     kept = {name: value for name, value in os.environ.items() if name not in own}

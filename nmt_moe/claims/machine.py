@@ -1,0 +1,54 @@
+"""What a training runs on, and how much memory it takes."""
+
+import os
+import platform
+import resource
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+
+def machine() -> dict[str, str | int]:
+    """The processor or GPU, the versions of what computes, and the commit of this checkout."""
+    gpu = torch.cuda.is_available()
+    return {
+        "device": torch.cuda.get_device_name() if gpu else _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
+        "threads": torch.get_num_threads(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "fairseq": version("fairseq-fixed"),
+        "commit": _commit(),
+    }
+
+
+def peak(command: Sequence[str]) -> tuple[int, int]:
+    """Run a command; its exit code, and the MiB that the largest of its processes had at most.
+
+    The system counts the memory of this process for a child, too: less than that it never says.
+    """
+    code = subprocess.run(command).returncode
+    size = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return code, size // (2**20 if platform.system() == "Darwin" else 2**10)
+
+
+def _commit() -> str:
+    """With a plus if files differ from it; empty if there is no git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return found.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Do experts translate better? BLEU against a dense twin, and against fairseq's own models.
+# shellcheck source=recipes/claims/claims.sh
+source "$(dirname "${BASH_SOURCE[0]}")/claims.sh"
+
+usage() {
+    cat <<'EOF'
+usage: recipes/claims/translation.sh [--clean] [-h] [-- FAIRSEQ_TRAIN_OPTIONS]
+
+Trains five English-German models: one with mixtures of experts and its dense twin of equal
+operations, both for the same number of updates; the former, fairseq's lstm and a small transformer
+for MINUTES each. Each translates the test text; RESULTS/paired-SEED.txt has tests by paired
+bootstrap, against the dense twin.
+
+Texts are prefixes of files with .en and .de, gzipped (.gz) or not.
+EOF
+    common_usage "VOCABULARY   wordpieces of both languages together"
+    cat <<'EOF'
+  TRAIN    prefixes, such as "tatoeba.en-de newstest2011.en-de" (default: Multi30k, cloned)
+  VALID, TEST   the same, of other texts
+  MINUTES  of the trainings that are compared at equal time (default: 25)
+EOF
+}
+
+parse_options "$@"
+((${#WORDS[@]} == 0)) || die "unknown argument '${WORDS[0]}': see $RECIPE.sh --help"
+COMMAND="recipes/claims/$RECIPE.sh"
+UPDATES=${UPDATES:-4000} MINUTES=${MINUTES:-25} VOCABULARY=${VOCABULARY:-8000}
+MULTI30K_URL=${MULTI30K_URL:-https://github.com/multi30k/dataset}
+[[ $MINUTES =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "MINUTES=$MINUTES is no number"
+
+OURS=(--arch lstm_moe_tiny --dim 256 --lstm-cells 256 --encoder-bidirectional --attention additive
+    --attention-residual --moe-k 2 --moe-hidden-dim 512 --dropout 0.25
+    --criterion moe_label_smoothed_cross_entropy --moe-importance-weight 0.01
+    --moe-load-weight 0.01 --max-update "$UPDATES" --lr 1.5e-3 --lr-scheduler cosine
+    --warmup-updates 500)
+# fairseq counts the hours of all tries together.
+TIMED=(--lr-scheduler inverse_sqrt --stop-time-hours "$(awk "BEGIN { print $MINUTES / 60 }")")
+FAIRSEQ=("${TIMED[@]}" --criterion label_smoothed_cross_entropy --lr 1.5e-3 --warmup-updates 500
+    --share-all-embeddings --dropout 0.25)
+cell dense "${OURS[@]}" --feed-forward dense
+cell moe "${OURS[@]}" --moe-experts 32
+cell moe-timed "${OURS[@]}" --moe-experts 32 --max-update 0 "${TIMED[@]}"
+cell lstm --arch lstm --encoder-layers 2 --decoder-layers 2 --encoder-bidirectional \
+    --encoder-embed-dim 256 --encoder-hidden-size 256 --decoder-embed-dim 256 \
+    --decoder-hidden-size 256 --decoder-out-embed-dim 256 "${FAIRSEQ[@]}"
+cell transformer --arch transformer --encoder-layers 4 --decoder-layers 4 \
+    --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 512 \
+    --decoder-ffn-embed-dim 512 --encoder-attention-heads 4 --decoder-attention-heads 4 \
+    "${FAIRSEQ[@]}"
+COMMON=(--label-smoothing 0.1 --optimizer adam --adam-betas "(0.9,0.98)" --clip-norm 1.0
+    --max-tokens 1000)
+
+gather_pairs() {
+    local split language prefix out=$RUN_DIR/corpus/en-de
+    mkdir -p "$out"
+    for language in en de; do
+        for split in train valid test; do
+            for prefix in $(prefixes "$split"); do
+                if [[ -f $prefix.$language ]]; then
+                    cat "$prefix.$language"
+                else
+                    gzip -cd "$prefix.$language.gz"
+                fi
+            done >"$out/$split.$language"
+        done
+    done
+}
+
+prefixes() {
+    case $1 in
+        train) echo "${TRAIN-}" ;;
+        valid) echo "${VALID-}" ;;
+        test) echo "${TEST-}" ;;
+    esac
+}
+
+clone() {
+    rm -rf "$RUN_DIR/download/dataset"
+    git clone --quiet --depth 1 "$MULTI30K_URL" "$RUN_DIR/download/dataset" ||
+        die "cannot clone $MULTI30K_URL: get the files of its folder data/task1/raw in another" \
+            "way and name them, TRAIN=folder/train VALID=folder/val TEST=folder/test_2016_flickr"
+}
+
+translation_model() { # translation_model CELL-SEED OPTION...
+    local out=$RUN_DIR/$1
+    train_into "$1" --source-lang en --target-lang de "${COMMON[@]}" "${@:2}"
+    logged "$out/output.log" fairseq-generate "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
+        --source-lang en --target-lang de --path "$out/checkpoint_best.pt" --gen-subset test \
+        --beam 5 --batch-size 32 --bpe sentencepiece \
+        --sentencepiece-model "$RUN_DIR/wordpieces/model.model" "${WHOLE[@]}" --results-path "$out"
+    grep '^D-' "$out/generate-test.txt" | LC_ALL=C sort -t- -k2n | cut -f 3- >"$out/hypotheses.txt"
+    sacrebleu "$RUN_DIR/corpus/en-de/test.de" -i "$out/hypotheses.txt" -m bleu -w 2 >"$out/bleu.json"
+}
+
+# Each seed's hypotheses against those of the dense twin.
+compare_hypotheses() {
+    local seed name systems
+    for seed in "${SEEDS[@]}"; do
+        systems=()
+        for name in "${NAMES[@]}"; do
+            systems+=("$RUN_DIR/$name-$seed/hypotheses.txt")
+        done
+        ((${#systems[@]} > 1)) || continue
+        sacrebleu "$RUN_DIR/corpus/en-de/test.de" -i "${systems[@]}" -m bleu --paired-bs -f text |
+            sed "s|$RUN_DIR/||" >"$RESULTS/paired-$seed.txt"
+    done
+}
+
+choose_cells
+if [[ -n ${TRAIN-}${VALID-}${TEST-} ]]; then
+    for split in train valid test; do
+        [[ -n $(prefixes "$split") ]] || die "TRAIN, VALID and TEST, please: there is no $split text"
+        for prefix in $(prefixes "$split"); do
+            for language in en de; do
+                [[ -f $prefix.$language || -f $prefix.$language.gz ]] ||
+                    die "no file $prefix.$language, with or without .gz"
+            done
+        done
+    done
+    TRAIN=$(for prefix in $TRAIN; do absolute "$prefix"; done)
+    VALID=$(for prefix in $VALID; do absolute "$prefix"; done)
+    TEST=$(for prefix in $TEST; do absolute "$prefix"; done)
+fi
+open_run "from=$(echo ${TRAIN:-$MULTI30K_URL} ${VALID-} ${TEST-})" "vocabulary=$VOCABULARY" \
+    "common=${COMMON[*]}"
+RESULTS=${RESULTS:-$RUN_DIR/results}
+if [[ -z ${TRAIN-} ]]; then
+    stage download clone
+    folder=$RUN_DIR/download/dataset/data/task1/raw
+    TRAIN=$folder/train VALID=$folder/val TEST=$folder/test_2016_flickr
+fi
+stage corpus gather_pairs
+stage wordpieces make_wordpieces "$VOCABULARY" 100 "$RUN_DIR/corpus/en-de" en de
+stage binary make_binary '' --source-lang en --target-lang de --joined-dictionary
+run_grid translation_model
+compare_hypotheses

@@ -1,0 +1,158 @@
+"""The recipes of the paper's claims, on tiny settings and from another working directory."""
+
+import csv
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.recipes import ROOT, environment, error, headings, run
+
+CLAIMS = ["capacity", "balance", "gating", "cost", "translation"]
+TEXT = ["capacity", "balance", "gating", "cost"]
+# An option given again later wins.
+TINY = ["--", "--dim", "16", "--lstm-cells", "16", "--moe-hidden-dim", "16", "--log-interval", "2"]
+SIZES = {"PHRASES": 300, "VALID_LINES": 20, "TEST_LINES": 30, "VOCABULARY": 300, "UPDATES": 8}
+BEFORE = ["text", "corpus", "wordpieces", "binary"]
+
+
+def test_there_is_a_test_for_each_claim() -> None:
+    scripts = {path.stem for path in (ROOT / "recipes/claims").glob("*.sh")}
+    assert scripts == {*CLAIMS, "claims"}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_help_and_mistyped_arguments(claim: str, tmp_path: Path) -> None:
+    script = f"claims/{claim}.sh"
+    help_text = run(script, "--help").stdout
+    assert help_text.startswith(f"usage: recipes/{script}") and "SEEDS" in help_text
+    for arguments, settings, message in (
+        (["--cleen"], {}, "unknown option '--cleen'"),
+        ([], {"CELLS": "wide"}, "unknown cell 'wide': choose from "),
+        ([], {"JOBS": "two"}, "JOBS=two is no number of trainings"),
+        ([], {"SEEDS": "1 b"}, "'b' is no seed"),
+        (["no.txt"], {}, "no.txt"),
+    ):
+        wrong = run(script, *arguments, cwd=tmp_path, RUN_DIR=tmp_path / "run", **settings)
+        assert message in error(wrong)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_beside_files() -> None:
+    message = error(run("claims/capacity.sh", "/", str(ROOT / "README.md")))
+    assert message == "capacity: one folder, or files: / is a folder\n"
+
+
+def test_pairs_that_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.en").touch()
+    (tmp_path / "a.de").touch()
+    script = "claims/translation.sh"
+    assert "there is no valid text" in error(run(script, TRAIN="a", TEST="a", cwd=tmp_path))
+    missing = run(script, TRAIN="a", VALID="b", TEST="a", cwd=tmp_path)
+    assert error(missing) == "translation: no file b.en, with or without .gz\n"
+    assert "MINUTES=some is no number" in error(run(script, MINUTES="some"))
+
+
+def figures(results: Path) -> dict[tuple[str, str, str], str]:
+    """By cell, seed and figure, as in the log."""
+    with (results / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {(row["cell"], row["seed"], row["figure"]): row["value"] for row in rows}
+
+
+def started(script: str, folder: Path, **settings: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [str(ROOT / "recipes" / script), *TINY],
+        env=environment(RUN_DIR=folder, **settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.slow
+def test_a_claim_is_killed_continued_and_repeated(tmp_path: Path) -> None:
+    folder, script = tmp_path / "a run", "claims/capacity.sh"  # with a space
+    grid: dict[str, Any] = {"CELLS": "dense 4", "SEEDS": "1", **SIZES}
+    first = started(script, folder, **grid)
+    saved = folder / "4-1/checkpoint_last.pt"
+    until = time.monotonic() + 300
+    while not saved.exists() and first.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert saved.exists() and not (folder / "4-1/.done").exists()
+
+    again = run(script, *TINY, RUN_DIR=folder, **grid)
+    assert again.returncode == 0, again.stdout + again.stderr
+    done = [f"{name}: done" for name in (*BEFORE, "dense-1")]
+    assert headings(again.stdout) == [*done, "4-1"]
+    assert (folder / "results/table.md").read_text() in again.stdout
+    assert (folder / "results/picture.svg").stat().st_size > 1000
+
+    # Not interrupted, beside another one: the same figures.
+    other = run(script, *TINY, RUN_DIR=tmp_path / "2", JOBS=2, **grid)
+    assert other.returncode == 0, other.stdout + other.stderr
+    one, two = figures(folder / "results"), figures(tmp_path / "2/results")
+    assert one.keys() == two.keys() and ("4", "1", "test ppl/piece") in one
+    assert one == two
+
+    known = folder / "results/run.json"
+    known.write_text(known.read_text().replace('"vocabulary": "300"', '"vocabulary": "400"'))
+    mixed = run(script, *TINY, RUN_DIR=folder, **grid)
+    assert mixed.returncode == 1 and "holds results of other settings" in mixed.stderr
+
+    changed = run(script, *TINY, RUN_DIR=folder, **grid | {"UPDATES": 9})
+    assert "was made with common=" in error(changed)
+    (folder / "4-1/options").write_text("--moe-experts 5\n")
+    changed = run(script, *TINY, RUN_DIR=folder, **grid)
+    assert "was made with --moe-experts 5, now it is --moe-experts 4" in error(changed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("claim", "cells"),
+    [("balance", "0_0 1_1"), ("gating", "top_k strictly_balanced-h"), ("cost", "dense 256-h")],
+)
+def test_the_other_claims_of_a_given_text(claim: str, cells: str, tmp_path: Path) -> None:
+    for name in ("one", "two"):  # together 80 different lines
+        lines = [f"the {word} number {n} runs" for word in (name, "dog") for n in range(30)]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    sizes = SIZES | {"VALID_LINES": 10, "TEST_LINES": 9, "VOCABULARY": 60}
+    settings: dict[str, Any] = {"CELLS": cells, "SEEDS": "1", "RUN_DIR": "run", **sizes}
+    texts = ["one.txt", str(tmp_path / "two.txt")]
+    ended = run(f"claims/{claim}.sh", *texts, *TINY, cwd=tmp_path, **settings)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "train: 71 lines, valid: 10 lines, test: 9 lines" in ended.stdout
+    assert f"Command: `recipes/claims/{claim}.sh one.txt two.txt`" in ended.stdout
+    found = figures(tmp_path / "run/results")
+    last = {"cost": "peak memory, MiB"}.get(claim, "max/mean load, training")
+    assert float(found[cells.split()[1], "1", last]) >= 1
+    kept = [path for path in (tmp_path / "run/results").rglob("*.*") if path.suffix != ".svg"]
+    assert len(kept) == 5 and not any(str(tmp_path) in path.read_text() for path in kept)
+
+
+@pytest.mark.slow
+def test_translations(tmp_path: Path) -> None:
+    command = [str(ROOT / ".venv/bin/python"), "-m", "nmt_moe.corpus.phrasebook", "--target", "de"]
+    sizes = ["--train", "300", "--valid", "20", "--test", "15", "--out", str(tmp_path)]
+    subprocess.run([*command, *sizes], cwd=ROOT, check=True)
+    texts = {name.upper(): f"en-de/{name}" for name in ("train", "valid", "test")}
+    settings = {"SEEDS": 1, "UPDATES": 6, "MINUTES": 0.02, "VOCABULARY": 300, "RUN_DIR": "run"}
+    small = ["--", "--log-interval", "2"]
+    ended = run("claims/translation.sh", *small, cwd=tmp_path, **settings, **texts)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    names = ["dense", "moe", "moe-timed", "lstm", "transformer"]
+    assert headings(ended.stdout)[-5:] == [f"{name}-1" for name in names]
+    found = figures(tmp_path / "run/results")
+    assert all(float(found[name, "1", "BLEU"]) >= 0 for name in names)
+    for name in names:
+        assert len((tmp_path / f"run/{name}-1/hypotheses.txt").read_text().split("\n")) == 16
+    paired = (tmp_path / "run/results/paired-1.txt").read_text()
+    assert all(f"{name}-1/hypotheses.txt" in paired for name in names)
+    assert str(tmp_path) not in paired
