@@ -83,9 +83,8 @@ def _result(future: Future[Result], pool: ProcessPoolExecutor, processes: list[A
     for ever, as long as anybody could write it: the other processes and this one.
     """
     while not wait([future], _OFTEN).done:
-        if any(process.exitcode is not None for process in processes):
-            if wait([future], _OFTEN).done:  # the pool has noticed
-                break
+        ended = any(process.exitcode is not None for process in processes)
+        if ended and not wait([future], _OFTEN).done:  # the pool has not noticed
             for process in processes:
                 process.kill()
             pool._result_queue._writer.close()  # type: ignore[attr-defined]

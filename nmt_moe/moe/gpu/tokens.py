@@ -1,7 +1,5 @@
 """Tokens to experts and back on a GPU, with gradients."""
 
-from functools import cached_property
-
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -18,16 +16,12 @@ class Assignments:
     """
 
     def __init__(self, token_A: Tensor, tokens: int) -> None:
-        self.token_A, self.tokens = token_A, tokens
-
-    @cached_property
-    def by_token(self) -> tuple[Tensor, Tensor]:
-        """int64: the assignments, sorted by token, and where those of each token begin; ``T + 1``
-        with the end."""
-        # A sort takes a pass for each byte.
-        token_A, row_A = self.token_A.int().sort(stable=True)
-        token_S = torch.arange(self.tokens + 1, device=token_A.device, dtype=torch.int32)
-        return row_A, torch.searchsorted(token_A, token_S)
+        self.token_A = token_A
+        # int64: the assignments sorted by token, and where those of each begin, and the end. A
+        # sort takes a pass for each byte.
+        sorted_A, self.row_A = token_A.int().sort(stable=True)
+        token_S = torch.arange(tokens + 1, device=token_A.device, dtype=torch.int32)
+        self.start_S = torch.searchsorted(sorted_A, token_S)
 
 
 def gather(x_TD: Tensor, assignments: Assignments) -> Tensor:
@@ -49,7 +43,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, dx_AD):
-        row_A, start_S = ctx.assignments.by_token
+        row_A, start_S = ctx.assignments.row_A, ctx.assignments.start_S
         return sum_of_rows(dx_AD.contiguous(), None, row_A, start_S, dx_AD.dtype), None
 
 
@@ -59,8 +53,7 @@ class _Combine(torch.autograd.Function):
         y_AD, gate_A = y_AD.contiguous(), gate_A.contiguous()
         ctx.save_for_backward(y_AD, gate_A)
         ctx.assignments = assignments
-        row_A, start_S = assignments.by_token
-        return sum_of_rows(y_AD, gate_A, row_A, start_S, dtype)
+        return sum_of_rows(y_AD, gate_A, assignments.row_A, assignments.start_S, dtype)
 
     @staticmethod
     @once_differentiable
