@@ -31,7 +31,10 @@ def draw(run: Run, logs: list[Log], path: Path) -> None:
 
 
 def against_experts(head: str) -> Callable[..., None]:
-    """A panel with a figure against the number of experts: seeds as dots, a line of means."""
+    """A panel with a figure against the number of experts: seeds as dots, a line of means.
+
+    The dense model is a line across; models of other kinds are not shown.
+    """
 
     def panel(axes: Any, cells: Cells, run: Run) -> None:
         figure = _figure(run, head)
@@ -40,10 +43,9 @@ def against_experts(head: str) -> Callable[..., None]:
         for name, logs in cells.items():
             numbers = values(figure, logs, run)
             digits = name.removesuffix("-h")
-            if not numbers:
-                continue
-            if not digits.isdecimal():
+            if numbers and name == "dense":
                 axes.axhline(statistics.fmean(numbers), color="grey", linestyle=":", label=name)
+            if not numbers or not digits.isdecimal():
                 continue
             kind = "flat" if name == digits else "hierarchical"
             lines.setdefault(kind, []).append((int(digits), statistics.fmean(numbers)))
@@ -112,6 +114,6 @@ PANELS: dict[str, list[Callable[..., None]]] = {
         dots("max/mean load, training", log=True),
     ],
     "gating": [dots("test ppl/piece"), curves],
-    "translation": [dots("BLEU"), curves],
+    "translation": [dots("BLEU"), against_experts("test ppl/piece"), curves],
     "cost": [against_experts("ms/update"), against_experts("peak memory, MiB")],
 }
