@@ -20,11 +20,13 @@ def draw(run: Run, logs: list[Log], path: Path) -> None:
     """Draw what a claim shows."""
     panels = PANELS[run["claim"]]
     style: Any = {"svg.hashsalt": "nmt_moe", "svg.fonttype": "none", "font.size": 9}
+    rows = 1 if len(panels) < 4 else 2
+    columns = len(panels) // rows
     with plt.rc_context(style):
         figure, axes = plt.subplots(
-            1, len(panels), figsize=(5 * len(panels), 3.8), squeeze=False, layout="constrained"
+            rows, columns, figsize=(5 * columns, 3.8 * rows), squeeze=False, layout="constrained"
         )
-        for panel, axis in zip(panels, axes[0], strict=True):
+        for panel, axis in zip(panels, axes.flat, strict=True):
             panel(axis, by_cell(logs, run), run)
         figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
