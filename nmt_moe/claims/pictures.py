@@ -45,9 +45,11 @@ def against_experts(head: str) -> Callable[..., None]:
         for name, logs in cells.items():
             numbers = values(figure, logs, run)
             digits = name.removesuffix("-h")
-            if numbers and name == "dense":
+            if not numbers:
+                continue
+            if name == "dense":
                 axes.axhline(statistics.fmean(numbers), color="grey", linestyle=":", label=name)
-            if not numbers or not digits.isdecimal():
+            if not digits.isdecimal():
                 continue
             kind = "flat" if name == digits else "hierarchical"
             lines.setdefault(kind, []).append((int(digits), statistics.fmean(numbers)))

@@ -87,9 +87,7 @@ clone() {
 translation_model() { # translation_model CELL-SEED OPTION...
     local out=$RUN_DIR/$1
     train_into "$1" --source-lang en --target-lang de "${COMMON[@]}" "${@:2}"
-    logged "$out/test.log" fairseq-validate "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
-        --task translation --path "$out/checkpoint_best.pt" --valid-subset test --batch-size 64 \
-        --log-format json "${WHOLE[@]}"
+    measure_test "$1" --task translation
     logged "$out/output.log" fairseq-generate "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
         --source-lang en --target-lang de --path "$out/checkpoint_best.pt" --gen-subset test \
         --beam 5 --batch-size 32 --bpe sentencepiece \
