@@ -1,7 +1,8 @@
 """nmt_moe: sparsely-gated mixtures of experts for machine translation, a fairseq plugin.
 
 Importing the package, as ``fairseq-train --user-dir nmt_moe`` does, registers its models and
-criterions with fairseq, makes its checkpoints safe and stops its trainings at NaN.
+criterions with fairseq, makes its checkpoints safe, stops its trainings at NaN and ends them
+cleanly.
 """
 
 import logging
@@ -24,9 +25,10 @@ import nmt_moe.models.architectures  # noqa: E402
 import nmt_moe.optim.fairseq_adam  # noqa: E402
 import nmt_moe.optim.schedule  # noqa: E402
 import nmt_moe.tasks.gnmt_translation  # noqa: E402, F401
-from nmt_moe import checkpoint, errors  # noqa: E402
+from nmt_moe import checkpoint, errors, prefetch  # noqa: E402
 from nmt_moe.finite import training as finite_training  # noqa: E402
 
 checkpoint.install()
 finite_training.install()
+prefetch.install()
 errors.show_in_one_line()

@@ -140,17 +140,19 @@ def test_the_other_claims_of_a_given_text(claim: str, cells: str, tmp_path: Path
 @pytest.mark.slow
 def test_translations(tmp_path: Path) -> None:
     command = [str(ROOT / ".venv/bin/python"), "-m", "nmt_moe.corpus.phrasebook", "--target", "de"]
-    sizes = ["--train", "300", "--valid", "20", "--test", "15", "--out", str(tmp_path)]
-    subprocess.run([*command, *sizes], cwd=ROOT, check=True)
+    lines = ["--train", "300", "--valid", "20", "--test", "15", "--out", str(tmp_path)]
+    subprocess.run([*command, *lines], cwd=ROOT, check=True)
     texts = {name.upper(): f"en-de/{name}" for name in ("train", "valid", "test")}
-    settings = {"SEEDS": 1, "UPDATES": 6, "MINUTES": 0.02, "VOCABULARY": 300, "RUN_DIR": "run"}
+    names = ["dense", "32", "32-timed", "lstm", "transformer"]
+    sizes = {"SEEDS": 1, "UPDATES": 6, "MINUTES": 0.02, "VOCABULARY": 300, "RUN_DIR": "run"}
+    settings: dict[str, Any] = {"CELLS": " ".join(names), **sizes, **texts}
     small = ["--", "--log-interval", "2"]
-    ended = run("claims/translation.sh", *small, cwd=tmp_path, **settings, **texts)
+    ended = run("claims/translation.sh", *small, cwd=tmp_path, **settings)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    names = ["dense", "moe", "moe-timed", "lstm", "transformer"]
     assert headings(ended.stdout)[-5:] == [f"{name}-1" for name in names]
     found = figures(tmp_path / "run/results")
     assert all(float(found[name, "1", "BLEU"]) >= 0 for name in names)
+    assert all(float(found[name, "1", "test ppl/piece"]) > 1 for name in names)
     for name in names:
         assert len((tmp_path / f"run/{name}-1/hypotheses.txt").read_text().split("\n")) == 16
     paired = (tmp_path / "run/results/paired-1.txt").read_text()

@@ -20,18 +20,23 @@ def draw(run: Run, logs: list[Log], path: Path) -> None:
     """Draw what a claim shows."""
     panels = PANELS[run["claim"]]
     style: Any = {"svg.hashsalt": "nmt_moe", "svg.fonttype": "none", "font.size": 9}
+    rows = 1 if len(panels) < 4 else 2
+    columns = len(panels) // rows
     with plt.rc_context(style):
         figure, axes = plt.subplots(
-            1, len(panels), figsize=(5 * len(panels), 3.8), squeeze=False, layout="constrained"
+            rows, columns, figsize=(5 * columns, 3.8 * rows), squeeze=False, layout="constrained"
         )
-        for panel, axis in zip(panels, axes[0], strict=True):
+        for panel, axis in zip(panels, axes.flat, strict=True):
             panel(axis, by_cell(logs, run), run)
         figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
 
 
 def against_experts(head: str) -> Callable[..., None]:
-    """A panel with a figure against the number of experts: seeds as dots, a line of means."""
+    """A panel with a figure against the number of experts: seeds as dots, a line of means.
+
+    The dense model is a line across; models of other kinds are not shown.
+    """
 
     def panel(axes: Any, cells: Cells, run: Run) -> None:
         figure = _figure(run, head)
@@ -42,8 +47,9 @@ def against_experts(head: str) -> Callable[..., None]:
             digits = name.removesuffix("-h")
             if not numbers:
                 continue
-            if not digits.isdecimal():
+            if name == "dense":
                 axes.axhline(statistics.fmean(numbers), color="grey", linestyle=":", label=name)
+            if not digits.isdecimal():
                 continue
             kind = "flat" if name == digits else "hierarchical"
             lines.setdefault(kind, []).append((int(digits), statistics.fmean(numbers)))
@@ -112,6 +118,6 @@ PANELS: dict[str, list[Callable[..., None]]] = {
         dots("max/mean load, training", log=True),
     ],
     "gating": [dots("test ppl/piece"), curves],
-    "translation": [dots("BLEU"), curves],
+    "translation": [dots("BLEU"), against_experts("test ppl/piece"), curves],
     "cost": [against_experts("ms/update"), against_experts("peak memory, MiB")],
 }

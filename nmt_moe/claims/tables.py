@@ -63,8 +63,8 @@ FIGURES: dict[str, list[Figure]] = {
         *_balance("decoder_1", "train_inner"), *_balance("decoder_1", "test"),
     ],
     "translation": [
-        Figure("all parameters", "about", "all_parameters", ",.0f"), _BLEU,
-        Figure("valid ppl/piece", "valid", "valid_ppl"), _UPDATES,
+        _OPERATIONS, Figure("all parameters", "about", "all_parameters", ",.0f"),
+        _BLEU, _PERPLEXITY, _UPDATES,
         Figure("seconds", "about", "seconds", ",.0f"),
     ],
     "cost": [

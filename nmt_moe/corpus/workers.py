@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 
 _ENDING = {signal.SIGINT, signal.SIGTERM}
 _AHEAD = 3  # items handed out for each process, so that none waits for work
+_OFTEN = 2  # seconds between two looks at the processes, while they are waited for
 
 _function: Callable[[Any], Any]  # of a worker process
 
@@ -51,6 +52,8 @@ def ordered_map(
         workers, multiprocessing.get_context("fork"), _begin, (function, os.getpid())
     )
     waiting: deque[Future[Result]] = deque()
+    before = multiprocessing.active_children()
+    processes: list[Any] = []
     try:
         for item in items:
             # The first forks the processes: they get none of these signals before _begin.
@@ -59,16 +62,34 @@ def ordered_map(
                 waiting.append(pool.submit(_work, item))
             finally:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+            if not processes:
+                processes = [x for x in multiprocessing.active_children() if x not in before]
             if len(waiting) >= workers * _AHEAD:
-                yield waiting.popleft().result()
+                yield _result(waiting.popleft(), pool, processes)
         while waiting:
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft(), pool, processes)
     except BrokenProcessPool:
         raise UserError(
             "a worker process was killed, perhaps for memory: try again with fewer --workers"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _result(future: Future[Result], pool: ProcessPoolExecutor, processes: list[Any]) -> Result:
+    """The result of a future, or BrokenProcessPool.
+
+    A process that is killed within a message leaves the pool's thread waiting for the rest of it,
+    for ever, as long as anybody could write it: the other processes and this one.
+    """
+    while not wait([future], _OFTEN).done:
+        ended = any(process.exitcode is not None for process in processes)
+        if ended and not wait([future], _OFTEN).done:  # the pool has not noticed
+            for process in processes:
+                process.kill()
+            pool._result_queue._writer.close()  # type: ignore[attr-defined]
+            break
+    return future.result()
 
 
 def _begin(function: Callable[[Any], Any], parent: int) -> None:

@@ -4,18 +4,32 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nmt_moe.moe import gpu
 from nmt_moe.moe.experts import Experts
 from nmt_moe.moe.kept import empty_activations
 from nmt_moe.moe.mesh import Mesh, exchange
 from nmt_moe.moe.routing import Routing
 
 
-def run_experts(experts: Experts, x_TD: Tensor, routing: Routing) -> Tensor:
-    """Lay ``[T, D]`` tokens out by expert and compute them: ``[A, D]``, in the routing's order."""
-    x_AD = x_TD.index_select(0, routing.token_A).to(_autocast_dtype(x_TD))
+def mix(experts: Experts, x_TD: Tensor, routing: Routing) -> Tensor:
+    """``y_TD``: each token's experts, weighed by their gates and summed."""
+    dtype = _autocast_dtype(x_TD)
+    if gpu.can_move(x_TD):
+        from nmt_moe.moe.gpu import tokens  # Triton is not everywhere
+
+        assignments = tokens.Assignments(routing.token_A, len(x_TD))
+        x_AD = tokens.gather(x_TD.to(dtype), assignments)
+        y_AD = _run(experts, x_AD, routing.counts_E)
+        return tokens.combine(y_AD, routing.gate_A, assignments, x_TD.dtype)
+    x_AD = x_TD.index_select(0, routing.token_A).to(dtype)
+    return combine(_run(experts, x_AD, routing.counts_E), routing, len(x_TD))
+
+
+def _run(experts: Experts, x_AD: Tensor, counts_E: Tensor) -> Tensor:
+    """Compute ``[A, D]`` rows sorted by expert, wherever the experts are."""
     if experts.mesh is None:
-        return experts(x_AD, routing.counts_E.tolist())
-    return _run_elsewhere(experts, x_AD, routing.counts_E, experts.mesh)
+        return experts(x_AD, counts_E)
+    return _run_elsewhere(experts, x_AD, counts_E, experts.mesh)
 
 
 def combine(y_AD: Tensor, routing: Routing, num_tokens: int) -> Tensor:
@@ -56,8 +70,7 @@ def _run_elsewhere(experts: Experts, x_AD: Tensor, counts_E: Tensor, mesh: Mesh)
     sends, receives = [sum(row) for row in sent], [sum(row) for row in received]
     x_RD = exchange(x_AD, sends, receives, mesh)
     # They come sorted by process and then by expert.
-    counts = [sum(column) for column in zip(*received, strict=True)]
-    y_RD = experts(_transpose(x_RD, received_PE), counts)
+    y_RD = experts(_transpose(x_RD, received_PE), received_PE.sum(0))
     return exchange(_transpose(y_RD, received_PE.t()), receives, sends, mesh)
 
 

@@ -5,17 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from nmt_moe.moe import kernel
+from nmt_moe.moe import gpu, kernel
+from nmt_moe.moe.gpu import grouped_mm
 from nmt_moe.moe.grouped import segments
 from nmt_moe.moe.kept import empty_activations, empty_gradient
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
-
-_grouped_mm = getattr(F, "grouped_mm", getattr(torch, "_grouped_mm", None))  # public in 2.10
 
 
 class Experts(nn.Module):
@@ -68,24 +66,28 @@ class Experts(nn.Module):
                 here = own.start <= e < own.stop
                 nn.init.uniform_(weight[e - own.start] if here else elsewhere, -bound, bound)
 
-    def forward(self, x_AD: Tensor, counts: list[int]) -> Tensor:
+    def forward(self, x_AD: Tensor, counts_E: Tensor) -> Tensor:
         """Run each expert of this process on its rows.
 
         Args:
             x_AD: rows sorted by expert.
-            counts: how many rows each expert has; sums to ``A``. Zeros are fine.
+            counts_E: int64: how many rows each expert has; sums to ``A``. Zeros are fine.
 
         Returns:
             ``[A, D]``, in the same order and the precision of ``x_AD``.
         """
         w_in, w_out = (expert_weight(w, self.mesh).to(x_AD.dtype) for w in (self.w_in, self.w_out))
         if _one_product(x_AD, w_in, w_out):
-            ends_E = torch.tensor(counts, device=x_AD.device).cumsum(0, dtype=torch.int32)
+            ends_E = counts_E.cumsum(0, dtype=torch.int32)
+            if gpu.can_multiply(w_in, w_out):
+                from nmt_moe.moe.gpu.feed_forward import feed_forward  # Triton is not everywhere
+
+                return feed_forward(x_AD, w_in, w_out, ends_E, not self.recompute)
             if self.recompute:
                 return checkpoint(_in_one_product, x_AD, w_in, w_out, ends_E, use_reentrant=False)
             return _in_one_product(x_AD, w_in, w_out, ends_E)
         keep_hidden = torch.is_grad_enabled() and not self.recompute
-        return _GroupedFeedForward.apply(x_AD, w_in, w_out, counts, keep_hidden)
+        return _GroupedFeedForward.apply(x_AD, w_in, w_out, counts_E.tolist(), keep_hidden)
 
     def gather(self) -> None:
         """Bring all experts to the first process, for the next ``state_dict`` there.
@@ -124,7 +126,7 @@ def _one_product(x_AD: Tensor, *weights: Tensor) -> bool:
     Elsewhere its grouped product is a loop, too.
     """
     return (
-        _grouped_mm is not None
+        grouped_mm.available
         and x_AD.is_cuda
         and x_AD.dtype == torch.bfloat16
         and torch.cuda.get_device_capability(x_AD.device) >= (9, 0)
@@ -134,8 +136,8 @@ def _one_product(x_AD: Tensor, *weights: Tensor) -> bool:
 
 def _in_one_product(x_AD: Tensor, w_in: Tensor, w_out: Tensor, ends_E: Tensor) -> Tensor:
     """All experts in one launch for each matrix; ``ends_E``: where the rows of each end."""
-    hidden_AH = _grouped_mm(x_AD, w_in, offs=ends_E).relu()  # type: ignore[misc]
-    return _grouped_mm(hidden_AH, w_out, offs=ends_E)  # type: ignore[misc]
+    hidden_AH = grouped_mm.rows_times_weights(x_AD, w_in, ends_E).relu()
+    return grouped_mm.rows_times_weights(hidden_AH, w_out, ends_E)
 
 
 class _GroupedFeedForward(torch.autograd.Function):

@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nmt_moe.errors import UserError
+from nmt_moe.moe import gpu
 from nmt_moe.moe.balance import load_probability
+from nmt_moe.moe.gpu.logits import logits
 from nmt_moe.moe.grouped import GroupedTokens
 from nmt_moe.moe.mesh import Mesh, collect, total
 from nmt_moe.moe.routing import Choice, Routing
@@ -60,17 +62,16 @@ class TopKGate(nn.Module):
     def forward(self, x_TD: Tensor) -> Routing:
         """Route ``[T, D]`` tokens. Computed in float32 (float64 for float64 tokens)."""
         with torch.autocast(x_TD.device.type, enabled=False):
-            choice = self.choose(at_least_float32(x_TD))
+            choice = self.choose(x_TD)
             mesh = self.mesh if self.training else None
             return Routing.from_choice(choice, self.num_experts, mesh)
 
     def choose(self, rows: Rows) -> Choice:
         """Choose experts; rows as in ``Rows``."""
-        return self._choose(_product(rows, self.w_gate))
+        return self._choose(*_product(rows, self.w_gate).topk(self.k, dim=1))
 
-    def _choose(self, logits_RE: Tensor, load: Tensor | None = None) -> Choice:
-        logits_RK, expert_RK = logits_RE.topk(self.k, dim=1)
-        row_A = torch.arange(len(logits_RE), device=logits_RE.device).repeat_interleave(self.k)
+    def _choose(self, logits_RK: Tensor, expert_RK: Tensor, load: Tensor | None = None) -> Choice:
+        row_A = torch.arange(len(logits_RK), device=logits_RK.device).repeat_interleave(self.k)
         return Choice(row_A, expert_RK.reshape(-1), logits_RK.softmax(1).reshape(-1), load)
 
 
@@ -93,9 +94,11 @@ class NoisyTopKGate(TopKGate):
         nn.init.zeros_(self.w_gate)
 
     def choose(self, rows: Rows) -> Choice:
-        clean_RE = _product(rows, self.w_gate)
         if not self.training:
-            return self._choose(clean_RE)
+            return super().choose(rows)
+        if isinstance(rows, Tensor) and gpu.can_choose(rows, self.num_experts, self.k):
+            return self._choose_on_gpu(rows)
+        clean_RE = _product(rows, self.w_gate)
         stddev_RE = F.softplus(_product(rows, self.w_noise))
         noisy_RE = clean_RE + torch.randn_like(clean_RE) * stddev_RE
         load_RE = load_probability(clean_RE, noisy_RE, stddev_RE, self.k)
@@ -104,7 +107,15 @@ class NoisyTopKGate(TopKGate):
         else:
             load = load_RE.new_zeros(*self.bank, self.num_experts)
             load = load.index_add(0, rows.group_R, load_RE)
-        return self._choose(noisy_RE, total(load, self.mesh))
+        return self._choose(*noisy_RE.topk(self.k, dim=1), total(load, self.mesh))
+
+    def _choose_on_gpu(self, x_TD: Tensor) -> Choice:
+        from nmt_moe.moe.gpu.noisy import choose  # Triton is not everywhere
+
+        both_TF = _product(x_TD, torch.cat([self.w_gate, self.w_noise], dim=1))
+        noise_TE = torch.randn_like(both_TF[:, : self.num_experts])
+        logits_TK, expert_TK, load_E = choose(both_TF, noise_TE, self.k)
+        return self._choose(logits_TK, expert_TK, total(load_E, self.mesh))
 
 
 class StrictlyBalancedGate(TopKGate):
@@ -197,10 +208,13 @@ def _choice(logits_RE: Tensor, mask_RE: Tensor, threshold_loss: Tensor | None = 
 
 
 def _product(rows: Rows, weight: Tensor) -> Tensor:
-    """The logits ``[R, E]`` in the tokens' precision."""
-    if isinstance(rows, Tensor):
-        return rows @ weight.to(rows.dtype)
-    return rows.product(weight)
+    """The logits ``[R, E]`` in float32, or float64 of float64 rows."""
+    if not isinstance(rows, Tensor):
+        return rows.product(weight)
+    if rows.is_cuda and rows.dtype == weight.dtype == torch.bfloat16:
+        return logits(rows, weight)
+    rows = at_least_float32(rows)
+    return rows @ weight.to(rows.dtype)
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -49,12 +49,12 @@ class HierarchicalGate(nn.Module):
     def forward(self, x_TD: Tensor) -> Routing:
         """Route ``[T, D]`` tokens. Computed in float32 (float64 for float64 tokens)."""
         with torch.autocast(x_TD.device.type, enabled=False):
-            return self._route(at_least_float32(x_TD))
+            return self._route(x_TD)
 
     def _route(self, x_TD: Tensor) -> Routing:
         mesh = self.mesh if self.training else None
         first = Routing.from_choice(self.primary.choose(x_TD), self.groups)
-        sent = GroupedTokens(x_TD, first.token_A, first.expert_A, first.counts_E)
+        sent = GroupedTokens(at_least_float32(x_TD), first.token_A, first.expert_A, first.counts_E)
         second = self.secondary.choose(sent)
         group_A = first.expert_A.index_select(0, second.row_A)
         threshold_loss = second.threshold_loss

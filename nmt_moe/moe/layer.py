@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from nmt_moe.errors import UserError
-from nmt_moe.moe.dispatch import combine, run_experts
+from nmt_moe.moe.dispatch import mix
 from nmt_moe.moe.experts import Experts
 from nmt_moe.moe.gating import GATES, TopKGate
 from nmt_moe.moe.hierarchy import HierarchicalGate
@@ -75,8 +75,7 @@ class MixtureOfExperts(nn.Module):
         """
         x_TD = x.reshape(-1, x.shape[-1])
         routing = self.gate(x_TD)
-        y_AD = run_experts(self.experts, x_TD, routing)
-        y_TD = combine(y_AD, routing, x_TD.shape[0])
+        y_TD = mix(self.experts, x_TD, routing)
         return y_TD.to(x.dtype).view(x.shape), routing
 
 

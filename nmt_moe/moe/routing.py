@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nmt_moe.moe import gpu
 from nmt_moe.moe.mesh import Mesh, total
 
 
@@ -62,11 +63,23 @@ class Routing:
         smooth load, the load is the number of assignments made. Importance, and the load if
         it is that, are summed over the processes of ``mesh``.
         """
-        # A stable sort: results do not depend on the device.
-        expert_A, order_A = choice.expert_A.sort(stable=True)
+        on_gpu = gpu.can_move(choice.gate_A)
+        # A stable sort: results do not depend on the device. A GPU's takes a pass for each byte.
+        key_A = choice.expert_A.int() if on_gpu else choice.expert_A
+        key_A, order_A = key_A.sort(stable=True)
+        expert_A = key_A.long()
         gate_A = choice.gate_A.index_select(0, order_A)
-        counts_E = torch.bincount(expert_A, minlength=num_experts)
-        importance_E = gate_A.new_zeros(num_experts).index_add(0, expert_A, gate_A)
+        if on_gpu:
+            from nmt_moe.moe.gpu.groups import group_sums  # Triton is not everywhere
+
+            # Not bincount, which waits for the GPU.
+            number_E = torch.arange(num_experts, device=key_A.device, dtype=torch.int32)
+            ends_E = torch.searchsorted(key_A, number_E, right=True)
+            counts_E = ends_E.diff(prepend=ends_E.new_zeros(1))
+            importance_E = group_sums(gate_A, expert_A, ends_E)
+        else:
+            counts_E = torch.bincount(expert_A, minlength=num_experts)
+            importance_E = gate_A.new_zeros(num_experts).index_add(0, expert_A, gate_A)
         load_E = choice.load
         if load_E is None:
             load_E = total(counts_E.to(gate_A.dtype), mesh)

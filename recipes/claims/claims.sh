@@ -115,6 +115,13 @@ one_cell() { # one_cell COMMAND CELL-SEED OPTION...
     "$1" "${@:2}"
 }
 
+measure_test() { # measure_test CELL-SEED TASK_OPTION...: perplexity and balance of the test text
+    local out=$RUN_DIR/$1
+    logged "$out/test.log" fairseq-validate "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
+        "${@:2}" --path "$out/checkpoint_best.pt" --valid-subset test --batch-size 64 \
+        --log-format json "${WHOLE[@]}"
+}
+
 collect() {
     python -m nmt_moe.claims collect "$RECIPE" "$RUN_DIR" --out "$RESULTS" --cells "${ALL[@]}" \
         --command "$COMMAND"
@@ -174,9 +181,6 @@ language_models() {
 TEXT_TASK=(--task language_modeling --sample-break-mode eos)
 
 language_model() { # language_model CELL-SEED OPTION...
-    local out=$RUN_DIR/$1
     train_into "$1" "${TEXT_TASK[@]}" "${COMMON[@]}" --keep-interval-updates 1 "${@:2}"
-    logged "$out/test.log" fairseq-validate "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
-        "${TEXT_TASK[@]}" --path "$out/checkpoint_best.pt" --valid-subset test --batch-size 64 \
-        --log-format json "${WHOLE[@]}"
+    measure_test "$1" "${TEXT_TASK[@]}"
 }

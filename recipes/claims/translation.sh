@@ -7,10 +7,10 @@ usage() {
     cat <<'EOF'
 usage: recipes/claims/translation.sh [--clean] [-h] [-- FAIRSEQ_TRAIN_OPTIONS]
 
-Trains five English-German models: one with mixtures of experts and its dense twin of equal
-operations, both for the same number of updates; the former, fairseq's lstm and a small transformer
-for MINUTES each. Each translates the test text; RESULTS/paired-SEED.txt has tests by paired
-bootstrap, against the dense twin.
+Trains English-German models of equal operations for the same number of updates: a dense one, then
+4, 32 and 256 experts after two of the layers, of which each wordpiece sees two. Then the one with
+32, fairseq's lstm and a small transformer for MINUTES each. Each translates the test text;
+RESULTS/paired-SEED.txt has tests by paired bootstrap, against the dense twin.
 
 Texts are prefixes of files with .en and .de, gzipped (.gz) or not.
 EOF
@@ -39,8 +39,10 @@ TIMED=(--lr-scheduler inverse_sqrt --stop-time-hours "$(awk "BEGIN { print $MINU
 FAIRSEQ=("${TIMED[@]}" --criterion label_smoothed_cross_entropy --lr 1.5e-3 --warmup-updates 500
     --share-all-embeddings --dropout 0.25)
 cell dense "${OURS[@]}" --feed-forward dense
-cell moe "${OURS[@]}" --moe-experts 32
-cell moe-timed "${OURS[@]}" --moe-experts 32 --max-update 0 "${TIMED[@]}"
+for experts in 4 32 256; do
+    cell "$experts" "${OURS[@]}" --moe-experts "$experts"
+done
+cell 32-timed "${OURS[@]}" --moe-experts 32 --max-update 0 "${TIMED[@]}"
 cell lstm --arch lstm --encoder-layers 2 --decoder-layers 2 --encoder-bidirectional \
     --encoder-embed-dim 256 --encoder-hidden-size 256 --decoder-embed-dim 256 \
     --decoder-hidden-size 256 --decoder-out-embed-dim 256 "${FAIRSEQ[@]}"
@@ -85,6 +87,7 @@ clone() {
 translation_model() { # translation_model CELL-SEED OPTION...
     local out=$RUN_DIR/$1
     train_into "$1" --source-lang en --target-lang de "${COMMON[@]}" "${@:2}"
+    measure_test "$1" --task translation
     logged "$out/output.log" fairseq-generate "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
         --source-lang en --target-lang de --path "$out/checkpoint_best.pt" --gen-subset test \
         --beam 5 --batch-size 32 --bpe sentencepiece \

@@ -1,7 +1,9 @@
 """Work in processes: in order, bounded, and errors reach the caller."""
 
 import os
+import signal
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 
 import pytest
 
@@ -53,3 +55,19 @@ def test_a_process_that_dies_is_an_error() -> None:
 
 def test_cores() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+def test_a_process_killed_within_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool's thread has read a part of a result and waits for the rest of it."""
+
+    def half(connection: Connection, content: bytes) -> None:
+        os.write(connection.fileno(), content[: len(content) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def work(item: int) -> bytes:
+        if item == 5:
+            monkeypatch.setattr(Connection, "_send", half)
+        return bytes(1000)
+
+    with pytest.raises(UserError, match="a worker process was killed"):
+        list(ordered_map(work, range(100), 2))

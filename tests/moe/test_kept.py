@@ -151,16 +151,16 @@ def test_memory_of_dropped_activations_is_used_again(layer):
 
 def test_activations_that_somebody_keeps_do_not_change(layer):
     rows, counts = batches(1)[0], [2, 0, 0, 0, 0, 0]
-    first = layer.experts(rows, counts)
+    first = layer.experts(rows, torch.tensor(counts))
     before = first.clone()
     for x in batches(5):
-        layer.experts(x, counts).sum().backward()
+        layer.experts(x, torch.tensor(counts)).sum().backward()
     assert torch.equal(first, before)
 
 
 def test_activations_can_be_changed_in_place(layer):
     rows = batches(1)[0]
-    layer.experts(rows, [2, 0, 0, 0, 0, 0]).mul_(2).sum().backward()
+    layer.experts(rows, torch.tensor([2, 0, 0, 0, 0, 0])).mul_(2).sum().backward()
 
 
 def test_memory_that_nothing_takes_is_given_back(monkeypatch):

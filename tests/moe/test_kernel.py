@@ -35,7 +35,7 @@ def experts_and_rows(counts: list[int], dim: int, hidden_dim: int, **options):
 def step(experts: Experts, x_AD, dy_AD, counts: list[int]) -> list:
     """The output and the gradients of rows, w_in and w_out."""
     x_AD = x_AD.clone().requires_grad_()
-    y_AD = experts(x_AD, counts)
+    y_AD = experts(x_AD, torch.tensor(counts))
     return [y_AD, *torch.autograd.grad(y_AD, [x_AD, experts.w_in, experts.w_out], dy_AD)]
 
 

@@ -38,6 +38,17 @@ def all_trained(folder: Path) -> dict[str, dict]:
     return {path.name: trained(path) for path in folder.iterdir()}
 
 
+def has_lost(folder: Path, want: dict[str, dict]) -> bool:
+    """Whether anything wanted is missing or other, or more is there than one older checkpoint.
+
+    fairseq removes it after all else of a save, and has no reason to when the last one is done.
+    """
+    found = all_trained(folder)
+    more = [updates(folder / name) for name in found.keys() - want.keys()]
+    older = not more or (len(more) == 1 and more[0] < UPDATES)
+    return not older or any(found.get(name) != state for name, state in want.items())
+
+
 @pytest.mark.slow
 def test_one_process_killed_30_times(data: Path, tmp_path: Path, tally: Tally) -> None:
     """In turn at a random time, before a change of a file, within a write, and within a copy."""
@@ -65,7 +76,7 @@ def test_one_process_killed_30_times(data: Path, tmp_path: Path, tally: Tally) -
         if at and "Start iterating" in finished.stdout:
             assert f"@ {at} updates" in finished.stdout, finished.stdout
         if finished.code == 0:  # done before it was killed
-            lost = all_trained(folder) != want
+            lost = has_lost(folder, want)
             tally(losses=int(lost))
             assert not lost
             for path in folder.iterdir():
@@ -86,7 +97,7 @@ def test_one_process_killed_30_times(data: Path, tmp_path: Path, tally: Tally) -
     assert half_written >= 1
     for _ in range(2):  # when all is done, there is nothing to do
         assert train(data, folder).code == 0
-        lost = all_trained(folder) != want
+        lost = has_lost(folder, want)
         tally(losses=int(lost))
         assert not lost
 

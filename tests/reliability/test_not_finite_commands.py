@@ -48,7 +48,7 @@ def in_idle_expert(model: nn.Module) -> None:
     experts = model.get_submodule("encoder.feed_forwards.2.moe.experts")
 
     def spoil(module, args, output):
-        idle = args[1].index(0)
+        idle = args[1].tolist().index(0)
         module.w_in.data[idle] = math.nan
         first = 0 if module.mesh is None else module.mesh.own(module.num_experts).start
         print(f"poisoned {first + idle}")

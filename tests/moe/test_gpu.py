@@ -1,0 +1,239 @@
+"""The kernels for GPUs against plain torch: on a GPU if there is one, else in Triton's interpreter.
+
+Needs Triton, which only torch for CUDA brings: ``.ci/run`` installs it.
+"""
+
+import os
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+ON_GPU = torch.cuda.is_available()
+if not ON_GPU:
+    os.environ["TRITON_INTERPRET"] = "1"  # read when it is imported
+pytest.importorskip("triton")
+
+from nmt_moe.moe import MixtureOfExperts, cv_squared  # noqa: E402
+from nmt_moe.moe.balance import load_probability  # noqa: E402
+from nmt_moe.moe.gpu import grouped_mm, tokens  # noqa: E402
+from nmt_moe.moe.gpu.feed_forward import feed_forward  # noqa: E402
+from nmt_moe.moe.gpu.groups import group_sums  # noqa: E402
+from nmt_moe.moe.gpu.logits import logits  # noqa: E402
+from nmt_moe.moe.gpu.noisy import choose  # noqa: E402
+from nmt_moe.moe.gpu.products import ROWS, Tiles, product  # noqa: E402
+
+DEVICE = "cuda" if ON_GPU else "cpu"
+# Products are in bfloat16 on GPUs; the interpreter's are exact.
+PRECISION, ERROR = (torch.bfloat16, 0.01) if ON_GPU else (torch.float32, 1e-5)
+COUNTS = [5, 0, ROWS + 3, 1, 2 * ROWS, 0]
+needs_gpu = pytest.mark.skipif(not ON_GPU, reason="no GPU here")
+
+
+def normal(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.randn(shape).to(DEVICE, dtype)
+
+
+def assert_close(found: torch.Tensor, right: torch.Tensor, error: float = 1e-5) -> None:
+    assert found.shape == right.shape
+    # Next to nothing: what is left where all else cancels.
+    assert (found.double() - right.double()).norm() <= error * right.double().norm() + 1e-9
+
+
+def in_float64(*tensors: torch.Tensor) -> list[torch.Tensor]:
+    return [x.detach().double().requires_grad_() for x in tensors]
+
+
+def gradients(y: torch.Tensor, *wanted: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Of something that depends on each number of ``y`` in another way."""
+    weights = torch.linspace(-1, 2, y.numel(), device=y.device, dtype=y.dtype)
+    return torch.autograd.grad((y * weights.view_as(y)).sum(), wanted)
+
+
+@pytest.mark.parametrize("dim", [8, 40, 512])
+def test_tokens_to_assignments_and_back(dim):
+    torch.manual_seed(1)
+    x_TD, gate_A = normal(9, dim).requires_grad_(), torch.rand(23).to(DEVICE).requires_grad_()
+    token_A = torch.randint(0, 8, (23,)).to(DEVICE)  # the last token has none
+    where = tokens.Assignments(token_A, len(x_TD))
+    y_TD = tokens.combine(tokens.gather(x_TD, where).sin(), gate_A, where, torch.float32)
+    x, gate = in_float64(x_TD, gate_A)
+    right_TD = torch.zeros_like(x).index_add(0, token_A, gate[:, None] * x[token_A].sin())
+    assert_close(y_TD, right_TD)
+    assert not y_TD[8].any()
+    for found, right in zip(
+        gradients(y_TD, x_TD, gate_A), gradients(right_TD, x, gate), strict=True
+    ):
+        assert_close(found, right)
+
+
+def test_group_sums():
+    torch.manual_seed(1)
+    group_A = torch.tensor([0] * 3000 + [2] * 5).to(DEVICE)
+    x_A = torch.rand(len(group_A)).to(DEVICE).requires_grad_()
+    ends_E = torch.tensor([3000, 3000, 3005, 3005]).to(DEVICE)
+    sums_E = group_sums(x_A, group_A, ends_E)
+    (x,) = in_float64(x_A)
+    right_E = x.new_zeros(4).index_add(0, group_A, x)
+    assert_close(sums_E, right_E)
+    assert_close(*gradients(sums_E, x_A), *gradients(right_E, x))
+
+
+@pytest.mark.parametrize("sizes", [(300, 6, 2), (50, 37, 4), (3, 8, 7), (5, 2000, 3)])
+def test_noisy_choice_and_load(sizes):
+    """Noise of any size: where softplus is all but 0 or its argument, too."""
+    torch.manual_seed(1)
+    num_tokens, experts, k = sizes
+    both_TF, noise_TE = normal(num_tokens, 2 * experts), normal(num_tokens, experts)
+    both_TF[:3, experts:] += torch.tensor([-18.0, -40, 25])[:, None].to(DEVICE)
+    both_TF.requires_grad_()
+    top_TK, index_TK, load_E = choose(both_TF, noise_TE, k)
+
+    (both,) = in_float64(both_TF)
+    clean, stddev = both[:, :experts], F.softplus(both[:, experts:])
+    noisy = clean + noise_TE * stddev
+    right_TK, right_index_TK = noisy.topk(k, dim=1)
+    right_E = load_probability(clean, noisy, stddev, k).sum(0)
+    assert torch.equal(index_TK, right_index_TK)
+    assert_close(top_TK, right_TK)
+    assert_close(load_E, right_E)
+    found = torch.cat([top_TK.flatten(), load_E])
+    right = torch.cat([right_TK.flatten(), right_E])
+    assert_close(*gradients(found, both_TF), *gradients(right, both))
+
+
+@pytest.mark.parametrize("sizes", [(64, 128), (128, 192), (192, 64)])
+def test_products(sizes):
+    torch.manual_seed(1)
+    k, n = sizes
+    ends_E = torch.tensor(COUNTS).to(DEVICE).cumsum(0, dtype=torch.int32)
+    rows = sum(COUNTS)
+    tiles = Tiles(ends_E, rows)
+    # The last first: on a GPU no tile may write the rows of another one, whatever the order.
+    for name in ("first_M", "end_M", "expert_M"):
+        setattr(tiles, name, getattr(tiles, name).flip(0))
+    x_AK, w_EKN = normal(rows, k, dtype=PRECISION), normal(len(COUNTS), k, n, dtype=PRECISION)
+    hidden_AN = product(x_AK, w_EKN, tiles)
+    parts = zip(x_AK.double().split(COUNTS), w_EKN.double(), strict=True)
+    assert_close(hidden_AN, torch.cat([(x @ w).relu() for x, w in parts]), ERROR)
+
+    w_ENK = normal(len(COUNTS), n, k, dtype=PRECISION)
+    parts = zip(x_AK.double().split(COUNTS), w_ENK.double(), strict=True)
+    right_AN = torch.cat([x @ w.t() for x, w in parts]) * (hidden_AN > 0)
+    assert_close(product(x_AK, w_ENK, tiles, hidden_AN), right_AN, ERROR)
+
+
+@pytest.mark.skipif(not grouped_mm.available, reason="not in this torch")
+@pytest.mark.parametrize("most", [1024, 4])
+@pytest.mark.parametrize("keep_hidden", [False, True])
+def test_feed_forward(keep_hidden, most, monkeypatch):
+    torch.manual_seed(1)
+    monkeypatch.setattr(grouped_mm, "MOST", most)
+    ends_E = torch.tensor(COUNTS).to(DEVICE).cumsum(0, dtype=torch.int32)
+    x_AD = normal(sum(COUNTS), 64, dtype=PRECISION).requires_grad_()
+    w_in = normal(len(COUNTS), 64, 128, dtype=PRECISION).requires_grad_()
+    w_out = normal(len(COUNTS), 128, 64, dtype=PRECISION).requires_grad_()
+    y_AD = feed_forward(x_AD, w_in, w_out, ends_E, keep_hidden)
+    x, first, second = in_float64(x_AD, w_in, w_out)
+    parts = zip(x.split(COUNTS), first, second, strict=True)
+    right_AD = torch.cat([(rows @ a).relu() @ b for rows, a, b in parts])
+    assert_close(y_AD, right_AD, ERROR)
+    for found, right in zip(
+        gradients(y_AD, x_AD, w_in, w_out), gradients(right_AD, x, first, second), strict=True
+    ):
+        assert_close(found, right, 3 * ERROR)
+
+
+def test_no_rows():
+    ends_E = torch.zeros(3, dtype=torch.int32, device=DEVICE)
+    x_AD, w = normal(0, 64, dtype=PRECISION), normal(3, 64, 64, dtype=PRECISION)
+    assert product(x_AD, w, Tiles(ends_E, 0)).shape == (0, 64)
+    nothing_A = torch.empty(0, dtype=torch.int64, device=DEVICE)
+    where = tokens.Assignments(nothing_A, 0)
+    assert tokens.combine(x_AD, normal(0), where, torch.float32).shape == (0, 64)
+    assert choose(normal(0, 8), normal(0, 4), 2)[2].tolist() == [0] * 4
+
+
+@needs_gpu
+def test_logits_of_bfloat16_are_those_of_float32():
+    torch.manual_seed(1)
+    x_TD = normal(300, 64, dtype=torch.bfloat16).requires_grad_()
+    w_DE = normal(64, 24, dtype=torch.bfloat16).requires_grad_()
+    found_TE = logits(x_TD, w_DE)
+    assert found_TE.dtype == torch.float32
+    x, w = in_float64(x_TD, w_DE)
+    assert_close(found_TE, x @ w, 1e-6)
+    for found, right in zip(gradients(found_TE, x_TD, w_DE), gradients(x @ w, x, w), strict=True):
+        assert_close(found, right, 0.003)  # they are bfloat16
+
+
+def run(layer: MixtureOfExperts, x_TD: torch.Tensor) -> list[torch.Tensor]:
+    """Output and gradients, those of the balance losses included."""
+    torch.manual_seed(2)
+    x_TD = x_TD.clone().requires_grad_()
+    y_TD, routing = layer(x_TD)
+    balance = cv_squared(routing.importance_E) + cv_squared(routing.load_E)
+    loss = (y_TD.float() * torch.linspace(-1, 2, y_TD.numel(), device=DEVICE).view_as(y_TD)).sum()
+    loss = loss + balance
+    if routing.threshold_loss is not None:
+        loss = loss + routing.threshold_loss
+    return [y_TD, *torch.autograd.grad(loss, [x_TD, *layer.parameters()])]
+
+
+LAYERS = [
+    dict(k=2),
+    dict(k=2, gating="top_k"),
+    dict(k=2, gating="strictly_balanced"),
+    dict(k=2, groups=4),
+    dict(k=2, recompute=True),
+]
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("options", LAYERS, ids=str)
+def test_layer_is_that_of_float64(options, dtype):
+    """With noise of next to nothing: other numbers are drawn in another type."""
+    torch.manual_seed(1)
+    layer = MixtureOfExperts(64, 128, 16, **options).to(DEVICE, dtype)
+    x_TD = normal(500, 64, dtype=dtype)
+    x_TD[:, 0] = 1
+    for name, weight in layer.named_parameters():
+        if "w_gate" in name:
+            torch.nn.init.normal_(weight)
+        if "w_noise" in name:
+            weight.detach().select(-2, 0).fill_(-60)
+    found = run(layer, x_TD)
+    right = run(layer.double(), x_TD.double())
+    for one, other in zip(found, right, strict=True):
+        assert_close(one, other, 0.03 if dtype == torch.bfloat16 else 1e-4)
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_layer_gives_the_same_in_each_run(dtype):
+    torch.manual_seed(1)
+    layer = MixtureOfExperts(64, 128, 16, 2).to(DEVICE, dtype)
+    x_TD = normal(5000, 64, dtype=dtype)
+    first = run(layer, x_TD)
+    for _ in range(5):
+        assert all(map(torch.equal, first, run(layer, x_TD)))
+
+
+@needs_gpu
+def test_host_does_not_wait():
+    """In bfloat16, the flat noisy gate: nothing asks the GPU for the sizes of the groups."""
+    layer = MixtureOfExperts(64, 128, 16, 2).to(DEVICE, torch.bfloat16)
+    x_TD = normal(500, 64, dtype=torch.bfloat16)
+    weights = torch.linspace(-1, 2, x_TD.numel(), device=DEVICE).view_as(x_TD)
+
+    def step() -> None:
+        y_TD, routing = layer(x_TD)
+        ((y_TD * weights).sum() + cv_squared(routing.load_E)).backward()
+
+    step()  # compiles
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
