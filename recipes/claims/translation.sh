@@ -8,8 +8,8 @@ usage() {
 usage: recipes/claims/translation.sh [--clean] [-h] [-- FAIRSEQ_TRAIN_OPTIONS]
 
 Trains English-German models of equal operations for the same number of updates: a dense one, then
-4, 32 and 256 experts after two of the layers, of which each wordpiece sees two. Then the one with
-32, fairseq's lstm and a small transformer for MINUTES each. Each translates the test text;
+4, 32 and 256 experts after two of the layers, of which each wordpiece sees two. Then a wider one
+with 32, fairseq's lstm and a small transformer for MINUTES each. Each translates the test text;
 RESULTS/paired-SEED.txt has tests by paired bootstrap, against the dense twin.
 
 Texts are prefixes of files with .en and .de, gzipped (.gz) or not.
@@ -25,24 +25,25 @@ EOF
 parse_options "$@"
 ((${#WORDS[@]} == 0)) || die "unknown argument '${WORDS[0]}': see $RECIPE.sh --help"
 COMMAND="recipes/claims/$RECIPE.sh"
-UPDATES=${UPDATES:-4000} MINUTES=${MINUTES:-25} VOCABULARY=${VOCABULARY:-8000}
+UPDATES=${UPDATES:-2500} MINUTES=${MINUTES:-25} VOCABULARY=${VOCABULARY:-8000}
 MULTI30K_URL=${MULTI30K_URL:-https://github.com/multi30k/dataset}
 [[ $MINUTES =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "MINUTES=$MINUTES is no number"
 
-OURS=(--arch lstm_moe_tiny --dim 256 --lstm-cells 256 --encoder-bidirectional --attention additive
-    --attention-residual --moe-k 2 --moe-hidden-dim 512 --dropout 0.25
-    --criterion moe_label_smoothed_cross_entropy --moe-importance-weight 0.01
-    --moe-load-weight 0.01 --max-update "$UPDATES" --lr 1.5e-3 --lr-scheduler cosine
-    --warmup-updates 500)
+OURS=(--arch lstm_moe_tiny --encoder-bidirectional --attention additive --attention-residual
+    --moe-k 2 --no-moe-sigmoid --criterion moe_label_smoothed_cross_entropy
+    --moe-importance-weight 0.01 --moe-load-weight 0.01 --optimizer moe_adam)
+TWINS=("${OURS[@]}" --dim 64 --lstm-cells 64 --moe-hidden-dim 256 --dropout 0.1 --lr 3e-3
+    --lr-scheduler cosine --warmup-updates 250 --max-update "$UPDATES" --max-tokens 2000)
 # fairseq counts the hours of all tries together.
-TIMED=(--lr-scheduler inverse_sqrt --stop-time-hours "$(awk "BEGIN { print $MINUTES / 60 }")")
-FAIRSEQ=("${TIMED[@]}" --criterion label_smoothed_cross_entropy --lr 1.5e-3 --warmup-updates 500
-    --share-all-embeddings --dropout 0.25)
-cell dense "${OURS[@]}" --feed-forward dense
+TIMED=(--lr-scheduler inverse_sqrt --stop-time-hours "$(awk "BEGIN { print $MINUTES / 60 }")"
+    --lr 1.5e-3 --warmup-updates 500 --dropout 0.25 --max-tokens 1000)
+FAIRSEQ=("${TIMED[@]}" --criterion label_smoothed_cross_entropy --share-all-embeddings)
+cell dense "${TWINS[@]}" --feed-forward dense
 for experts in 4 32 256; do
-    cell "$experts" "${OURS[@]}" --moe-experts "$experts"
+    cell "$experts" "${TWINS[@]}" --moe-experts "$experts"
 done
-cell 32-timed "${OURS[@]}" --moe-experts 32 --max-update 0 "${TIMED[@]}"
+cell 32-timed "${OURS[@]}" --dim 128 --lstm-cells 128 --moe-hidden-dim 512 --moe-experts 32 \
+    "${TIMED[@]}"
 cell lstm --arch lstm --encoder-layers 2 --decoder-layers 2 --encoder-bidirectional \
     --encoder-embed-dim 256 --encoder-hidden-size 256 --decoder-embed-dim 256 \
     --decoder-hidden-size 256 --decoder-out-embed-dim 256 "${FAIRSEQ[@]}"
@@ -50,8 +51,7 @@ cell transformer --arch transformer --encoder-layers 4 --decoder-layers 4 \
     --encoder-embed-dim 128 --decoder-embed-dim 128 --encoder-ffn-embed-dim 512 \
     --decoder-ffn-embed-dim 512 --encoder-attention-heads 4 --decoder-attention-heads 4 \
     "${FAIRSEQ[@]}"
-COMMON=(--label-smoothing 0.1 --optimizer adam --adam-betas "(0.9,0.98)" --clip-norm 1.0
-    --max-tokens 1000)
+COMMON=(--label-smoothing 0.1 --optimizer adam --adam-betas "(0.9,0.98)" --clip-norm 1.0)
 
 gather_pairs() {
     local split language prefix out=$RUN_DIR/corpus/en-de
