@@ -49,6 +49,7 @@ _OPERATIONS = Figure("ops/timestep", "about", "operations", ",.0f")
 _PARAMETERS = Figure("parameters", "about", "parameters", ",.0f")
 _UPDATES = Figure("updates", "valid", "valid_num_updates", ",.0f")
 _BLEU = Figure("BLEU", "sacrebleu", "score")
+_TIME = Figure("ms/update", "train_inner", "ups", ",.0f", lambda ups, run: 1000 / ups)
 
 FIGURES: dict[str, list[Figure]] = {
     "capacity": [
@@ -68,13 +69,12 @@ FIGURES: dict[str, list[Figure]] = {
         Figure("seconds", "about", "seconds", ",.0f"),
     ],
     "cost": [
-        _OPERATIONS, _PARAMETERS,
-        Figure("ms/update", "train_inner", "ups", ",.0f", lambda ups, run: 1000 / ups),
+        _OPERATIONS, _PARAMETERS, _TIME,
         Figure("tokens/s", "train_inner", "wps", ",.0f"),
         Figure("peak memory, MiB", "about", "peak_mib", ",.0f"),
     ],
 }  # fmt: skip
-COMPARED = {"capacity": _PERPLEXITY, "gating": _PERPLEXITY, "balance": _PERPLEXITY}
+COMPARED = {claim: _TIME if claim == "cost" else _PERPLEXITY for claim in FIGURES}
 """Of which figure a claim shows the difference to its first cell, in percent."""
 
 
@@ -93,21 +93,16 @@ def by_cell(logs: list[Log], run: Run) -> dict[str, list[Log]]:
 
 def table(claim: str, logs: list[Log], run: Run) -> Iterator[str]:
     """A row for each cell: the means of its seeds, and their standard deviation."""
-    figures, compared = FIGURES[claim], COMPARED.get(claim)
+    figures, compared = FIGURES[claim], COMPARED[claim]
     cells = by_cell(logs, run)
     first = next(iter(cells))
-    heads = ["", *(figure.head for figure in figures), "seeds"]
-    if compared:
-        heads.append(f"{compared.head} against {first}")
+    heads = ["", *(figure.head for figure in figures), "seeds", f"{compared.head} against {first}"]
+    base = values(compared, cells[first], run)
     rows = []
     for name, found in cells.items():
         row = [name, *(_shown(values(figure, found, run), figure.form) for figure in figures)]
         row.append(" ".join(str(log.seed) for log in found))
-        if compared:
-            mean, base = (
-                statistics.fmean(values(compared, cells[which], run)) for which in (name, first)
-            )
-            row.append(f"{100 * (mean / base - 1):+.1f}%")
+        row.append(_change(values(compared, found, run), base))
         rows.append(row)
     yield from markdown(heads, rows)
 
@@ -119,6 +114,12 @@ def _shown(numbers: list[float], form: str) -> str:
     if len(set(numbers)) == 1:
         return mean
     return f"{mean} ± {format(statistics.stdev(numbers), form)}"
+
+
+def _change(numbers: list[float], base: list[float]) -> str:
+    if not (numbers and base):
+        return "-"
+    return f"{100 * (statistics.fmean(numbers) / statistics.fmean(base) - 1):+.1f}%"
 
 
 def rows(claim: str, logs: list[Log], run: Run) -> str:
