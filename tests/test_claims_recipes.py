@@ -151,10 +151,13 @@ def test_translations(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert headings(ended.stdout)[-5:] == [f"{name}-1" for name in names]
     found = figures(tmp_path / "run/results")
-    assert all(float(found[name, "1", "BLEU"]) >= 0 for name in names)
+    for search in ("fairseq", "GNMT"):
+        assert all(float(found[name, "1", f"BLEU, {search}'s search"]) >= 0 for name in names)
     assert all(float(found[name, "1", "test ppl/piece"]) > 1 for name in names)
-    for name in names:
-        assert len((tmp_path / f"run/{name}-1/hypotheses.txt").read_text().split("\n")) == 16
-    paired = (tmp_path / "run/results/paired-1.txt").read_text()
-    assert all(f"{name}-1/hypotheses.txt" in paired for name in names)
-    assert str(tmp_path) not in paired
+    for search in ("fairseq", "gnmt"):
+        paired = (tmp_path / f"run/results/paired-{search}-1.txt").read_text()
+        assert str(tmp_path) not in paired
+        for name in names:
+            hypotheses = f"{name}-1/{search}/hypotheses.txt"
+            assert len((tmp_path / "run" / hypotheses).read_text().split("\n")) == 16
+            assert hypotheses in paired

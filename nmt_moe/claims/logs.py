@@ -13,7 +13,8 @@ from typing import Any
 
 from nmt_moe.errors import UserError
 
-_LINE = re.compile(r"(?:^|\| INFO \| )(about|train_inner|train|valid|test|sacrebleu) \| (\{.*\})$")
+_TAGS = "about|train_inner|train|valid|test|fairseq|gnmt"
+_LINE = re.compile(rf"(?:^|\| INFO \| )({_TAGS}) \| (\{{.*\}})$")
 _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
 
 
@@ -24,8 +25,8 @@ class Record:
     number: int
     """Of the line in its file, from 1."""
     tag: str
-    """What the line is about: ``about``, ``train_inner``, ``train``, ``valid``, ``test`` or
-    ``sacrebleu``."""
+    """What the line is about: ``about``, ``train_inner``, ``train``, ``valid``, ``test``, or
+    ``fairseq`` or ``gnmt``, the search whose translation sacrebleu has scored."""
     figures: dict[str, Any]
 
 
@@ -92,9 +93,10 @@ def harvest(folder: Path, model: dict[str, int]) -> Iterator[str]:
     tested = folder / "test.log"
     if tested.exists():
         yield from filter(_LINE.search, tested.read_text(encoding="utf-8").splitlines())
-    scored = folder / "bleu.json"
-    if scored.exists():
-        yield f"sacrebleu | {json.dumps(json.loads(scored.read_text()))}"
+    for search in ("fairseq", "gnmt"):
+        scored = folder / search / "bleu.json"
+        if scored.exists():
+            yield f"{search} | {json.dumps(json.loads(scored.read_text()))}"
 
 
 def parse(path: Path, lines: Iterable[str]) -> Log:

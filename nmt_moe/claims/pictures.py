@@ -118,6 +118,11 @@ PANELS: dict[str, list[Callable[..., None]]] = {
         dots("max/mean load, training", log=True),
     ],
     "gating": [dots("test ppl/piece"), curves],
-    "translation": [dots("BLEU"), against_experts("test ppl/piece"), curves],
+    "translation": [
+        dots("BLEU, fairseq's search"),
+        dots("BLEU, GNMT's search"),
+        against_experts("test ppl/piece"),
+        curves,
+    ],
     "cost": [against_experts("ms/update"), against_experts("peak memory, MiB")],
 }

@@ -48,7 +48,6 @@ _PER_WORD = Figure("per word", "test", "test_nll_loss", ".2f", _per_word)
 _OPERATIONS = Figure("ops/timestep", "about", "operations", ",.0f")
 _PARAMETERS = Figure("parameters", "about", "parameters", ",.0f")
 _UPDATES = Figure("updates", "valid", "valid_num_updates", ",.0f")
-_BLEU = Figure("BLEU", "sacrebleu", "score")
 _TIME = Figure("ms/update", "train_inner", "ups", ",.0f", lambda ups, run: 1000 / ups)
 
 FIGURES: dict[str, list[Figure]] = {
@@ -65,7 +64,9 @@ FIGURES: dict[str, list[Figure]] = {
     ],
     "translation": [
         _OPERATIONS, Figure("all parameters", "about", "all_parameters", ",.0f"),
-        _BLEU, _PERPLEXITY, _UPDATES,
+        Figure("BLEU, fairseq's search", "fairseq", "score"),
+        Figure("BLEU, GNMT's search", "gnmt", "score"),
+        _PERPLEXITY, _UPDATES,
         Figure("seconds", "about", "seconds", ",.0f"),
     ],
     "cost": [

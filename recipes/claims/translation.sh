@@ -9,8 +9,9 @@ usage: recipes/claims/translation.sh [--clean] [-h] [-- FAIRSEQ_TRAIN_OPTIONS]
 
 Trains English-German models of equal operations for the same number of updates: a dense one, then
 4, 32 and 256 experts after two of the layers, of which each wordpiece sees four. Then a wider one
-with 32, fairseq's lstm and a small transformer for MINUTES each. Each translates the test text;
-RESULTS/paired-SEED.txt has tests by paired bootstrap, against the dense twin.
+with 32, fairseq's lstm and a small transformer for MINUTES each. Each translates the test text with
+fairseq's search and with the paper's (GNMT's length and coverage penalties of 0.2), beam 5;
+RESULTS/paired-SEARCH-SEED.txt has tests by paired bootstrap, against the dense twin.
 
 Texts are prefixes of files with .en and .de, gzipped (.gz) or not.
 EOF
@@ -85,12 +86,18 @@ clone() {
 }
 
 translation_model() { # translation_model CELL-SEED OPTION...
-    local out=$RUN_DIR/$1
     train_into "$1" --source-lang en --target-lang de "${COMMON[@]}" "${@:2}"
     measure_test "$1" --task translation
+    translate_test "$1" fairseq --task translation
+    translate_test "$1" gnmt --task gnmt_translation --gnmt-alpha 0.2 --gnmt-beta 0.2
+}
+
+translate_test() { # translate_test CELL-SEED SEARCH OPTION...
+    local out=$RUN_DIR/$1/$2
+    mkdir -p "$out"
     logged "$out/output.log" fairseq-generate "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
-        --source-lang en --target-lang de --path "$out/checkpoint_best.pt" --gen-subset test \
-        --beam 5 --batch-size 32 --bpe sentencepiece \
+        "${@:3}" --source-lang en --target-lang de --path "$RUN_DIR/$1/checkpoint_best.pt" \
+        --gen-subset test --beam 5 --batch-size 32 --bpe sentencepiece \
         --sentencepiece-model "$RUN_DIR/wordpieces/model.model" "${WHOLE[@]}" --results-path "$out"
     grep '^D-' "$out/generate-test.txt" | LC_ALL=C sort -t- -k2n | cut -f 3- >"$out/hypotheses.txt"
     sacrebleu "$RUN_DIR/corpus/en-de/test.de" -i "$out/hypotheses.txt" -m bleu -w 2 >"$out/bleu.json"
@@ -98,15 +105,17 @@ translation_model() { # translation_model CELL-SEED OPTION...
 
 # Each seed's hypotheses against those of the dense twin.
 compare_hypotheses() {
-    local seed name systems
+    local search seed name systems
     for seed in "${SEEDS[@]}"; do
-        systems=()
-        for name in "${NAMES[@]}"; do
-            systems+=("$RUN_DIR/$name-$seed/hypotheses.txt")
+        for search in fairseq gnmt; do
+            systems=()
+            for name in "${NAMES[@]}"; do
+                systems+=("$RUN_DIR/$name-$seed/$search/hypotheses.txt")
+            done
+            ((${#systems[@]} > 1)) || continue
+            sacrebleu "$RUN_DIR/corpus/en-de/test.de" -i "${systems[@]}" -m bleu --paired-bs \
+                -f text | sed "s|$RUN_DIR/||" >"$RESULTS/paired-$search-$seed.txt"
         done
-        ((${#systems[@]} > 1)) || continue
-        sacrebleu "$RUN_DIR/corpus/en-de/test.de" -i "${systems[@]}" -m bleu --paired-bs -f text |
-            sed "s|$RUN_DIR/||" >"$RESULTS/paired-$seed.txt"
     done
 }
 

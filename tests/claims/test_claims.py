@@ -122,13 +122,20 @@ def test_a_kept_log_has_the_figures_as_printed_and_nothing_else(tmp_path: Path) 
     config = "2026-01-01 | INFO | fairseq_cli.train | {'data': '/home/someone/data'}"
     size = "2026-01-01 | INFO | fairseq_cli.train | num. shared model params: 1,234 (num. ...)"
     folder = finished(tmp_path / "256-h-3", f"{config}\n{size}\n{figures}\n")
-    (folder / "bleu.json").write_text('{\n "name": "BLEU",\n "score": 12.5\n}\n')
+    for search, score in (("fairseq", 12.5), ("gnmt", 13.5)):
+        (folder / search).mkdir()
+        text = f'{{\n "name": "BLEU",\n "score": {score}\n}}\n'
+        (folder / search / "bleu.json").write_text(text)
     lines = list(harvest(folder, {"operations": 5}))
     about = parse(folder, lines).about
     assert (about["cell"], about["seed"], about["seconds"]) == ("256-h", 3, 12)
     assert about["options"] == ["--moe-experts", "4"] and about["device"] == "a CPU"
     assert (about["all_parameters"], about["operations"]) == (1234, 5)
-    assert lines[1:] == [figures, 'sacrebleu | {"name": "BLEU", "score": 12.5}']
+    assert lines[1:] == [
+        figures,
+        'fairseq | {"name": "BLEU", "score": 12.5}',
+        'gnmt | {"name": "BLEU", "score": 13.5}',
+    ]
 
 
 def test_what_is_no_result_is_refused(
