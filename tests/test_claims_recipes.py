@@ -138,26 +138,35 @@ def test_the_other_claims_of_a_given_text(claim: str, cells: str, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_translations(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "second"), [(["dense", "32"], True), (["32-timed", "lstm", "transformer"], False)]
+)
+def test_translations(names: list[str], second: bool, tmp_path: Path) -> None:
     command = [str(ROOT / ".venv/bin/python"), "-m", "nmt_moe.corpus.phrasebook", "--target", "de"]
-    lines = ["--train", "300", "--valid", "20", "--test", "15", "--out", str(tmp_path)]
-    subprocess.run([*command, *lines], cwd=ROOT, check=True)
+    sizes = ["--train", "300", "--valid", "20", "--test", "15", "--out", str(tmp_path)]
+    subprocess.run([*command, *sizes], cwd=ROOT, check=True)
     texts = {name.upper(): f"en-de/{name}" for name in ("train", "valid", "test")}
-    names = ["dense", "32", "32-timed", "lstm", "transformer"]
-    sizes = {"SEEDS": 1, "UPDATES": 6, "MINUTES": 0.02, "VOCABULARY": 300, "RUN_DIR": "run"}
-    settings: dict[str, Any] = {"CELLS": " ".join(names), **sizes, **texts}
+    texts["TEST1"] = "en-de/valid en-de/test" if second else ""
+    settings: dict[str, Any] = {"CELLS": " ".join(names), "SEEDS": 1, "UPDATES": 6, "MINUTES": 0.02}
+    settings |= {"VOCABULARY": 300, "RUN_DIR": "run", **texts}
     small = ["--", "--log-interval", "2"]
     ended = run("claims/translation.sh", *small, cwd=tmp_path, **settings)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert headings(ended.stdout)[-5:] == [f"{name}-1" for name in names]
+    assert headings(ended.stdout)[-len(names) :] == [f"{name}-1" for name in names]
     found = figures(tmp_path / "run/results")
-    for search in ("fairseq", "GNMT"):
-        assert all(float(found[name, "1", f"BLEU, {search}'s search"]) >= 0 for name in names)
-    assert all(float(found[name, "1", "test ppl/piece"]) > 1 for name in names)
-    for search in ("fairseq", "gnmt"):
+    for text in ("", "2nd text: ") if second else ("",):
+        for search in ("fairseq", "GNMT"):
+            head = f"{text}BLEU, {search}'s search"
+            assert all(float(found[name, "1", head]) >= 0 for name in names)
+        head = f"{text or 'test '}ppl/piece"
+        assert all(float(found[name, "1", head]) > 1 for name in names)
+    assert ("2nd text" in (tmp_path / "run/results/picture.svg").read_text()) == second
+    assert ("second test text: 35 lines" in ended.stdout) == second
+    scored = {"fairseq": 15, "gnmt": 15}
+    for search, lines in (scored | {"fairseq1": 35, "gnmt1": 35} if second else scored).items():
         paired = (tmp_path / f"run/results/paired-{search}-1.txt").read_text()
         assert str(tmp_path) not in paired
         for name in names:
             hypotheses = f"{name}-1/{search}/hypotheses.txt"
-            assert len((tmp_path / "run" / hypotheses).read_text().split("\n")) == 16
+            assert len((tmp_path / "run" / hypotheses).read_text().split("\n")) == lines + 1
             assert hypotheses in paired

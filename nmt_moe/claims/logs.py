@@ -13,7 +13,8 @@ from typing import Any
 
 from nmt_moe.errors import UserError
 
-_TAGS = "about|train_inner|train|valid|test|fairseq|gnmt"
+_SEARCHES = ("fairseq", "gnmt", "fairseq1", "gnmt1")
+_TAGS = "|".join(("about", "train_inner", "train", "valid", "test", "test1", *_SEARCHES))
 _LINE = re.compile(rf"(?:^|\| INFO \| )({_TAGS}) \| (\{{.*\}})$")
 _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
 
@@ -26,7 +27,8 @@ class Record:
     """Of the line in its file, from 1."""
     tag: str
     """What the line is about: ``about``, ``train_inner``, ``train``, ``valid``, ``test``, or
-    ``fairseq`` or ``gnmt``, the search whose translation sacrebleu has scored."""
+    ``fairseq`` or ``gnmt``, the search whose translation sacrebleu has scored; with a 1, of a
+    second test text."""
     figures: dict[str, Any]
 
 
@@ -93,7 +95,7 @@ def harvest(folder: Path, model: dict[str, int]) -> Iterator[str]:
     tested = folder / "test.log"
     if tested.exists():
         yield from filter(_LINE.search, tested.read_text(encoding="utf-8").splitlines())
-    for search in ("fairseq", "gnmt"):
+    for search in _SEARCHES:
         scored = folder / search / "bleu.json"
         if scored.exists():
             yield f"{search} | {json.dumps(json.loads(scored.read_text()))}"

@@ -18,7 +18,7 @@ Cells = Mapping[str, list[Log]]
 
 def draw(run: Run, logs: list[Log], path: Path) -> None:
     """Draw what a claim shows."""
-    panels = PANELS[run["claim"]]
+    panels = PANELS[run["claim"]] + (OF_SECOND_TEXT if "test1" in run["text"] else [])
     style: Any = {"svg.hashsalt": "nmt_moe", "svg.fonttype": "none", "font.size": 9}
     rows = 1 if len(panels) < 4 else 2
     columns = len(panels) // rows
@@ -126,3 +126,5 @@ PANELS: dict[str, list[Callable[..., None]]] = {
     ],
     "cost": [against_experts("ms/update"), against_experts("peak memory, MiB")],
 }
+OF_SECOND_TEXT = [dots("2nd text: BLEU, fairseq's search"), dots("2nd text: BLEU, GNMT's search")]
+"""What else to draw of translations of a second test text."""

@@ -18,7 +18,7 @@ from nmt_moe.models.architectures import LANGUAGE, TRANSLATION, build
 from nmt_moe.plan import counts
 from nmt_moe.report.series import options
 
-SPLITS = ("train", "valid", "test")
+SPLITS = ("train", "valid", "test", "test1")
 
 
 def collect(claim: str, run: Path, out: Path, cells: Sequence[str], command: str) -> int:
@@ -109,10 +109,10 @@ def _texts(run: Path) -> dict[str, dict[str, Any]]:
         folder = next(folder.glob("en-*"))
         suffix = folder.name.removeprefix("en-")
     found = {}
-    for split in SPLITS:
-        path, pieces = folder / f"{split}.{suffix}", run / "wordpieces" / f"{split}.{suffix}"
+    for path in filter(Path.exists, (folder / f"{split}.{suffix}" for split in SPLITS)):
+        pieces = run / "wordpieces" / path.name
         words = [len(line.split()) + 1 for line in read_lines(path)]
-        found[split] = {
+        found[path.stem] = {
             "lines": len(words),
             "words": sum(words),
             "pieces": sum(len(line.split()) + 1 for line in read_lines(pieces)),
@@ -138,7 +138,12 @@ def _size(folder: Path, symbols: int) -> dict[str, int]:
 
 def _notes(run: dict[str, Any], logs: Sequence[Log]) -> list[str]:
     """What is below a table."""
-    train, test = run["text"]["train"], run["text"]["test"]
+    sizes = [
+        f"{kind} text: {text['lines']:,} lines, {text['words']:,} words, {text['pieces']:,} "
+        "wordpieces"
+        for split, kind in (("train", "Training"), ("test", "test"), ("test1", "second test"))
+        if (text := run["text"].get(split))
+    ]
     machines = sorted({
         f"{about['device']}, threads {about['threads']}, CPython {about['python']}, "
         f"torch {about['torch']}, fairseq {about['fairseq']}"
@@ -146,10 +151,8 @@ def _notes(run: dict[str, Any], logs: Sequence[Log]) -> list[str]:
     })  # fmt: skip
     commits = sorted({log.about["commit"] for log in logs})
     return [
-        f"Means of the seeds ± their standard deviation. Training text: {train['lines']:,} lines, "
-        f"{train['words']:,} words, {train['pieces']:,} wordpieces; test text: {test['lines']:,} "
-        f"lines, {test['words']:,} words, {test['pieces']:,} wordpieces, ends of lines included. "
-        "Parameters without embedding and softmax unless it says all.",
+        f"Means of the seeds ± their standard deviation. {'; '.join(sizes)}, ends of lines "
+        "included. Parameters without embedding and softmax unless it says all.",
         "",
         "Each figure's log and line is in `table.csv`; `logs/` keeps of what was printed the lines "
         "with figures, unchanged, after a first one about the training.",

@@ -44,6 +44,7 @@ def _balance(layer: str, tag: str) -> list[Figure]:
 
 
 _PERPLEXITY = Figure("test ppl/piece", "test", "test_ppl")
+_SECOND_PERPLEXITY = Figure("2nd text: ppl/piece", "test1", "test1_ppl")
 _PER_WORD = Figure("per word", "test", "test_nll_loss", ".2f", _per_word)
 _OPERATIONS = Figure("ops/timestep", "about", "operations", ",.0f")
 _PARAMETERS = Figure("parameters", "about", "parameters", ",.0f")
@@ -66,7 +67,10 @@ FIGURES: dict[str, list[Figure]] = {
         _OPERATIONS, Figure("all parameters", "about", "all_parameters", ",.0f"),
         Figure("BLEU, fairseq's search", "fairseq", "score"),
         Figure("BLEU, GNMT's search", "gnmt", "score"),
-        _PERPLEXITY, _UPDATES,
+        _PERPLEXITY,
+        Figure("2nd text: BLEU, fairseq's search", "fairseq1", "score"),
+        Figure("2nd text: BLEU, GNMT's search", "gnmt1", "score"),
+        _SECOND_PERPLEXITY, _UPDATES,
         Figure("seconds", "about", "seconds", ",.0f"),
     ],
     "cost": [
@@ -75,8 +79,11 @@ FIGURES: dict[str, list[Figure]] = {
         Figure("peak memory, MiB", "about", "peak_mib", ",.0f"),
     ],
 }  # fmt: skip
-COMPARED = {claim: _TIME if claim == "cost" else _PERPLEXITY for claim in FIGURES}
-"""Of which figure a claim shows the difference to its first cell, in percent."""
+COMPARED = {claim: [_PERPLEXITY] for claim in FIGURES} | {
+    "translation": [_PERPLEXITY, _SECOND_PERPLEXITY],
+    "cost": [_TIME],
+}
+"""Of which figures a claim shows the difference to its first cell, in percent."""
 
 
 def values(figure: Figure, logs: list[Log], run: Run) -> list[float]:
@@ -93,17 +100,24 @@ def by_cell(logs: list[Log], run: Run) -> dict[str, list[Log]]:
 
 
 def table(claim: str, logs: list[Log], run: Run) -> Iterator[str]:
-    """A row for each cell: the means of its seeds, and their standard deviation."""
-    figures, compared = FIGURES[claim], COMPARED[claim]
+    """A row for each cell: the means of its seeds, and their standard deviation.
+
+    Without the columns for which no log has a figure.
+    """
+    figures = [figure for figure in FIGURES[claim] if values(figure, logs, run)]
+    compared = [figure for figure in COMPARED[claim] if figure in figures]
     cells = by_cell(logs, run)
     first = next(iter(cells))
-    heads = ["", *(figure.head for figure in figures), "seeds", f"{compared.head} against {first}"]
-    base = values(compared, cells[first], run)
+    heads = ["", *(figure.head for figure in figures), "seeds"]
+    heads += [f"{figure.head} against {first}" for figure in compared]
     rows = []
     for name, found in cells.items():
         row = [name, *(_shown(values(figure, found, run), figure.form) for figure in figures)]
         row.append(" ".join(str(log.seed) for log in found))
-        row.append(_change(values(compared, found, run), base))
+        row += [
+            _change(values(figure, found, run), values(figure, cells[first], run))
+            for figure in compared
+        ]
         rows.append(row)
     yield from markdown(heads, rows)
 

@@ -115,11 +115,11 @@ one_cell() { # one_cell COMMAND CELL-SEED OPTION...
     "$1" "${@:2}"
 }
 
-measure_test() { # measure_test CELL-SEED TASK_OPTION...: perplexity and balance of the test text
+measure_test() { # measure_test CELL-SEED OPTION...: perplexity and balance of the test text
     local out=$RUN_DIR/$1
     logged "$out/test.log" fairseq-validate "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
-        "${@:2}" --path "$out/checkpoint_best.pt" --valid-subset test --batch-size 64 \
-        --log-format json "${WHOLE[@]}"
+        --path "$out/checkpoint_best.pt" --valid-subset test --batch-size 64 \
+        --log-format json "${WHOLE[@]}" "${@:2}"
 }
 
 collect() {

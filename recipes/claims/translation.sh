@@ -11,7 +11,8 @@ Trains English-German models of equal operations for the same number of updates:
 4, 32 and 256 experts after two of the layers, of which each wordpiece sees four. Then a wider one
 with 32, fairseq's lstm and a small transformer for MINUTES each. Each translates the test text with
 fairseq's search and with the paper's (GNMT's length and coverage penalties of 0.2), beam 5;
-RESULTS/paired-SEARCH-SEED.txt has tests by paired bootstrap, against the dense twin.
+RESULTS/paired-SEARCH-SEED.txt has tests by paired bootstrap, against the dense twin (SEARCH1 is
+of TEST1).
 
 Texts are prefixes of files with .en and .de, gzipped (.gz) or not.
 EOF
@@ -19,6 +20,7 @@ EOF
     cat <<'EOF'
   TRAIN    prefixes, such as "tatoeba.en-de newstest2011.en-de" (default: Multi30k, cloned)
   VALID, TEST   the same, of other texts
+  TEST1    the same, a second text to test with, in columns of its own (default: none)
   MINUTES  of the trainings that are compared at equal time (default: 25)
 EOF
 }
@@ -29,6 +31,7 @@ COMMAND="recipes/claims/$RECIPE.sh"
 UPDATES=${UPDATES:-2500} MINUTES=${MINUTES:-25} VOCABULARY=${VOCABULARY:-8000}
 MULTI30K_URL=${MULTI30K_URL:-https://github.com/multi30k/dataset}
 [[ $MINUTES =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "MINUTES=$MINUTES is no number"
+TESTS=(test ${TEST1:+test1}) # as fairseq names them
 
 OURS=(--arch lstm_moe_tiny --encoder-bidirectional --attention additive --attention-residual
     --no-moe-sigmoid --criterion moe_label_smoothed_cross_entropy --moe-importance-weight 0.01
@@ -58,7 +61,7 @@ gather_pairs() {
     local split language prefix out=$RUN_DIR/corpus/en-de
     mkdir -p "$out"
     for language in en de; do
-        for split in train valid test; do
+        for split in train valid "${TESTS[@]}"; do
             for prefix in $(prefixes "$split"); do
                 if [[ -f $prefix.$language ]]; then
                     cat "$prefix.$language"
@@ -75,6 +78,7 @@ prefixes() {
         train) echo "${TRAIN-}" ;;
         valid) echo "${VALID-}" ;;
         test) echo "${TEST-}" ;;
+        test1) echo "${TEST1-}" ;;
     esac
 }
 
@@ -85,43 +89,61 @@ clone() {
             "way and name them, TRAIN=folder/train VALID=folder/val TEST=folder/test_2016_flickr"
 }
 
+translation_wordpieces() {
+    make_wordpieces "$VOCABULARY" 100 "$RUN_DIR/corpus/en-de" en de
+    [[ -z ${TEST1-} ]] || python -m nmt_moe.corpus.wordpieces encode --keep-all --langs en de \
+        --model "$RUN_DIR/wordpieces/model.model" "$RUN_DIR/corpus/en-de/test1" \
+        "$RUN_DIR/wordpieces/test1"
+}
+
+translation_binary() {
+    local pieces=$RUN_DIR/wordpieces
+    make_binary '' --source-lang en --target-lang de --joined-dictionary \
+        --testpref "$pieces/test${TEST1:+,$pieces/test1}"
+}
+
 translation_model() { # translation_model CELL-SEED OPTION...
     train_into "$1" --source-lang en --target-lang de "${COMMON[@]}" "${@:2}"
-    measure_test "$1" --task translation
+    measure_test "$1" --task translation --valid-subset "test${TEST1:+,test1}"
     translate_test "$1" fairseq --task translation
     translate_test "$1" gnmt --task gnmt_translation --gnmt-alpha 0.2 --gnmt-beta 0.2
 }
 
-translate_test() { # translate_test CELL-SEED SEARCH OPTION...
-    local out=$RUN_DIR/$1/$2
-    mkdir -p "$out"
-    logged "$out/output.log" fairseq-generate "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
-        "${@:3}" --source-lang en --target-lang de --path "$RUN_DIR/$1/checkpoint_best.pt" \
-        --gen-subset test --beam 5 --batch-size 32 --bpe sentencepiece \
-        --sentencepiece-model "$RUN_DIR/wordpieces/model.model" "${WHOLE[@]}" --results-path "$out"
-    grep '^D-' "$out/generate-test.txt" | LC_ALL=C sort -t- -k2n | cut -f 3- >"$out/hypotheses.txt"
-    sacrebleu "$RUN_DIR/corpus/en-de/test.de" -i "$out/hypotheses.txt" -m bleu -w 2 >"$out/bleu.json"
+translate_test() { # translate_test CELL-SEED SEARCH OPTION...: into SEARCH and SEARCH1
+    local split out
+    for split in "${TESTS[@]}"; do
+        out=$RUN_DIR/$1/$2${split#test}
+        mkdir -p "$out"
+        logged "$out/output.log" fairseq-generate "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
+            "${@:3}" --source-lang en --target-lang de --path "$RUN_DIR/$1/checkpoint_best.pt" \
+            --gen-subset "$split" --beam 5 --batch-size 32 --bpe sentencepiece \
+            --sentencepiece-model "$RUN_DIR/wordpieces/model.model" "${WHOLE[@]}" \
+            --results-path "$out"
+        grep '^D-' "$out/generate-$split.txt" | LC_ALL=C sort -t- -k2n | cut -f 3- \
+            >"$out/hypotheses.txt"
+        sacrebleu "$RUN_DIR/corpus/en-de/$split.de" -i "$out/hypotheses.txt" -m bleu -w 2 \
+            >"$out/bleu.json"
+    done
 }
 
 # Each seed's hypotheses against those of the dense twin.
 compare_hypotheses() {
-    local search seed name systems
-    for seed in "${SEEDS[@]}"; do
-        for search in fairseq gnmt; do
-            systems=()
-            for name in "${NAMES[@]}"; do
-                systems+=("$RUN_DIR/$name-$seed/$search/hypotheses.txt")
+    local split search seed
+    ((${#NAMES[@]} > 1)) || return 0
+    for split in "${TESTS[@]}"; do
+        for search in "fairseq${split#test}" "gnmt${split#test}"; do
+            for seed in "${SEEDS[@]}"; do
+                (cd "$RUN_DIR" && sacrebleu "corpus/en-de/$split.de" -m bleu --paired-bs -f text \
+                    -i "${NAMES[@]/%/-$seed/$search/hypotheses.txt}") \
+                    >"$RESULTS/paired-$search-$seed.txt"
             done
-            ((${#systems[@]} > 1)) || continue
-            sacrebleu "$RUN_DIR/corpus/en-de/test.de" -i "${systems[@]}" -m bleu --paired-bs \
-                -f text | sed "s|$RUN_DIR/||" >"$RESULTS/paired-$search-$seed.txt"
         done
     done
 }
 
 choose_cells
-if [[ -n ${TRAIN-}${VALID-}${TEST-} ]]; then
-    for split in train valid test; do
+if [[ -n ${TRAIN-}${VALID-}${TEST-}${TEST1-} ]]; then
+    for split in train valid "${TESTS[@]}"; do
         [[ -n $(prefixes "$split") ]] || die "TRAIN, VALID and TEST, please: there is no $split text"
         for prefix in $(prefixes "$split"); do
             for language in en de; do
@@ -133,9 +155,10 @@ if [[ -n ${TRAIN-}${VALID-}${TEST-} ]]; then
     TRAIN=$(for prefix in $TRAIN; do absolute "$prefix"; done)
     VALID=$(for prefix in $VALID; do absolute "$prefix"; done)
     TEST=$(for prefix in $TEST; do absolute "$prefix"; done)
+    TEST1=$(for prefix in ${TEST1-}; do absolute "$prefix"; done)
 fi
-open_run "from=$(echo ${TRAIN:-$MULTI30K_URL} ${VALID-} ${TEST-})" "vocabulary=$VOCABULARY" \
-    "common=${COMMON[*]}"
+open_run "from=$(echo ${TRAIN:-$MULTI30K_URL} ${VALID-} ${TEST-} ${TEST1-})" \
+    "vocabulary=$VOCABULARY" "common=${COMMON[*]}"
 RESULTS=${RESULTS:-$RUN_DIR/results}
 if [[ -z ${TRAIN-} ]]; then
     stage download clone
@@ -143,7 +166,7 @@ if [[ -z ${TRAIN-} ]]; then
     TRAIN=$folder/train VALID=$folder/val TEST=$folder/test_2016_flickr
 fi
 stage corpus gather_pairs
-stage wordpieces make_wordpieces "$VOCABULARY" 100 "$RUN_DIR/corpus/en-de" en de
-stage binary make_binary '' --source-lang en --target-lang de --joined-dictionary
+stage wordpieces translation_wordpieces
+stage binary translation_binary
 run_grid translation_model
 compare_hypotheses

@@ -122,7 +122,7 @@ def test_a_kept_log_has_the_figures_as_printed_and_nothing_else(tmp_path: Path) 
     config = "2026-01-01 | INFO | fairseq_cli.train | {'data': '/home/someone/data'}"
     size = "2026-01-01 | INFO | fairseq_cli.train | num. shared model params: 1,234 (num. ...)"
     folder = finished(tmp_path / "256-h-3", f"{config}\n{size}\n{figures}\n")
-    for search, score in (("fairseq", 12.5), ("gnmt", 13.5)):
+    for search, score in (("fairseq", 12.5), ("gnmt", 13.5), ("gnmt1", 9)):
         (folder / search).mkdir()
         text = f'{{\n "name": "BLEU",\n "score": {score}\n}}\n'
         (folder / search / "bleu.json").write_text(text)
@@ -135,6 +135,7 @@ def test_a_kept_log_has_the_figures_as_printed_and_nothing_else(tmp_path: Path) 
         figures,
         'fairseq | {"name": "BLEU", "score": 12.5}',
         'gnmt | {"name": "BLEU", "score": 13.5}',
+        'gnmt1 | {"name": "BLEU", "score": 9}',
     ]
 
 
