@@ -21,6 +21,7 @@ EOF
   TRAIN    prefixes, such as "tatoeba.en-de newstest2011.en-de" (default: Multi30k, cloned)
   VALID, TEST   the same, of other texts
   TEST1    the same, a second text to test with, in columns of its own (default: none)
+  LR       learning rate of the trainings of UPDATES; the more of these, the lower (default: 5e-3)
   MINUTES  of the trainings that are compared at equal time (default: 25)
 EOF
 }
@@ -28,7 +29,7 @@ EOF
 parse_options "$@"
 ((${#WORDS[@]} == 0)) || die "unknown argument '${WORDS[0]}': see $RECIPE.sh --help"
 COMMAND="recipes/claims/$RECIPE.sh"
-UPDATES=${UPDATES:-2500} MINUTES=${MINUTES:-25} VOCABULARY=${VOCABULARY:-8000}
+UPDATES=${UPDATES:-1250} LR=${LR:-5e-3} MINUTES=${MINUTES:-25} VOCABULARY=${VOCABULARY:-8000}
 MULTI30K_URL=${MULTI30K_URL:-https://github.com/multi30k/dataset}
 [[ $MINUTES =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "MINUTES=$MINUTES is no number"
 TESTS=(test ${TEST1:+test1}) # as fairseq names them
@@ -37,7 +38,7 @@ OURS=(--arch lstm_moe_tiny --encoder-bidirectional --attention additive --attent
     --no-moe-sigmoid --criterion moe_label_smoothed_cross_entropy --moe-importance-weight 0.01
     --moe-load-weight 0.01 --optimizer moe_adam)
 TWINS=("${OURS[@]}" --dim 64 --lstm-cells 64 --moe-k 4 --moe-hidden-dim 256 --dropout 0.1
-    --lr 3e-3 --lr-scheduler cosine --warmup-updates 250 --max-update "$UPDATES" --max-tokens 2000)
+    --lr "$LR" --lr-scheduler cosine --warmup-updates 250 --max-update "$UPDATES" --max-tokens 2000)
 # fairseq counts the hours of all tries together.
 TIMED=(--lr-scheduler inverse_sqrt --stop-time-hours "$(awk "BEGIN { print $MINUTES / 60 }")"
     --lr 1.5e-3 --warmup-updates 500 --dropout 0.25 --max-tokens 1000)
