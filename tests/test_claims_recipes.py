@@ -129,7 +129,8 @@ def test_the_other_claims_of_a_given_text(claim: str, cells: str, tmp_path: Path
     ended = run(f"claims/{claim}.sh", *texts, *TINY, cwd=tmp_path, **settings)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "train: 71 lines, valid: 10 lines, test: 9 lines" in ended.stdout
-    assert f"Command: `recipes/claims/{claim}.sh one.txt two.txt`" in ended.stdout
+    typed = "UPDATES=8 VALID_LINES=10 TEST_LINES=9 PHRASES=300 VOCABULARY=60"
+    assert f"Command: `{typed} recipes/claims/{claim}.sh one.txt two.txt`" in ended.stdout
     found = figures(tmp_path / "run/results")
     last = {"cost": "peak memory, MiB"}.get(claim, "max/mean load, training")
     assert float(found[cells.split()[1], "1", last]) >= 1
@@ -162,6 +163,7 @@ def test_translations(names: list[str], second: bool, tmp_path: Path) -> None:
         assert all(float(found[name, "1", head]) > 1 for name in names)
     assert ("2nd text" in (tmp_path / "run/results/picture.svg").read_text()) == second
     assert ("second test text: 35 lines" in ended.stdout) == second
+    assert ('TEST=test TEST1="valid test" UPDATES=6 MINUTES=0.02' in ended.stdout) == second
     scored = {"fairseq": 15, "gnmt": 15}
     for search, lines in (scored | {"fairseq1": 35, "gnmt1": 35} if second else scored).items():
         paired = (tmp_path / f"run/results/paired-{search}-1.txt").read_text()

@@ -127,19 +127,34 @@ collect() {
         --command "$COMMAND"
 }
 
+# typed NAME...: those of these variables that the environment sets, and the recipe, as typed but
+# without this machine's folders.
+typed() {
+    local name words
+    for name in "$@"; do
+        read -r -a words <<<"${!name-}"
+        case ${#words[@]} in
+            0) ;;
+            1) printf '%s=%s ' "$name" "${words[0]##*/}" ;;
+            *) printf '%s="%s" ' "$name" "${words[*]##*/}" ;;
+        esac
+    done
+    echo "recipes/claims/$RECIPE.sh"
+}
+
 # The claims about language models, of one text.
 
 # text_arguments ARGUMENT...: parse_options, and the files of text as absolute paths in TEXTS.
 text_arguments() {
     local word
     parse_options "$@"
-    TEXTS=() COMMAND="recipes/claims/$RECIPE.sh"
+    TEXTS=() COMMAND=$(typed UPDATES VALID_LINES TEST_LINES PHRASES VOCABULARY)
     for word in ${WORDS[@]+"${WORDS[@]}"}; do
         word=$(absolute "$word")
         [[ -e $word ]] || die "no file or folder $word"
         [[ ! -d $word || ${#WORDS[@]} == 1 ]] || die "one folder, or files: $word is a folder"
         TEXTS+=("$word")
-        COMMAND+=" ${word##*/}" # results name no folder of this machine
+        COMMAND+=" ${word##*/}"
     done
 }
 

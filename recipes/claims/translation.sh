@@ -28,7 +28,7 @@ EOF
 
 parse_options "$@"
 ((${#WORDS[@]} == 0)) || die "unknown argument '${WORDS[0]}': see $RECIPE.sh --help"
-COMMAND="recipes/claims/$RECIPE.sh"
+COMMAND=$(typed TRAIN VALID TEST TEST1 UPDATES LR MINUTES VOCABULARY)
 UPDATES=${UPDATES:-1250} LR=${LR:-5e-3} MINUTES=${MINUTES:-25} VOCABULARY=${VOCABULARY:-8000}
 MULTI30K_URL=${MULTI30K_URL:-https://github.com/multi30k/dataset}
 [[ $MINUTES =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "MINUTES=$MINUTES is no number"
