@@ -184,7 +184,7 @@ logged() {
 # The stages that all recipes have.
 
 # make_wordpieces SIZE MAX_PIECES CORPUS LANGUAGE...: of CORPUS/{train,valid,test}.LANGUAGE, for one
-# language or two.
+# language or two, and of test1, a second test text, if there is one.
 make_wordpieces() {
     local corpus=$3 out=$RUN_DIR/wordpieces split language files=() options=(--lang)
     for language in "${@:4}"; do
@@ -197,9 +197,12 @@ make_wordpieces() {
         python -m nmt_moe.corpus.wordpieces encode --model "$out/model.model" "${options[@]}" \
             "$corpus/$split" "$out/$split"
     done
-    # Nothing is dropped from the test set.
-    python -m nmt_moe.corpus.wordpieces encode --model "$out/model.model" "${options[@]}" \
-        --keep-all "$corpus/test" "$out/test"
+    # Nothing is dropped from a test text.
+    for split in test test1; do
+        [[ $split == test || -f $corpus/$split.$4 ]] || continue
+        python -m nmt_moe.corpus.wordpieces encode --model "$out/model.model" "${options[@]}" \
+            --keep-all "$corpus/$split" "$out/$split"
+    done
 }
 
 # make_binary SUFFIX OPTION...: of wordpieces/{train,valid,test}SUFFIX.
@@ -258,12 +261,17 @@ decode() {
         --max-source-positions 100000 --max-target-positions 100000
 }
 
+# hypotheses FILE: the translations that fairseq-generate wrote there, in the order of the text.
+hypotheses() {
+    grep '^D-' "$1" | LC_ALL=C sort -t- -k2n | cut -f 3-
+}
+
 # Writes hypotheses.txt, one line for each line of the test set, and sacrebleu's scores.
 translate() {
     local out=$RUN_DIR/translation reference=$RUN_DIR/corpus/en-$TARGET/test.$TARGET
     logged "$out/output.log" decode fairseq-generate --gen-subset test --batch-size 16 \
         --results-path "$out"
-    grep '^D-' "$out/generate-test.txt" | LC_ALL=C sort -t- -k2n | cut -f 3- >"$out/hypotheses.txt"
+    hypotheses "$out/generate-test.txt" >"$out/hypotheses.txt"
     sacrebleu "$reference" -i "$out/hypotheses.txt" -m bleu -w 2 >"$out/detokenised.json"
 }
 

@@ -68,7 +68,7 @@ train_and_translate() { # train_and_translate dense|moe
         --bpe sentencepiece --sentencepiece-model "$RUN_DIR/wordpieces/model.model" \
         "${WHOLE[@]}" "${SEARCH[@]}" --gen-subset test --batch-size 32 --max-len-b 250 \
         --max-source-positions 100000 --max-target-positions 100000 --results-path "$out"
-    grep '^D-' "$out/generate-test.txt" | LC_ALL=C sort -t- -k2n | cut -f 3- >"$out/hypotheses.txt"
+    hypotheses "$out/generate-test.txt" >"$out/hypotheses.txt"
 }
 
 # Of the phrasebook's pairs or the given ones.

@@ -90,13 +90,6 @@ clone() {
             "way and name them, TRAIN=folder/train VALID=folder/val TEST=folder/test_2016_flickr"
 }
 
-translation_wordpieces() {
-    make_wordpieces "$VOCABULARY" 100 "$RUN_DIR/corpus/en-de" en de
-    [[ -z ${TEST1-} ]] || python -m nmt_moe.corpus.wordpieces encode --keep-all --langs en de \
-        --model "$RUN_DIR/wordpieces/model.model" "$RUN_DIR/corpus/en-de/test1" \
-        "$RUN_DIR/wordpieces/test1"
-}
-
 translation_binary() {
     local pieces=$RUN_DIR/wordpieces
     make_binary '' --source-lang en --target-lang de --joined-dictionary \
@@ -120,8 +113,7 @@ translate_test() { # translate_test CELL-SEED SEARCH OPTION...: into SEARCH and 
             --gen-subset "$split" --beam 5 --batch-size 32 --bpe sentencepiece \
             --sentencepiece-model "$RUN_DIR/wordpieces/model.model" "${WHOLE[@]}" \
             --results-path "$out"
-        grep '^D-' "$out/generate-$split.txt" | LC_ALL=C sort -t- -k2n | cut -f 3- \
-            >"$out/hypotheses.txt"
+        hypotheses "$out/generate-$split.txt" >"$out/hypotheses.txt"
         sacrebleu "$RUN_DIR/corpus/en-de/$split.de" -i "$out/hypotheses.txt" -m bleu -w 2 \
             >"$out/bleu.json"
     done
@@ -167,7 +159,7 @@ if [[ -z ${TRAIN-} ]]; then
     TRAIN=$folder/train VALID=$folder/val TEST=$folder/test_2016_flickr
 fi
 stage corpus gather_pairs
-stage wordpieces translation_wordpieces
+stage wordpieces make_wordpieces "$VOCABULARY" 100 "$RUN_DIR/corpus/en-de" en de
 stage binary translation_binary
 run_grid translation_model
 compare_hypotheses
