@@ -35,10 +35,14 @@ def draw(run: Run, logs: list[Log], path: Path) -> None:
 def against_experts(head: str) -> Callable[..., None]:
     """A panel with a figure against the number of experts: seeds as dots, a line of means.
 
-    The dense model is a line across; models of other kinds are not shown.
+    The dense model is a line across; models of other kinds are not shown, unless there are only
+    such: then dots.
     """
 
     def panel(axes: Any, cells: Cells, run: Run) -> None:
+        if not any(name.removesuffix("-h").isdecimal() for name in cells):
+            dots(head)(axes, cells, run)
+            return
         figure = _figure(run, head)
         lines: dict[str, list[tuple[int, float]]] = {}
         sizes = set()

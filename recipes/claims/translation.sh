@@ -11,8 +11,8 @@ Trains English-German models of equal operations for the same number of updates:
 4, 32 and 256 experts after two of the layers, of which each wordpiece sees four. Then a wider one
 with 32, fairseq's lstm and a small transformer for MINUTES each. Each translates the test text with
 fairseq's search and with the paper's (GNMT's length and coverage penalties of 0.2), beam 5;
-RESULTS/paired-SEARCH-SEED.txt has tests by paired bootstrap, against the dense twin (SEARCH1 is
-of TEST1).
+RESULTS/paired-SEARCH-SEED.txt has tests by paired bootstrap, against the first of CELLS (SEARCH1
+is of TEST1).
 
 Texts are prefixes of files with .en and .de, gzipped (.gz) or not.
 EOF
@@ -119,7 +119,7 @@ translate_test() { # translate_test CELL-SEED SEARCH OPTION...: into SEARCH and 
     done
 }
 
-# Each seed's hypotheses against those of the dense twin.
+# Each seed's hypotheses against those of the first cell.
 compare_hypotheses() {
     local split search seed
     ((${#NAMES[@]} > 1)) || return 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt_moe.claims import tables
+from nmt_moe.claims import pictures, tables
 from nmt_moe.claims.__main__ import main
 from nmt_moe.claims.logs import harvest, parse, read
 from nmt_moe.claims.results import load
@@ -160,6 +160,14 @@ def test_what_is_no_result_is_refused(
     (copy / "run.json").write_text("{")
     assert main(["show", str(copy)]) == 1
     assert "run.json is no JSON" in capsys.readouterr().err
+
+
+def test_a_picture_without_numbers_of_experts(tmp_path: Path) -> None:
+    run, logs = load(TINY)
+    for cells, shown in (({"dense", "4"}, True), ({"dense"}, False)):
+        pictures.draw(run, [log for log in logs if log.cell in cells], tmp_path / "picture.svg")
+        text = (tmp_path / "picture.svg").read_text()
+        assert (">experts<" in text) == shown and ">dense<" in text
 
 
 def test_peak_memory_of_a_command(tmp_path: Path) -> None:
