@@ -205,12 +205,14 @@ make_wordpieces() {
     done
 }
 
-# make_binary SUFFIX OPTION...: of wordpieces/{train,valid,test}SUFFIX.
+# make_binary SUFFIX OPTION...: of wordpieces/{train,valid,test}SUFFIX, and of test1 if there is one.
 make_binary() {
     local out=$RUN_DIR/binary pieces=$RUN_DIR/wordpieces
+    local tests=$pieces/test$1
+    ! compgen -G "$pieces/test1$1*" >/dev/null || tests+=,$pieces/test1$1
     rm -f "$out"/dict.* # fairseq-preprocess refuses to replace what an interrupted try left
     logged "$out/output.log" fairseq-preprocess --user-dir "$ROOT/nmt_moe" --srcdict "$pieces/model.dict.txt" \
-        --trainpref "$pieces/train$1" --validpref "$pieces/valid$1" --testpref "$pieces/test$1" \
+        --trainpref "$pieces/train$1" --validpref "$pieces/valid$1" --testpref "$tests" \
         --destdir "$out" --workers 2 "${@:2}"
 }
 

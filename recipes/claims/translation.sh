@@ -90,12 +90,6 @@ clone() {
             "way and name them, TRAIN=folder/train VALID=folder/val TEST=folder/test_2016_flickr"
 }
 
-translation_binary() {
-    local pieces=$RUN_DIR/wordpieces
-    make_binary '' --source-lang en --target-lang de --joined-dictionary \
-        --testpref "$pieces/test${TEST1:+,$pieces/test1}"
-}
-
 translation_model() { # translation_model CELL-SEED OPTION...
     train_into "$1" --source-lang en --target-lang de "${COMMON[@]}" "${@:2}"
     measure_test "$1" --task translation --valid-subset "test${TEST1:+,test1}"
@@ -160,6 +154,6 @@ if [[ -z ${TRAIN-} ]]; then
 fi
 stage corpus gather_pairs
 stage wordpieces make_wordpieces "$VOCABULARY" 100 "$RUN_DIR/corpus/en-de" en de
-stage binary translation_binary
+stage binary make_binary '' --source-lang en --target-lang de --joined-dictionary
 run_grid translation_model
 compare_hypotheses
