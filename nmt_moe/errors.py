@@ -33,7 +33,7 @@ def one_line(error: BaseException) -> str | None:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UserError):
-            return str(cause)
+            return visible(str(cause))
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         what = error.filename or "what was to be written"
@@ -51,14 +51,20 @@ def one_line(error: BaseException) -> str | None:
     return " ".join(str(error).split()) if meant_for_users else None
 
 
+def visible(text: str) -> str:
+    """The text with escapes for what cannot be seen, line ends among them."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def exit_code(command: Callable[[], None]) -> int:
     """Run a command line of ours: 0, or 1 with a line on stderr for what the user can mend."""
     try:
         command()
         sys.stdout.flush()
     except (UserError, OSError) as error:
-        line = one_line(error) if isinstance(error, OSError) else None
-        print(f"error: {line or error}", file=sys.stderr)
+        print(f"error: {one_line(error) or error}", file=sys.stderr)
         _give_up_output()
         return 1
     return 0

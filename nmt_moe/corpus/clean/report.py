@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nmt_moe.errors import visible
 from nmt_moe.report.table import markdown
 
 EXAMPLES = 3  # of each rule
@@ -118,13 +119,9 @@ class Report:
 
 
 def _sides(example: Example) -> tuple[str, str]:
-    return _visible(example.source), _visible(example.target)
+    return _start(example.source), _start(example.target)
 
 
-def _visible(text: str) -> str:
-    """The start of a text, with escapes for what cannot be seen."""
-    start = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in text[:_CHARACTERS]
-    )
+def _start(text: str) -> str:
+    start = visible(text[:_CHARACTERS])
     return start + " ..." if len(text) > _CHARACTERS else start
