@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -274,6 +275,19 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no pair is left"):  # its sides are identical
         clean([tmp_path / "in"], tmp_path / "out", ("en", "de"), Options())
     assert not (tmp_path / ".out.cleaning").exists()
+
+
+def test_waits_for_workers_of_a_killed_one(tmp_path: Path) -> None:
+    for language in ("en", "de"):
+        (tmp_path / f"in.{language}").write_text(f"a line in {language}\n")
+    (tmp_path / ".out.cleaning").mkdir()
+    lock = os.open(tmp_path / ".out.cleaning", os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    noticing = threading.Timer(1, os.close, [lock])
+    noticing.start()
+    clean([tmp_path / "in"], tmp_path / "out", ("en", "de"), Options())
+    noticing.join()
+    assert (tmp_path / "out.en").read_text() == "a line in en\n"
 
 
 @pytest.mark.slow

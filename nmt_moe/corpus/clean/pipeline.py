@@ -26,6 +26,7 @@ from nmt_moe.corpus.workers import ordered_map
 from nmt_moe.errors import UserError
 
 _PROGRESS = 10  # seconds between two progress lines
+_ENDING = 5  # seconds for the workers of a killed command to notice, and to let go of its lock
 
 
 @dataclass
@@ -101,17 +102,27 @@ def _removals(options: Options) -> dict[str, str]:
     return rules
 
 
-@contextlib.contextmanager
-def _drafts(out: Path) -> Iterator[Path]:
-    """A folder beside the output, removed at the end; what an earlier try has left is removed."""
-    folder = out.with_name(f".{out.name}.cleaning")
+def _lock(folder: Path) -> int | None:
+    """Make the folder and lock it, None if another process has it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise UserError(f"another process is cleaning into {out}: wait for its end") from None
+        return None
+    return lock
+
+
+@contextlib.contextmanager
+def _drafts(out: Path) -> Iterator[Path]:
+    """A folder beside the output, removed at the end; what an earlier try has left is removed."""
+    folder = out.with_name(f".{out.name}.cleaning")
+    start = time.monotonic()
+    while (lock := _lock(folder)) is None:
+        if time.monotonic() - start > _ENDING:
+            raise UserError(f"another process is cleaning into {out}: wait for its end")
+        time.sleep(0.1)
     try:
         for left in folder.iterdir():
             left.unlink()
