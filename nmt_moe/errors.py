@@ -33,7 +33,7 @@ def one_line(error: BaseException) -> str | None:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UserError):
-            return visible(str(cause))
+            return str(cause)
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         what = error.filename or "what was to be written"
@@ -64,10 +64,14 @@ def exit_code(command: Callable[[], None]) -> int:
         command()
         sys.stdout.flush()
     except (UserError, OSError) as error:
-        print(f"error: {one_line(error) or error}", file=sys.stderr)
-        _give_up_output()
+        _say(one_line(error) or str(error))
         return 1
     return 0
+
+
+def _say(line: str) -> None:
+    print(f"error: {visible(line)}", file=sys.stderr)
+    _give_up_output()
 
 
 def _give_up_output() -> None:
@@ -96,8 +100,7 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
     if line is None:
         sys.__excepthook__(kind, error, trace)
     elif not isinstance(error, ErrorOfAll) or distributed_utils.get_global_rank() == 0:
-        print(f"error: {line}", file=sys.stderr)
-        _give_up_output()
+        _say(line)
 
 
 def _lose(handle: Callable[..., None]) -> Callable[..., None]:
