@@ -2,7 +2,7 @@
 # All paths are relative: a checkout may lie in a folder with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench audit licences lock clean
+.PHONY: help setup demo test test-slow test-pythons check bench audit licences lock clean
 
 BIN := .venv/bin
 # A file of tests on each core, one thread each: they are small.
@@ -23,6 +23,9 @@ test: setup  ## the quick tests
 
 test-slow: setup  ## the tests that train, spawn processes or run whole recipes
 	$(PYTEST) -m slow
+
+test-pythons:  ## the quick tests with each Python and torch that is promised (recipes/pythons.sh)
+	@recipes/pythons.sh
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check .
