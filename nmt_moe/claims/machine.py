@@ -2,8 +2,8 @@
 
 import os
 import platform
-import resource
 import subprocess
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -27,13 +27,25 @@ def machine() -> dict[str, str | int]:
 
 
 def peak(command: Sequence[str]) -> tuple[int, int]:
-    """Run a command; its exit code, and the MiB that the largest of its processes had at most.
-
-    The system counts the memory of this process for a child, too: less than that it never says.
-    """
-    code = subprocess.run(command).returncode
-    size = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    """Run a command; its exit code, and the MiB that the largest of its processes had at most."""
+    reading, writing = os.pipe()
+    with open(reading) as answer:
+        try:
+            # The system counts for a child what its parent has, too: of a small one little.
+            small = [sys.executable, "-I", "-S", "-c", _MEASURE, str(writing)]
+            subprocess.run([*small, *command], pass_fds=[writing])
+        finally:
+            os.close(writing)
+        code, size = map(int, answer.read().split())
     return code, size // (2**20 if platform.system() == "Darwin" else 2**10)
+
+
+_MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[2:], close_fds=True).returncode
+with open(int(sys.argv[1]), "w") as answer:
+    print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=answer)
+"""
 
 
 def _commit() -> str:
