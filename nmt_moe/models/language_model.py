@@ -13,7 +13,7 @@ from nmt_moe.models.linear import Linear
 from nmt_moe.models.lstm import LSTM
 from nmt_moe.models.padding import gather_time, move_right
 from nmt_moe.models.sharing import share_experts
-from nmt_moe.models.task import check_task, end_workers
+from nmt_moe.models.task import balance_experts, check_task, end_workers
 from nmt_moe.moe import Routing
 
 NAME = "lstm_moe_lm"
@@ -93,4 +93,5 @@ class LSTMMoELanguageModel(FairseqLanguageModel):
         model = cls(LSTMMoELanguageModelDecoder(cfg, source, target))
         share_experts(model, cfg, task)
         end_workers(task)
+        balance_experts(model, task)
         return model

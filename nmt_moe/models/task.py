@@ -6,8 +6,11 @@ from typing import Any
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from fairseq.tasks.multilingual_language_modeling import MultilingualLanguageModelingTask
 from fairseq.tasks.translation import TranslationTask
+from torch import nn
 
+from nmt_moe.criterions.balanced import balance
 from nmt_moe.errors import UserError
+from nmt_moe.moe import MixtureOfExperts
 
 
 def check_task(arch: str, task: type, language_model: bool) -> None:
@@ -40,3 +43,15 @@ def end_workers(task: Any) -> None:
         return iterator
 
     task.get_batch_iterator = get_batch_iterator
+
+
+def balance_experts(model: nn.Module, task: Any) -> None:
+    """Let every criterion that is built for this model's training balance its experts.
+
+    Without the losses of the gates a few experts get most of the tokens, and the thresholds of
+    strictly balanced gating never learn; fairseq's criterions do not know them.
+    """
+    build = getattr(task, "build_criterion", None)
+    if build is None or not any(isinstance(part, MixtureOfExperts) for part in model.modules()):
+        return
+    task.build_criterion = lambda *args, **kwargs: balance(build(*args, **kwargs))

@@ -8,7 +8,7 @@ from nmt_moe.models.config import LSTMMoEConfig, check
 from nmt_moe.models.decoder import LSTMMoEDecoder
 from nmt_moe.models.encoder import LSTMMoEEncoder
 from nmt_moe.models.sharing import share_experts
-from nmt_moe.models.task import check_task, end_workers
+from nmt_moe.models.task import balance_experts, check_task, end_workers
 
 NAME = "lstm_moe"
 
@@ -30,4 +30,5 @@ class LSTMMoEModel(FairseqEncoderDecoderModel):
         model = cls(LSTMMoEEncoder(cfg, source), LSTMMoEDecoder(cfg, target))
         share_experts(model, cfg, task)
         end_workers(task)
+        balance_experts(model, task)
         return model

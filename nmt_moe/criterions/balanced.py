@@ -1,0 +1,160 @@
+"""The losses of the experts' gates, added to any criterion."""
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fairseq.criterions import FairseqCriterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+from torch import nn
+
+from nmt_moe.criterions.balance import (
+    balance_losses,
+    log_balance,
+    logging_vectors,
+    threshold_loss,
+)
+from nmt_moe.criterions.collapse import Limits, watch
+from nmt_moe.errors import UserError
+from nmt_moe.moe.routing import Routing
+from nmt_moe.ranges import option, real, whole
+from nmt_moe.report import tensorboard
+
+_LOGGER = logging.getLogger(__name__)
+OURS = "--criterion moe_label_smoothed_cross_entropy"
+
+
+@dataclass
+class BalanceConfig(FairseqDataclass):
+    """The weights of the losses, and when to warn of experts that collapse."""
+
+    moe_importance_weight: float = option(
+        0.01, real(0), "weight of CV(importance)^2 in the training loss"
+    )
+    moe_load_weight: float = option(0.01, real(0), "weight of CV(load)^2 in the training loss")
+    moe_threshold_weight: float = option(
+        0.1, real(0), "weight of the loss that teaches strictly balanced gating its thresholds"
+    )
+    moe_collapse_load: float = option(
+        5.0, real(0), "warn of an expert with more than this times the mean load; 0: never"
+    )
+    moe_collapse_dead: float = option(
+        0.1, real(0), "warn when more than this share of experts gets no token; 0: never"
+    )
+    moe_collapse_updates: int = option(
+        100, whole(0), "warn once either has lasted for so many updates in a row; 0: never"
+    )
+
+
+class Balanced:
+    """What comes before a criterion of fairseq among the bases of a class: its loss, plus the
+    losses of the gates, times the sample size by which fairseq divides gradients and sums."""
+
+    # fairseq reduces logs in a method of the class, without the instance that has the options.
+    collapse_limits = Limits()
+    training: bool
+    padding_idx: int
+
+    def set_balance(self, options: Any) -> None:
+        """Take the weights and limits of a :class:`BalanceConfig`."""
+        self.importance_weight = options.moe_importance_weight
+        self.load_weight = options.moe_load_weight
+        self.threshold_weight = options.moe_threshold_weight
+        type(self).collapse_limits = Limits(
+            load=options.moe_collapse_load,
+            dead=options.moe_collapse_dead,
+            updates=options.moe_collapse_updates,
+        )
+        tensorboard.install()
+
+    def forward(self, model: Any, sample: dict, *args: Any, **kwargs: Any) -> tuple:
+        """The loss to differentiate, its sample size, and what to log.
+
+        Raises:
+            UserError: the criterion has not called the model, so that nothing is known of its
+                experts; a model without mixtures of experts, such as fairseq's own, may pass.
+        """
+        with _routing_of(model) as calls:
+            loss, sample_size, logging_output = super().forward(  # type: ignore[misc]
+                model, sample, *args, **kwargs
+            )
+        if not calls and self.training:
+            raise UserError(
+                f"the criterion {type(self).__name__} does not call the model as a whole, so its "
+                f"experts would be trained without balance losses: use {OURS}"
+            )
+        for routing in calls:
+            if routing:
+                loss = loss + self._gates(routing, sample, sample_size / len(calls), logging_output)
+        if self.training:
+            # NaN and Inf reach the gradient, whose norm fairseq looks at; else a factor of 1.
+            loss = loss * (1 + 0 * loss.detach())
+        return loss, sample_size, logging_output
+
+    def _gates(
+        self, routing: dict[str, Routing], sample: dict, scale: Any, logging_output: dict
+    ) -> Any:
+        """The losses of the gates of one call, which are logged, too."""
+        importance, load = balance_losses(routing)
+        losses = {
+            "moe_importance_loss": self.importance_weight * scale * importance,
+            "moe_load_loss": self.load_weight * scale * load,
+        }
+        thresholds = threshold_loss(routing)
+        if thresholds is not None:  # a sum over tokens, as the cross entropy is
+            losses["moe_threshold_loss"] = self.threshold_weight * thresholds
+        for name, loss in losses.items():
+            logging_output[name] = logging_output.get(name, 0) + loss.detach()
+        logging_output.update(logging_vectors(routing, sample["net_input"], self.padding_idx))
+        return sum(losses.values())
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        """Log the criterion's own numbers, the gates' losses in the same unit, and the balance."""
+        super().reduce_metrics(logging_outputs)  # type: ignore[misc]
+        sample_size = sum(log.get("sample_size", 0) for log in logging_outputs)
+        for name in ("moe_importance_loss", "moe_load_loss", "moe_threshold_loss"):
+            if logging_outputs and name in logging_outputs[0]:
+                total = sum(log[name] for log in logging_outputs)
+                bits = total / sample_size / math.log(2)
+                metrics.log_scalar(name, bits, sample_size, priority=50, round=4)
+        watch(log_balance(logging_outputs), cls.collapse_limits)
+
+
+@contextmanager
+def _routing_of(model: nn.Module) -> Iterator[list[dict[str, Routing]]]:
+    """The routing of each call of the model, empty where it has no experts."""
+    calls: list[dict[str, Routing]] = []
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        extra = output[1] if isinstance(output, tuple) and len(output) > 1 else None
+        calls.append((extra.get("routing") or {}) if isinstance(extra, dict) else {})
+
+    hook = model.register_forward_hook(note)
+    try:
+        yield calls
+    finally:
+        hook.remove()
+
+
+def balance(criterion: FairseqCriterion) -> FairseqCriterion:
+    """Add the losses, with the weights that are the defaults, to a criterion without them.
+
+    Its class becomes one of the same name, by which fairseq's checkpoints know it.
+    """
+    if not isinstance(criterion, Balanced):
+        kind = type(criterion)
+        criterion.__class__ = type(kind.__name__, (Balanced, kind), {})
+        defaults = BalanceConfig()
+        criterion.set_balance(defaults)
+        _LOGGER.info(
+            f"{kind.__name__} knows no experts: their balance losses are added to it, with "
+            f"--moe-importance-weight {defaults.moe_importance_weight}, --moe-load-weight "
+            f"{defaults.moe_load_weight} and --moe-threshold-weight "
+            f"{defaults.moe_threshold_weight}; for other weights use {OURS}"
+        )
+    return criterion
