@@ -2,7 +2,7 @@
 
 Importing the package, as ``fairseq-train --user-dir nmt_moe`` does, registers its models and
 criterions with fairseq, makes its checkpoints safe, stops its trainings at NaN and ends them
-cleanly.
+cleanly, lets no sentence of a set be left out, and shows its options with ``--help``.
 """
 
 import logging
@@ -25,10 +25,11 @@ import nmt_moe.models.architectures  # noqa: E402
 import nmt_moe.optim.fairseq_adam  # noqa: E402
 import nmt_moe.optim.schedule  # noqa: E402
 import nmt_moe.tasks.gnmt_translation  # noqa: E402, F401
-from nmt_moe import checkpoint, errors, prefetch  # noqa: E402
+from nmt_moe import checkpoint, errors, parsers, prefetch  # noqa: E402
 from nmt_moe.finite import training as finite_training  # noqa: E402
 
 checkpoint.install()
 finite_training.install()
 prefetch.install()
+parsers.install()
 errors.show_in_one_line()

@@ -3,9 +3,12 @@
 import importlib.util
 import os
 from argparse import Namespace
+from contextlib import suppress
 
 import torch
 
+from nmt_moe import parsers
+from nmt_moe.checkpoint import files
 from nmt_moe.errors import UserError
 
 
@@ -29,6 +32,7 @@ def configure(args: Namespace) -> None:
     if importlib.util.find_spec("torch_xla") is None:
         args.tpu = False
     _share_experts(args)
+    _keep_batches(args)
     processes = int(os.environ.get("WORLD_SIZE", 1))
     if processes == 1 or "RANK" not in os.environ:
         return
@@ -66,3 +70,18 @@ def _share_experts(args: Namespace) -> None:
         raise UserError(f"--moe-sharded-checkpoint needs {missing[0]}")
     if missing:
         args.moe_expert_parallel_size = 1
+
+
+def _keep_batches(args: Namespace) -> None:
+    """Let a training go on with the batches it was begun with: fairseq counts them in an epoch.
+
+    Those that were begun before the plugin had its own default have fairseq's.
+    """
+    if parsers.given(parsers.MULTIPLE) or getattr(args, "reset_dataloader", True):
+        return
+    path = args.restore_file
+    if path == "checkpoint_last.pt":
+        path = os.path.join(args.save_dir, path)
+    with suppress(UserError, OSError, KeyError, TypeError):  # said where it is restored
+        dataset = files.read(path, checked=True)["cfg"]["dataset"]
+        args.required_batch_size_multiple = dataset["required_batch_size_multiple"]

@@ -216,10 +216,6 @@ make_binary() {
         --destdir "$out" --workers 2 "${@:2}"
 }
 
-# fairseq drops the last batch when its size is no multiple of this, 8 by default: up to seven
-# sentences of a test set would get no translation.
-WHOLE=(--required-batch-size-multiple 1)
-
 train() { # train OPTION...
     train_into training --source-lang en --target-lang "$TARGET" "$@"
 }
@@ -240,7 +236,7 @@ train_into() {
     [[ -z ${GPUS-}${NODES-} ]] || command=("$ROOT/recipes/launch.sh" fairseq-train)
     "${command[@]}" "$data/binary" --user-dir "$ROOT/nmt_moe" --seed "$SEED" \
         --save-dir "$out" --no-epoch-checkpoints --tensorboard-logdir "$out/tensorboard" \
-        --log-format json --log-interval 100 "${WHOLE[@]}" \
+        --log-format json --log-interval 100 \
         "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 |
         tee -a "$out/$log" | python -m nmt_moe.report.progress || {
         (($? != 75)) || exit 75 # stopped by SIGTERM, and saved
@@ -259,7 +255,7 @@ decode() {
         --source-lang en --target-lang "$TARGET" \
         --path "$RUN_DIR/training/checkpoint_best.pt" \
         --bpe sentencepiece --sentencepiece-model "$RUN_DIR/wordpieces/model.model" \
-        "${WHOLE[@]}" "${SEARCH[@]}" --max-len-b 250 \
+        "${SEARCH[@]}" --max-len-b 250 \
         --max-source-positions 100000 --max-target-positions 100000
 }
 

@@ -66,7 +66,7 @@ train_and_translate() { # train_and_translate dense|moe
     logged "$out/translation.log" fairseq-generate "$RUN_DIR/binary" \
         --user-dir "$ROOT/nmt_moe" "${LANGUAGES[@]}" --path "$out/checkpoint_best.pt" \
         --bpe sentencepiece --sentencepiece-model "$RUN_DIR/wordpieces/model.model" \
-        "${WHOLE[@]}" "${SEARCH[@]}" --gen-subset test --batch-size 32 --max-len-b 250 \
+        "${SEARCH[@]}" --gen-subset test --batch-size 32 --max-len-b 250 \
         --max-source-positions 100000 --max-target-positions 100000 --results-path "$out"
     hypotheses "$out/generate-test.txt" >"$out/hypotheses.txt"
 }

@@ -61,7 +61,7 @@ generate() {
     logged "$1/output.log" fairseq-generate "$OUT/binary" --user-dir "$ROOT/nmt_moe" \
         --task gnmt_translation --source-lang "$SOURCE" --target-lang "$TARGET" \
         --path "$CHECKPOINT" --bpe sentencepiece --sentencepiece-model "$MODEL" \
-        --gen-subset test --results-path "$1" "${WHOLE[@]}" --batch-size 16 \
+        --gen-subset test --results-path "$1" --batch-size 16 \
         --max-source-positions 100000 --max-target-positions 100000 \
         "${@:2}" ${EXTRA[@]+"${EXTRA[@]}"}
 }

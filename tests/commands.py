@@ -21,7 +21,6 @@ TINY = [
 TRAINING = [
     *("--optimizer", "adam", "--lr", "0.005", "--batch-size", "20", "--seed", "7", "--cpu"),
     *("--no-epoch-checkpoints", "--num-workers", "0"),
-    *("--required-batch-size-multiple", "1"),  # or fairseq drops the last batch
     *("--log-format", "json", "--log-interval", "10"),
 ]
 

@@ -42,8 +42,7 @@ def command(name: str, data: Path, checkpoint: Path, *arguments: object, **optio
 
 
 def generate(data: Path, checkpoint: Path, beam: int, batch: int) -> dict[int, Translation]:
-    # Without the last option fairseq leaves sentences out: those of the last batch.
-    options = ["--beam", beam, "--batch-size", batch, "--required-batch-size-multiple", 1]
+    options = ["--beam", beam, "--batch-size", batch]
     return translations(command("fairseq-generate", data, checkpoint, *options))
 
 

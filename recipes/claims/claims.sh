@@ -119,7 +119,7 @@ measure_test() { # measure_test CELL-SEED OPTION...: perplexity and balance of t
     local out=$RUN_DIR/$1
     logged "$out/test.log" fairseq-validate "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
         --path "$out/checkpoint_best.pt" --valid-subset test --batch-size 64 \
-        --log-format json "${WHOLE[@]}" "${@:2}"
+        --log-format json "${@:2}"
 }
 
 collect() {

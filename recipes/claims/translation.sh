@@ -105,7 +105,7 @@ translate_test() { # translate_test CELL-SEED SEARCH OPTION...: into SEARCH and 
         logged "$out/output.log" fairseq-generate "$RUN_DIR/binary" --user-dir "$ROOT/nmt_moe" \
             "${@:3}" --source-lang en --target-lang de --path "$RUN_DIR/$1/checkpoint_best.pt" \
             --gen-subset "$split" --beam 5 --batch-size 32 --bpe sentencepiece \
-            --sentencepiece-model "$RUN_DIR/wordpieces/model.model" "${WHOLE[@]}" \
+            --sentencepiece-model "$RUN_DIR/wordpieces/model.model" \
             --results-path "$out"
         hypotheses "$out/generate-$split.txt" >"$out/hypotheses.txt"
         sacrebleu "$RUN_DIR/corpus/en-de/$split.de" -i "$out/hypotheses.txt" -m bleu -w 2 \

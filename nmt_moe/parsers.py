@@ -1,0 +1,84 @@
+"""The command lines of fairseq: a default that loses no sentence, and a help that shows all."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq import options
+from fairseq.dataclass.configs import DatasetConfig
+
+from nmt_moe.errors import UserError
+
+MULTIPLE = "--required-batch-size-multiple"
+
+
+@dataclass
+class WholeDatasetConfig(DatasetConfig):
+    """fairseq's, whose default of 8 leaves out the longest sentences of a set: up to seven, which
+    do not fill a batch."""
+
+    required_batch_size_multiple: int = field(
+        default=1,
+        metadata={
+            "help": "sentences of a batch, unless it has fewer; above 1 the longest ones of a set "
+            "are left out where they are too few for it"
+        },
+    )
+
+
+def install() -> None:
+    """Replace fairseq's config and the function that reads a command line: it has no hooks here.
+
+    ``--help`` also shows the options of the ``--arch``, ``--task``, ``--criterion``,
+    ``--optimizer`` and so on that are given beside it, with their ranges.
+    """
+    if getattr(options.parse_args_and_arch, "__module__", "") == __name__:
+        return
+    options.DatasetConfig = WholeDatasetConfig
+    options.parse_args_and_arch = _helpful(options.parse_args_and_arch)
+
+
+def given(option: str) -> bool:
+    """Whether this command was given an option by the user."""
+    return any(one.split("=")[0] == option for one in sys.argv[1:])
+
+
+def _helpful(parse: Callable[..., Any]) -> Callable[..., Any]:
+    def parse_args_and_arch(
+        parser: argparse.ArgumentParser,
+        input_args: list[str] | None = None,
+        parse_known: bool = False,
+        suppress_defaults: bool = False,
+        modify_parser: Callable[[argparse.ArgumentParser], None] | None = None,
+    ) -> Any:
+        words = sys.argv[1:] if input_args is None else input_args
+        rest = [word for word in words if word not in ("-h", "--help")]
+        times = 0
+
+        def show(parser: argparse.ArgumentParser) -> None:
+            """fairseq calls it before and after it has added the options of these parts."""
+            nonlocal times
+            times += 1
+            if modify_parser is not None:
+                modify_parser(parser)
+            if times == 2:
+                parser.print_help()
+                parser.exit()
+
+        try:
+            if len(rest) < len(words):
+                return parse(parser, rest, modify_parser=show)
+            return parse(parser, input_args, parse_known, suppress_defaults, modify_parser)
+        except RuntimeError as error:
+            if error.args:
+                raise
+            if len(rest) < len(words):  # what there is without an architecture
+                parser.print_help()
+                parser.exit()
+            raise UserError(
+                "--arch is missing: name the model to train, such as --arch lstm_moe_tiny"
+            ) from None
+
+    return parse_args_and_arch
