@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import preloaded
+
 BIN = Path(sys.executable).parent
 PLUGIN = Path(__file__).resolve().parents[1] / "nmt_moe"
 
@@ -50,14 +52,18 @@ class Finished:
         return message
 
 
-def run(command: str, *arguments: object, fails: bool = False, **options: Any) -> Finished:
+def run(
+    command: str, *arguments: object, fails: bool = False, fresh: bool = False, **options: Any
+) -> Finished:
     """Run a program of the environment to its end, which must be 0 unless it ``fails``.
 
-    Other options are those of :func:`subprocess.run`.
+    A ``fresh`` one imports all it needs itself, see :mod:`tests.preloaded`. Other options are those
+    of :func:`subprocess.run`.
     """
+    words = [str(BIN / command), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     ended = subprocess.run(
-        [str(BIN / command), *map(str, arguments)],
+        words if fresh else preloaded.command(command, *arguments),
         env=environment,
         capture_output=True,
         encoding="utf-8",

@@ -1,6 +1,12 @@
-"""What every process that a test forks has to do first."""
+"""What every process that a test forks has to do first, and how those that are programs end."""
 
+import atexit
+import os
 import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import NoReturn
 
 LIMIT = 600  # seconds
 
@@ -13,3 +19,40 @@ def end_by_itself() -> None:
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # pytest-timeout's would go on with the tests
     signal.alarm(LIMIT)
+
+
+def end_as_a_program(call: Callable[[], object], caller: str = "") -> NoReturn:
+    """Call it in a process that was forked, and end as Python ends a program that is this call.
+
+    A traceback begins below this file and that of the ``caller``.
+    """
+    code, interrupted = 0, False
+    try:
+        call()
+    except SystemExit as ended:
+        code = _code(ended)
+    except BaseException as error:
+        code, interrupted = 1, isinstance(error, KeyboardInterrupt)
+        trace = error.__traceback__
+        while trace and trace.tb_frame.f_code.co_filename in (__file__, caller):
+            trace = trace.tb_next
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+    threading._shutdown()  # type: ignore[attr-defined]  waits for threads
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):  # full, or closed
+            code = code or 120
+    if interrupted:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(code)
+
+
+def _code(ended: SystemExit) -> int:
+    if ended.code is None or isinstance(ended.code, int):
+        return int(ended.code or 0) & 0xFF
+    print(ended.code, file=sys.stderr)
+    return 1
