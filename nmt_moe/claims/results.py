@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from fairseq.data import Dictionary
 
+from nmt_moe import scripts
 from nmt_moe.claims import pictures, tables
 from nmt_moe.claims.logs import Log, harvest, parse, read
 from nmt_moe.corpus.lines import read_lines
@@ -111,7 +112,7 @@ def _texts(run: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in filter(Path.exists, (folder / f"{split}.{suffix}" for split in SPLITS)):
         pieces = run / "wordpieces" / path.name
-        words = [len(line.split()) + 1 for line in read_lines(path)]
+        words = [scripts.words(line) + 1 for line in read_lines(path)]
         found[path.stem] = {
             "lines": len(words),
             "words": sum(words),

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from fairseq.data import Dictionary
 
+from nmt_moe import scripts
 from nmt_moe.corpus.lines import read_lines
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.models.architectures import build, config
@@ -34,7 +35,7 @@ def language_models(run: Path, names: Sequence[str]) -> Iterator[str]:
     """A row for each model: its size, what it cost, and its perplexity on the test text."""
     symbols = len(Dictionary.load(str(run / "binary" / "dict.txt")))
     # The end of a sentence is predicted as a word is, and counts as one.
-    words = sum(len(line.split()) + 1 for line in read_lines(run / "corpus" / "test.txt"))
+    words = sum(scripts.words(line) + 1 for line in read_lines(run / "corpus" / "test.txt"))
     rows = []
     for name in names:
         cfg = options(run / name / "checkpoint_best.pt")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt_moe.errors import UserError
+from nmt_moe.scripts import words
 
 _LINE = re.compile(r"([TDHP])-(\d+)\t(.*)")
 
@@ -27,7 +28,7 @@ class Perplexity:
 
     @property
     def per_word(self) -> float:
-        """Of words between spaces."""
+        """Of words between spaces; a letter of a script without spaces counts as one."""
         return 2 ** (self.bits / self.words)
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,13 +61,14 @@ def read(path: Path, references: Iterable[str]) -> Perplexity:
         elif kind == "P":
             length = len(rest.split())
             bits, pieces, sentences = bits - score * length, pieces + length, sentences + 1
-    words = [len(line.split()) + 1 for line in references]
-    if len(words) != sentences:
+    counts = [words(line) + 1 for line in references]
+    if len(counts) != sentences:
         raise UserError(
-            f"{path} holds the scores of {sentences:,} sentences, the test set has {len(words):,}: "
-            "make it with fairseq-generate --score-reference --required-batch-size-multiple 1"
+            f"{path} holds the scores of {sentences:,} sentences, the test set has "
+            f"{len(counts):,}: make it with fairseq-generate --score-reference "
+            "--required-batch-size-multiple 1"
         )
-    return Perplexity(bits, pieces, sum(words))
+    return Perplexity(bits, pieces, sum(counts))
 
 
 def _scores(path: Path) -> Iterator[tuple[str, ...]]:

@@ -106,3 +106,75 @@ def test_another_language_is_the_last_rule() -> None:
     assert judge(b"a\xc2\xa0b", b"c", LIMITS, foreign).removed == "language"
     assert judge(b"a b", b"a b", LIMITS, foreign).removed == "identical"
     assert judge(b"a", b"b", LIMITS, foreign).removed is None
+
+
+# Of each language two sentences that say the same, a short and a longer one.
+SHORT, LONG = 0, 1
+SAID = {
+    "en": ("I am going to the old station now.",
+           "Tomorrow morning my sister will go to the market with her friends to buy fish, rice "
+           "and vegetables for the whole family."),
+    "de": ("Ich gehe jetzt zum alten Bahnhof.",
+           "Morgen früh geht meine Schwester mit ihren Freunden auf den Markt, um Fisch, Reis und "
+           "Gemüse für die ganze Familie zu kaufen."),
+    "zh": ("我现在要去旧车站。", "明天早上我妹妹要和朋友们去市场给全家人买鱼、米和蔬菜。"),
+    "ja": ("今から古い駅に行きます。",
+           "明日の朝、妹は友達と一緒に市場へ行って、家族みんなのために魚と米と野菜を買います。"),
+    "ko": ("나는 지금 옛 역에 갑니다.",
+           "내일 아침 여동생은 온 가족을 위해 생선과 쌀과 채소를 사러 친구들과 시장에 갈 것이다."),
+    "th": ("ตอนนี้ฉันกำลังไปสถานีเก่า",
+           "พรุ่งนี้เช้าน้องสาวของฉันจะไปตลาดกับเพื่อนเพื่อซื้อปลาข้าวและผักให้ทั้งครอบครัว"),
+    "lo": ("ດຽວນີ້ຂ້ອຍກຳລັງໄປສະຖານີເກົ່າ",
+           "ມື້ອື່ນເຊົ້ານ້ອງສາວຂອງຂ້ອຍຈະໄປຕະຫຼາດກັບໝູ່ເພື່ອຊື້ປາເຂົ້າແລະຜັກໃຫ້ທັງຄອບຄົວ"),
+    "km": ("ឥឡូវនេះខ្ញុំទៅស្ថានីយ៍ចាស់។",
+           "ព្រឹកស្អែកប្អូនស្រីរបស់ខ្ញុំនឹងទៅផ្សារជាមួយមិត្តភក្តិដើម្បីទិញត្រីអង្ករនិងបន្លែសម្រាប់គ្រួសារទាំងមូល។"),
+    "my": ("အခု ငါ ဘူတာဟောင်းကို သွားနေတယ်။",
+           "မနက်ဖြန်မနက် ကျွန်မညီမသည် မိသားစုတစ်ခုလုံးအတွက် ငါး၊ ဆန်နှင့် ဟင်းသီးဟင်းရွက်ဝယ်ရန် "
+           "သူငယ်ချင်းများနှင့် ဈေးသို့ သွားလိမ့်မည်။"),
+    "bo": ("ང་ད་ལྟ་འབབ་ཚུགས་རྙིང་པར་འགྲོ་གི་ཡོད།",
+           "སང་ཉིན་ཞོགས་པ་ངའི་སྲིང་མོ་གྲོགས་པོ་དང་མཉམ་དུ་ཁྲོམ་ལ་ཉ་དང་འབྲས་དང་ཚལ་ཉོ་བར་འགྲོ་གི་རེད།"),
+    "vi": ("Bây giờ tôi đi đến nhà ga cũ.",
+           "Sáng mai em gái tôi sẽ đi chợ với bạn bè để mua cá, gạo và rau cho cả gia đình."),
+    "fi": ("Menen nyt vanhalle asemalle.",
+           "Huomisaamuna sisareni menee ystäviensä kanssa torille ostamaan kalaa, riisiä ja "
+           "vihanneksia koko perheelle."),
+    "ar": ("أنا ذاهب الآن إلى المحطة القديمة.",
+           "غدا صباحا ستذهب أختي مع صديقاتها إلى السوق لشراء السمك والأرز والخضروات للعائلة كلها."),
+    "ta": ("நான் இப்போது பழைய நிலையத்திற்குச் செல்கிறேன்.",
+           "நாளை காலை என் தங்கை முழுக் குடும்பத்திற்கும் மீன், அரிசி, காய்கறிகள் வாங்க "
+           "நண்பர்களுடன் சந்தைக்குச் செல்வாள்."),
+    "am": ("አሁን ወደ አሮጌው ጣቢያ እየሄድኩ ነው።",
+           "ነገ ጠዋት እህቴ ለመላው ቤተሰብ ዓሣ፣ ሩዝና አትክልት ለመግዛት ከጓደኞቿ ጋር ወደ ገበያ ትሄዳለች።"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("source", SAID)
+def test_good_pairs_of_any_two_languages_stay(source: str) -> None:
+    for target in SAID.keys() - {source}:
+        for left, right in zip(SAID[source], SAID[target], strict=True):
+            for times in (1, 4):
+                pair = " ".join([left] * times), " ".join([right] * times)
+                assert removed(*pair, Limits()) is None, (source, target, *pair)
+
+
+@pytest.mark.parametrize("source", SAID)
+def test_bad_pairs_of_any_two_languages_are_removed(source: str) -> None:
+    for target in SAID.keys() - {source}:
+        pair = SAID[source][SHORT], SAID[target][LONG] * 2
+        assert removed(*pair, Limits()) == "ratio", (source, target)
+        assert removed(*reversed(pair), Limits()) == "ratio", (target, source)
+
+
+def test_a_long_word_may_be_many_words_elsewhere() -> None:
+    pair = "Juoksentelisinkohan?", "I wonder if I should run around aimlessly?"
+    assert removed(*pair, Limits()) is None
+    # Not so numbers and letters in a row.
+    assert removed("Inhaltsverzeichnis", "1 2 3 4 5 6 7 8 9 10", Limits()) == "ratio"
+    assert removed("Inhaltsverzeichnis", "C O N T E N T S", Limits()) == "ratio"
+
+
+def test_text_without_spaces_may_be_as_long_as_any_other() -> None:
+    line, words = "我现在要去旧车站" * 60, "going to the old station now " * 41
+    assert removed(line, words, Limits()) is None  # 480 characters, 246 words
+    assert removed(line * 2, words, Limits()) == "long"
+    assert removed("ตอนนี้ฉันกำลังไป" * 90, words, Limits()) is None

@@ -11,9 +11,15 @@ from dataclasses import dataclass
 from html.entities import html5
 
 from nmt_moe.corpus.clean.reading import MAX_LINE
+from nmt_moe.scripts import size
 
 # The ratio of short sentences says little: so much more than the ratio a side may be longer.
 WORDS_BEYOND, CHARACTERS_BEYOND = 5, 30
+# One language says in a long word what another one says in many: whatever their words, sides that
+# are nearly as long as each other stay.
+_NEARLY, _NEARLY_BEYOND = 1.5, 15
+_LATIN = 1.1  # bytes for each character of what needs no closer look at its scripts
+_LETTERS_OF_WORDS = 3.5  # with the space: shorter words are letters and numbers in a row
 
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|([A-Za-z][A-Za-z0-9]{1,31}));")
 
@@ -121,24 +127,38 @@ def judge(
         return Pair(_shown(source), _shown(target), removed="encoding")
     changed = left_changed + right_changed
     pair = Pair(left, right, tuple(dict.fromkeys(changed)) if changed else ())
-    pair.removed = _broken(left, right, limits)
+    pair.removed = _broken(left, right, limits, len(source), len(target))
     if pair.removed is None and foreign is not None and foreign(left, right):
         pair.removed = "language"
     return pair
 
 
-def _broken(left: str, right: str, limits: Limits) -> str | None:
+def _broken(left: str, right: str, limits: Limits, left_bytes: int, right_bytes: int) -> str | None:
     if "\ufffd" in left or "\ufffd" in right:
         return "encoding"
     if not (left and right):
         return "empty"
-    less, more = sorted((left.count(" ") + 1, right.count(" ") + 1))
-    shorter, longer = sorted((len(left), len(right)))
-    if more > limits.words or longer > limits.characters:
+    # First of the left and of the right, then in their order; by far the most pairs are fine.
+    more: float = left.count(" ") + 1
+    less: float = right.count(" ") + 1
+    longer: float = len(left)
+    shorter: float = len(right)
+    if longer > limits.characters or shorter > limits.characters:
         return "long"
-    if more > limits.ratio * less + WORDS_BEYOND:
-        return "ratio"
+    if left_bytes > _LATIN * longer or right_bytes > _LATIN * shorter:
+        (more, longer), (less, shorter) = size(left), size(right)
+    words = longer if more > less else shorter  # the side with more of them
+    if more < less:
+        more, less = less, more
+    if longer < shorter:
+        longer, shorter = shorter, longer
+    if more > limits.words:
+        return "long"
     if longer > limits.ratio * shorter + CHARACTERS_BEYOND:
+        return "ratio"
+    if more > limits.ratio * less + WORDS_BEYOND and (
+        longer > _NEARLY * shorter + _NEARLY_BEYOND or words < _LETTERS_OF_WORDS * more
+    ):
         return "ratio"
     return "identical" if left == right else None
 
