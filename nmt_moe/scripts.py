@@ -26,6 +26,30 @@ _WORTH = [
 _PATTERNS = [
     (worth, regex.compile(rf"(?V1)[[{scripts}]&&{_LETTERS}]")) for worth, scripts in _WORTH
 ]
+
+# Characters without a look of their own that spelling needs, each as the end of a pattern that sees
+# what is around it. Joiners: beside a letter that changes its form (of Arabic and its like, and of
+# the scripts of India and around), with a letter or number on the other side, and after a virama
+# (a bit more than RFC 5892 allows); a single one of several in a row. In Mongolian the separator of
+# vowels, between pictures the joiner, and after them the tags of flags.
+_SHAPED = (
+    r"(?V1:[[\p{scx=Arabic}\p{sc=Syriac}\p{sc=Nko}\p{jt=D}\p{jt=R}\p{jt=L}\P{InSC=Other}]"
+    r"&&[\p{L}\p{M}]&&[\u0600-\U0010ffff]])"
+)
+_ANY = r"[\p{L}\p{M}\p{N}]"
+_BEFORE, _AFTER = "[\u200b\u200e\u200f]{0,3}", "[\u200b-\u200f]{0,3}"  # are removed
+_TAG = "[\U000e0020-\U000e007e]"
+_PICTURE = r"\p{Extended_Pictographic}[\ufe0f\U0001f3fb-\U0001f3ff]?"
+SPELT = (
+    rf"(?:(?<={_SHAPED}{_BEFORE}[\u200c\u200d])(?={_AFTER}{_ANY})"
+    rf"|(?<={_ANY}{_BEFORE}[\u200c\u200d])(?={_AFTER}{_SHAPED})"
+    r"|(?<=\p{ccc=9}[\u200c\u200d])|(?<=\p{sc=Arabic}\u200d)"
+    r"|(?<=\p{sc=Mongolian}\u180e)(?=\p{sc=Mongolian})"
+    rf"|(?<={_PICTURE}\u200d)(?=\p{{Extended_Pictographic}})"
+    rf"|(?<={_PICTURE}{_TAG}{{1,30}})(?={_TAG}{{0,30}}\U000e007f)"
+    rf"|(?<={_PICTURE}{_TAG}{{1,30}}\U000e007f))"
+)
+
 _WORD = 6  # Latin letters and a space
 # Nothing outside of these ranges is in one of the scripts above.
 _OTHER = re.compile(

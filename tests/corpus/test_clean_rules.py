@@ -38,6 +38,43 @@ def test_what_is_changed(line: str, expected: str, changed: tuple[str, ...]) -> 
     assert normalise(line) == (expected, changed)
 
 
+SPELT = [
+    "می\u200cخواهم به خانه\u200cها",  # Persian
+    "CD\u200cها، ۵\u200cساله",
+    "ه\u200d.ق",
+    "ශ්\u200dරී ලංකාව",  # Sinhala
+    "അവന്\u200d പറഞ്ഞു",  # Malayalam
+    "র\u200d্যাব, উৎ\u200cসব",  # Bengali
+    "क्\u200dष, क्\u200cष, क्\u200c।",  # Devanagari
+    "ಸಾಫ್ಟ್\u200cವೇರ್",  # Kannada
+    "ᠨᠢᠭᠡ\u180eᠠ",  # Mongolian
+    "👨\u200d👩\u200d👧 👩🏽\u200d⚕\ufe0f 🏳\ufe0f\u200d🌈 ❤\ufe0f\u200d🔥 1\ufe0f\u20e3",
+    "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",  # Scotland
+]
+
+
+@pytest.mark.parametrize("line", SPELT)
+def test_what_spelling_needs_stays(line: str) -> None:
+    assert normalise(line) == (line, ())
+    assert normalise(f"\ufeff{line}\xa0x") == (f"{line} x", ("special",))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("Auf\u200clage, a\u200db, до\u200cм, 我\u200d们", "Auflage, ab, дом, 我们"),
+        ("\u200cمی می\u200c, \u200d \u200c", "می می,"),
+        ("می\u200c\u200cخواهم ی\u200f\u200cخ", "می\u200cخواهم ی\u200cخ"),
+        ("👍\u200d 👍\u200dx \u200d👍", "👍 👍x 👍"),
+        ("a\U000e0067\U000e007f 🏴\U000e0067 🏴\U000e007f", "a 🏴 🏴"),
+        ("ab\u180ec", "abc"),
+    ],
+)
+def test_joiners_where_nothing_joins_are_removed(line: str, expected: str) -> None:
+    assert normalise(line) == (expected, ("special",))
+    assert normalise(expected) == (expected, ())
+
+
 def test_characters_are_those_of_unicode() -> None:
     for code in range(sys.maxunicode + 1):
         char = chr(code)

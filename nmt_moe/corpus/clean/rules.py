@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html.entities import html5
 
+import regex
+
 from nmt_moe.corpus.clean.reading import MAX_LINE
-from nmt_moe.scripts import size
+from nmt_moe.scripts import SPELT, size
 
 # The ratio of short sentences says little: so much more than the ratio a side may be longer.
 WORDS_BEYOND, CHARACTERS_BEYOND = 5, 30
@@ -31,11 +33,13 @@ _WINDOWS = {
     byte: bytes([byte]).decode("cp1252", errors="ignore") or None for byte in range(0x80, 0xA0)
 }
 # What has no look of its own: other control characters, zero-width and directional ones, soft
-# hyphens, byte-order marks, characters of private use, and what is no character. Removed.
-INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+# hyphens, byte-order marks, characters of private use, and what is no character. Removed, but for
+# the joiners, separators and tags that spelling and emoji need.
+INVISIBLE = regex.compile(
+    "[\x00-\x08\x0e-\x1b\x7f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
     "\ue000-\uf8ff\ufdd0-\ufdef\ufeff\ufff9-\ufffb\ufffe\uffff"
-    "\U000e0000-\U000e007f\U000f0000-\U0010ffff]"
+    "\U000e0000-\U000e001f\U000f0000-\U0010ffff]"
+    rf"|[\u180e\u200c\u200d\U000e0020-\U000e007f](?<!{SPELT})"
 )
 
 CHANGES = {
