@@ -22,7 +22,8 @@ NAME = "lstm_moe_lm"
 class LSTMMoELanguageModelDecoder(IncrementalDecoder):
     """Embedding, LSTMs with mixtures of experts between them, and the softmax.
 
-    Residual connections around every layer, dropout on each output but the last.
+    Residual connections around every layer, dropout on each output but the last. The logits start
+    with a third of the mean square of the last layer's output, as in the translation model.
 
     Args:
         cfg: the model's options.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from nmt_moe.models import recurrence
+from nmt_moe.models import initial, recurrence
 from nmt_moe.models.attention import MultiplicativeAttention
 from nmt_moe.models.attention_recurrence import AttentionRecurrence
 from nmt_moe.models.linear import linear
@@ -18,12 +18,21 @@ class LSTM(nn.Module):
     Its parameters are those of ``torch.nn.LSTM(input_dim, cells, proj_size=dim)``, in ``lstm``:
     ``weight_ih_l0`` ``[4*C, I]``, ``weight_hh_l0`` ``[4*C, D]``, ``weight_hr_l0`` ``[D, C]`` where
     there is a projection, ``bias_ih_l0`` and ``bias_hh_l0`` ``[4*C]``.
+
+    The gates' sums start with a third of the mean square of the input, and so the outputs, of an
+    input of 1, with a variance of 0.02, whatever ``I``, ``D`` and ``C``: each layer begins as a
+    small change of what its residual connection carries on.
     """
 
     def __init__(self, input_dim: int, dim: int, cells: int) -> None:
         super().__init__()
         self.dim, self.cells = dim, cells
         self.lstm = nn.LSTM(input_dim, cells, proj_size=dim if cells != dim else 0)
+        # torch derives all scales from the cells: with four times as many as the input is wide
+        # the outputs would have a tenth of the variance.
+        for name, weight in self.lstm.named_parameters():
+            if name.startswith("weight"):
+                (initial.ones if "hr" in name else initial.thirds)(weight)
 
     def forward(self, x_LBD: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run over all steps. Returns the outputs ``[L, B, dim]`` and the last state."""
@@ -40,7 +49,8 @@ class AttentionLSTM(nn.Module):
     """Decoder layer 1: reads the attention context and provides the query (appendix E).
 
     Step ``t`` attends with the output of step ``t - 1`` and reads input ``t`` beside the
-    context that it found.
+    context that it found. It starts as a :class:`LSTM` does, with a variance of 0.03: the
+    context adds to the gates' sums.
     """
 
     def __init__(self, dim: int, cells: int) -> None:
@@ -51,8 +61,12 @@ class AttentionLSTM(nn.Module):
         self.b_input = nn.Parameter(torch.empty(4 * cells))
         self.b_recurrent = nn.Parameter(torch.empty(4 * cells))
         self.projection = nn.Linear(cells, dim, bias=False) if cells != dim else None
-        for parameter in (self.w_input, self.w_recurrent, self.b_input, self.b_recurrent):
-            nn.init.uniform_(parameter, -(cells**-0.5), cells**-0.5)
+        initial.thirds(self.w_input)
+        initial.thirds(self.w_recurrent, fan_in=dim)  # of each, the context and the output
+        for bias in (self.b_input, self.b_recurrent):
+            nn.init.uniform_(bias, -(cells**-0.5), cells**-0.5)
+        if self.projection is not None:
+            initial.ones(self.projection.weight)
 
     def forward(
         self,

@@ -54,9 +54,13 @@ class Experts(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights; each expert gets the same whatever the number of processes."""
+        """Draw the weights; each expert gets the same whatever the number of processes.
+
+        An output has half of the mean square of the input: sums have all of it, of which the ReLU
+        keeps half.
+        """
         for weight in (self.w_in, self.w_out):
-            bound = (3 / weight.shape[1]) ** 0.5  # unit variance: 1 / fan-in
+            bound = (3 / weight.shape[1]) ** 0.5  # variance 1 / fan-in
             if self.mesh is None:
                 nn.init.uniform_(weight, -bound, bound)
                 continue

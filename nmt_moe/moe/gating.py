@@ -56,8 +56,9 @@ class TopKGate(nn.Module):
         return self.dim * self.num_experts
 
     def reset_parameters(self) -> None:
-        # All logits equal would send every token to the same k experts for good.
-        nn.init.normal_(self.w_gate, std=self.dim**-0.5)
+        # All logits equal would send every token to the same k experts for good. With a hundredth
+        # of the mean square of x they differ, and the softmax is near uniform at any width.
+        nn.init.normal_(self.w_gate, std=0.1 * self.dim**-0.5)
 
     def forward(self, x_TD: Tensor) -> Routing:
         """Route ``[T, D]`` tokens. Computed in float32 (float64 for float64 tokens)."""
@@ -137,10 +138,6 @@ class StrictlyBalancedGate(TopKGate):
         super().__init__(*args, **kwargs)
         start = min(1.5 / self.num_experts, 0.75)
         self.threshold = nn.Parameter(torch.full((*self.bank, self.num_experts), start))
-
-    def reset_parameters(self) -> None:
-        # Zeros would be ties between all tokens.
-        nn.init.normal_(self.w_gate, std=0.1 * self.dim**-0.5)
 
     def choose(self, rows: Rows) -> Choice:
         logits_RE = _product(rows, self.w_gate)

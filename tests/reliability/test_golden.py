@@ -13,7 +13,7 @@ import pytest
 from tests.reliability.golden.files import FOLDER, read, write
 from tests.reliability.golden.runs import KINDS, PRECISIONS, UPDATES, Run, prepare, run
 
-QUICK = "noisy_top_k_groups"
+QUICK = "noisy_top_k_groups_additive"
 HINT = "numbers have changed: if that is meant, python -m tests.reliability.golden writes new files"
 
 

@@ -27,6 +27,7 @@ PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 _BALANCED = ["--moe-gating", "strictly_balanced"]
 _TOP_K = ["--moe-gating", "top_k"]
 _GROUPS = ["--moe-groups", "4"]
+_ADDITIVE = ["--attention", "additive", "--attention-residual", "--encoder-bidirectional"]
 KINDS: dict[str, list[str]] = {
     "noisy_top_k": [],
     "noisy_top_k_groups": _GROUPS,
@@ -34,8 +35,9 @@ KINDS: dict[str, list[str]] = {
     "strictly_balanced_groups": [*_BALANCED, *_GROUPS],
     "top_k": _TOP_K,
     "top_k_groups": [*_TOP_K, *_GROUPS],
+    "noisy_top_k_groups_additive": [*_GROUPS, *_ADDITIVE],
 }
-"""The options of each gating."""
+"""The options of each gating, and of the parts of a translation model that are not its defaults."""
 
 # Each part of a training that makes numbers takes part in it.
 _TRAINING = [
