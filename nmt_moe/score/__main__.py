@@ -29,7 +29,10 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("reference", type=Path, metavar="REFERENCE", help="the same by people")
     parser.add_argument(
-        "--target-lang", required=True, metavar="LANGUAGE", help="for example de: Moses' rules"
+        "--target-lang",
+        required=True,
+        metavar="LANGUAGE",
+        help="such as de or zh_TW: says how to tell its words apart",
     )
     parser.add_argument("--lowercase", action="store_true", help="make no difference of case")
     parser.add_argument(

@@ -9,6 +9,8 @@ import sacremoses
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
 
+from nmt_moe.languages import Language, find, language
+
 Prepare = Callable[[str], str]
 
 
@@ -92,44 +94,56 @@ def _interval(result: Any) -> tuple[float, float]:
     return float(result.mean - result.ci), float(result.mean + result.ci)
 
 
-def tokenizer(language: str) -> str:
-    """The name of sacrebleu's: languages without spaces need another, or few n-grams are right."""
-    if language in ("ja", "th", "km", "lo", "my"):
-        return "char"
-    return "zh" if language in ("zh", "yue") else "13a"
+def tokenizer(code: str) -> str:
+    """The name of sacrebleu's: languages without spaces need another, or few n-grams are right.
+
+    Japanese, Thai and others are scored by characters, as other tokenizers need other programs.
+    """
+    known = find(code)
+    if known is None or known.spaced:
+        return "13a"
+    return "zh" if known.script in ("Hans", "Hant", "Hani") else "char"
 
 
-def measures(language: str, lowercase: bool = False, normalise: bool = False) -> Iterator[Measure]:
+def measures(code: str, lowercase: bool = False, normalise: bool = False) -> Iterator[Measure]:
     """All figures for a target language.
 
+    Without spaces between words there are no tokens as in Moses.
+
     Args:
-        language: its code: of Moses' rules for tokens; German gets a figure of its own besides.
+        code: of the language: of Moses' rules for tokens; German gets a figure of its own besides.
         lowercase: lower-case both sides.
         normalise: of tokenised text, first put Moses' plain punctuation in the place of
             typographic quotes, dashes and the like, on both sides.
+
+    Raises:
+        UserError: no language has this code.
     """
+    target = language(code)
     plain = "as it is; tokens by sacrebleu"
-    bleu = BLEU(lowercase=lowercase, tokenize=tokenizer(language))
+    bleu = BLEU(lowercase=lowercase, tokenize=tokenizer(code))
     yield Measure("detokenised", plain, str, bleu)
     yield Measure("detokenised", plain, str, CHRF(lowercase=lowercase))
-    prepare, how = _tokeniser(language, normalise)
+    if not target.spaced:
+        return
+    prepare, how = _tokeniser(target, normalise)
     # No smoothing: multi-bleu.perl gives 0 where no n-gram of some order is right.
     moses = BLEU(lowercase=lowercase, tokenize="none", smooth_method="none", force=True)
     yield Measure("tokenised", f"{how}; BLEU as multi-bleu.perl", prepare, moses)
-    if language == "de":
+    if target.code == "de":
         how += "; a-b split to a ##AT##-##AT## b; BLEU as multi-bleu.perl"
         yield Measure(
             "tokenised, compounds split", how, lambda line: split_compounds(prepare(line)), moses
         )
 
 
-def _tokeniser(language: str, normalise: bool) -> tuple[Prepare, str]:
+def _tokeniser(target: Language, normalise: bool) -> tuple[Prepare, str]:
     """Moses' tokeniser as sacremoses has it, without splitting of dashes, and what it is."""
-    tokenise = sacremoses.MosesTokenizer(lang=language).tokenize
-    version = f"sacremoses {sacremoses.__version__} -l {language}"
+    tokenise = sacremoses.MosesTokenizer(lang=target.code).tokenize
+    version = f"sacremoses {sacremoses.__version__} -l {target.code}"
     if not normalise:
         return lambda line: tokenise(line, return_str=True), f"{version} tokenize"
-    plain = sacremoses.MosesPunctNormalizer(lang=language).normalize
+    plain = sacremoses.MosesPunctNormalizer(lang=target.code).normalize
     return lambda line: tokenise(plain(line), return_str=True), f"{version} normalize tokenize"
 
 

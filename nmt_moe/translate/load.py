@@ -23,6 +23,7 @@ from nmt_moe.checkpoint import files as checkpoint_files
 from nmt_moe.checkpoint import parts
 from nmt_moe.corpus import wordpieces
 from nmt_moe.errors import UserError
+from nmt_moe.languages import same
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
 from nmt_moe.translate.model import Translator
 
@@ -223,11 +224,12 @@ def choose_tag(words: Dictionary, target: str | None, trained: str) -> str | Non
     """The piece that asks for the target language, None where the model knows only one."""
     tags = {match[1]: match[0] for match in map(TAG.fullmatch, words.symbols) if match}
     if not tags:
-        if target not in (None, trained):
+        if target is not None and same(target, [trained]) is None:
             raise UserError(f"the model translates into {trained} only, not into {target}")
         return None
-    if target not in tags:
+    meant = None if target is None else same(target, tags)
+    if meant is None:
         raise UserError(
             f"the model translates into {', '.join(sorted(tags))}: choose one with --target-lang"
         )
-    return tags[target]
+    return tags[meant]

@@ -32,8 +32,17 @@ def test_longer_sides_must_be_in_their_language() -> None:
 
 def test_an_unknown_language_is_an_error() -> None:
     pytest.importorskip("py3langid")
-    with pytest.raises(UserError, match="does not know the language 'xx'"):
+    with pytest.raises(UserError, match="there is no language 'xx'"):
         foreign(["en", "xx"])
+    with pytest.raises(UserError, match="does not know the language 'tpi'"):
+        foreign(["en", "tpi"])
+
+
+def test_a_code_may_be_written_in_many_ways() -> None:
+    pytest.importorskip("py3langid")
+    is_foreign = foreign(["en_US.UTF-8", "deu"])
+    assert not is_foreign(ENGLISH, GERMAN)
+    assert is_foreign(GERMAN, ENGLISH)
 
 
 def test_without_the_library_the_error_says_what_to_install(

@@ -557,6 +557,7 @@ def test_hand_checked_labels(kind, values, language, wanted) -> None:
 
 def test_words_are_the_pairs_that_they_ask_for() -> None:
     assert pairs.expand(["de", "en-de", "fr-pl"]) == ["en-de", "de-en", "fr-pl"]
+    assert pairs.expand(["deu", "EN-de_DE", "pt-BR"]) == ["en-de", "de-en", "en-pt", "pt-en"]
     for words, wrong in (
         (["xx"], "no language 'xx': choose from af "),
         (["en"], "en-en"),

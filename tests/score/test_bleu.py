@@ -289,3 +289,22 @@ def test_languages_without_spaces_have_a_tokenizer_of_their_own():
     for language, name in (("zh", "zh"), ("ja", "char"), ("de", "13a")):
         score = next(measures(language)).score(["a b c d e"], ["a b c d e"])
         assert f"tok:{name}" in score.signature
+
+
+def test_a_language_is_the_same_however_its_code_is_written(tmp_path, sides, capsys):
+    chinese = [tmp_path / "hyp", tmp_path / "ref"]
+    chinese[0].write_text("我今天去了北京。\n他们很喜欢这个城市。\n", encoding="utf-8")
+    chinese[1].write_text("我今天去北京了。\n他们非常喜欢这个城市。\n", encoding="utf-8")
+    for texts, codes in (
+        (chinese, ["zh", "zh_CN", "zho_Hans", "zh-TW", "cmn"]),
+        (sides("fr"), ["fr", "fr_FR", "fra", "FR", "fr-CA.UTF-8"]),
+        (sides("de"), ["de", "ger", "de_AT"]),
+    ):
+        first, *others = (figures(tmp_path, texts, code)["scores"] for code in codes)
+        assert first[0]["score"] > 40 and all(other == first for other in others)
+        # Where there are no spaces Moses has no tokens.
+        tokenised = [score for score in first if score["text"].startswith("tokenised")]
+        assert len(tokenised) == {"zh": 0, "fr": 1, "de": 2}[codes[0]]
+    assert main([*map(str, chinese), "--target-lang", "jp"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == "error: there is no language 'jp': did you mean ja (Japanese)?"

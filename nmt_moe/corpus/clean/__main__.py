@@ -55,7 +55,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--language-id", action="store_true",
         help="remove pairs with a side of 20 characters or more that is surely in another "
-        "language; SOURCE and TARGET are ISO 639-1 codes (needs py3langid)",
+        "language; SOURCE and TARGET are codes such as en or pt_BR (needs py3langid)",
     )  # fmt: skip
     return parser
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from nmt_moe.errors import UserError
+from nmt_moe.languages import language
 
 _CHARACTERS = 20  # of a side that is judged: names and short sentences look like many languages
 _SURE = 0.9  # probability of another language that is enough
@@ -12,7 +13,7 @@ def foreign(languages: Sequence[str]) -> Callable[[str, str], bool]:
     """A function that tells whether a side of a pair is in another language than its own.
 
     Args:
-        languages: ISO 639-1 codes of the two sides.
+        languages: codes of the two sides.
 
     Raises:
         UserError: py3langid is not installed, or does not know a language.
@@ -24,15 +25,16 @@ def foreign(languages: Sequence[str]) -> Callable[[str, str], bool]:
             "--language-id needs py3langid: install it with pip install 'nmt-moe[langid]'"
         ) from None
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    for language in languages:
-        if language not in identifier.labels:
-            raise UserError(f"--language-id does not know the language '{language}'")
+    labels = [language(code).among(identifier.labels) for code in languages]
+    if None in labels:
+        code = languages[labels.index(None)]
+        raise UserError(f"--language-id does not know the language '{code}'")
 
     def is_foreign(*sides: str) -> bool:
-        for side, language in zip(sides, languages, strict=True):
+        for side, label in zip(sides, labels, strict=True):
             if len(side) >= _CHARACTERS:
                 found, probability = identifier.classify(side)
-                if found != language and probability >= _SURE:
+                if found != label and probability >= _SURE:
                     return True
         return False
 

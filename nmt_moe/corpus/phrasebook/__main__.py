@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> str:
     """Write the files that ``args`` ask for and return the summary to print."""
     if "pairs" in args:
         return run_pairs(args)
-    check_target(args.target)
+    target = check_target(args.target)
     splits = build(args.train, args.valid, args.test, args.seed)
-    folder = args.out / f"en-{args.target}"
-    write(contents(splits, args.target), folder)
-    return f"wrote {folder}\n{summary(splits, args.target, pairs_available())}"
+    folder = args.out / f"en-{target}"
+    write(contents(splits, target), folder)
+    return f"wrote {folder}\n{summary(splits, target, pairs_available())}"
 
 
 def run_pairs(args: argparse.Namespace) -> str:

@@ -7,14 +7,21 @@ from pathlib import Path
 from nmt_moe.corpus.phrasebook.render import Sentence
 from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError
+from nmt_moe.languages import same
 
 TARGETS = ("de", "fr")
 
 
-def check_target(target: str) -> None:
-    """Raise ``UserError`` for a language that the phrasebook does not have."""
-    if target not in TARGETS:
+def check_target(target: str) -> str:
+    """Return the language that a code such as ``de`` or ``deu`` names.
+
+    Raises:
+        UserError: the phrasebook does not have it.
+    """
+    known = same(target, TARGETS)
+    if known is None:
         raise UserError(f"unknown target language {target!r}: choose {' or '.join(TARGETS)}")
+    return known
 
 
 def contents(splits: dict[str, list[Sentence]], target: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ on what another one is tested on, in whatever language.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -16,6 +17,7 @@ from nmt_moe.corpus.phrasebook.labels import KINDS, LANGUAGES, Kind
 from nmt_moe.corpus.phrasebook.sampling import shares, shuffled
 from nmt_moe.corpus.phrasebook.template import LANGUAGES as TEMPLATE_LANGUAGES
 from nmt_moe.errors import UserError
+from nmt_moe.languages import same
 
 Texts = list[tuple[str, str]]
 
@@ -26,23 +28,30 @@ _TURNS = 20
 def expand(words: Iterable[str]) -> list[str]:
     """Return the pairs that are asked for: ``en-de`` itself, ``de`` for both en-de and de-en.
 
+    Languages get the codes that the phrasebook has for them.
+
     Raises:
         UserError: an unknown language, or a language with itself.
     """
     pairs: list[str] = []
     for word in words:
+        if re.fullmatch("[a-z]{2,3}-([A-Z]{2}|[A-Z][a-z]{3})", word):  # pt-BR, zh-Hant
+            word = same(word, LANGUAGES) or word
         pairs += [word] if "-" in word else [f"en-{word}", f"{word}-en"]
+    found = []
     for pair in pairs:
-        source, _, target = pair.partition("-")
-        for language in (source, target):
-            if language not in LANGUAGES:
+        sides = []
+        for code in pair.split("-", 1):
+            known = None if "-" in code else same(code, LANGUAGES)
+            if known is None:
                 raise UserError(
-                    f"the phrasebook has no language {language!r}: choose from "
-                    f"{' '.join(LANGUAGES)}"
+                    f"the phrasebook has no language {code!r}: choose from {' '.join(LANGUAGES)}"
                 )
-        if source == target:
+            sides.append(known)
+        if sides[0] == sides[1]:
             raise UserError(f"{pair}: a pair has two different languages")
-    return list(dict.fromkeys(pairs))
+        found.append("-".join(sides))
+    return list(dict.fromkeys(found))
 
 
 def build_pairs(
