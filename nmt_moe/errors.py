@@ -89,6 +89,7 @@ def show_in_one_line() -> None:
     """
     if Path(sys.argv[0]).name.startswith("fairseq-"):
         sys.excepthook = _show
+        sys.unraisablehook = _say_what_is_cut
         logging.Handler.handleError = _lose(logging.Handler.handleError)  # type: ignore[method-assign]
         if isinstance(sys.stdin, io.TextIOWrapper):
             # In the C locale Python lets bytes pass that sentencepiece cannot take.
@@ -101,6 +102,16 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
         sys.__excepthook__(kind, error, trace)
     elif not isinstance(error, ErrorOfAll) or distributed_utils.get_global_rank() == 0:
         _say(line)
+
+
+def _say_what_is_cut(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Python would show a traceback for a file that is closed as garbage and finds no room."""
+    error = unraisable.exc_value
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        name = getattr(unraisable.object, "name", "a file")
+        print(f"warning: no room for {visible(str(name))}: it is cut", file=sys.stderr)
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _lose(handle: Callable[..., None]) -> Callable[..., None]:
