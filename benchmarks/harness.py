@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from nmt_moe.drafts import beside, drafts
 from nmt_moe.report.table import markdown
 
 Seconds = dict[str, list[float]]
@@ -146,10 +147,12 @@ def report(
     content["figures"] = figures
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(content, indent=1) + "\n")
+        with drafts([args.out]) as [file]:
+            file.write(json.dumps(content, indent=1) + "\n")
+    where = beside(args.out)
     if args.json:
-        print(json.dumps(content))
+        print(json.dumps(content), file=where)
         return
-    print(f"{title}; {', '.join(f'{name} {value}' for name, value in about.items())}\n")
-    print("\n".join(markdown(heads, rows)))
-    print("\n".join(notes))
+    print(f"{title}; {', '.join(f'{name} {value}' for name, value in about.items())}\n", file=where)
+    print("\n".join(markdown(heads, rows)), file=where)
+    print("\n".join(notes), file=where)

@@ -11,6 +11,8 @@ from typing import Any
 
 from matplotlib import pyplot as plt
 
+from nmt_moe.drafts import beside, drafts
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -82,8 +84,11 @@ def main() -> None:
         draw(place, found)
     figure.suptitle("; ".join(sorted(machines)), fontsize=8)
     out = args.out or args.results / "benchmarks.svg"
-    figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None, dpi=150)
-    print(out)
+    kind = out.suffix.removeprefix(".") or "svg"
+    about = {"Date": None} if kind == "svg" else None
+    with drafts([out], "wb") as [file]:
+        figure.savefig(file, format=kind, metadata=about, dpi=150)
+    print(out, file=beside(out))
 
 
 if __name__ == "__main__":

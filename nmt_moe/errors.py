@@ -60,6 +60,7 @@ def visible(text: str) -> str:
 
 def exit_code(command: Callable[[], None]) -> int:
     """Run a command line of ours: 0, or 1 with a line on stderr for what the user can mend."""
+    print_any_text()
     try:
         command()
         sys.stdout.flush()
@@ -67,6 +68,19 @@ def exit_code(command: Callable[[], None]) -> int:
         _say(one_line(error) or str(error))
         return 1
     return 0
+
+
+def print_any_text(encoding: str | None = None) -> None:
+    """Print escapes for characters that the encoding of standard output lacks.
+
+    That is the locale's, such as ISO-8859-1, or the one of ``PYTHONIOENCODING``; here another one
+    can be named. No text ends a command whose work is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if encoding and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=encoding)
 
 
 def _say(line: str) -> None:
@@ -87,13 +101,18 @@ def show_in_one_line() -> None:
 
     A program that imports nmt_moe as a library keeps its own way of showing errors.
     """
-    if Path(sys.argv[0]).name.startswith("fairseq-"):
+    program = Path(sys.argv[0]).name
+    if program.startswith("fairseq-"):
         sys.excepthook = _show
         sys.unraisablehook = _say_what_is_cut
         logging.Handler.handleError = _lose(logging.Handler.handleError)  # type: ignore[method-assign]
         if isinstance(sys.stdin, io.TextIOWrapper):
-            # In the C locale Python lets bytes pass that sentencepiece cannot take.
-            sys.stdin.reconfigure(errors="strict")
+            # Text is UTF-8, whatever the locale. In the C locale Python lets bytes pass that
+            # sentencepiece cannot take.
+            sys.stdin.reconfigure(encoding="utf-8", errors="strict")
+        # So are translations, and a log in a file, which others read.
+        text = program in ("fairseq-generate", "fairseq-interactive")
+        print_any_text("utf-8" if text or not sys.stdout.isatty() else None)
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -115,16 +134,23 @@ def _say_what_is_cut(unraisable: "sys.UnraisableHookArgs") -> None:
 
 
 def _lose(handle: Callable[..., None]) -> Callable[..., None]:
-    """Python would show a traceback for each line of a log that finds no room, and go on."""
+    """Python would show a traceback for each line of a log that finds no room, and go on.
+
+    The same for one that the encoding of the locale cannot write: it is written with escapes.
+    """
     full = set()
 
     def handle_error(handler: logging.Handler, record: logging.LogRecord) -> None:
         error = sys.exception()
-        if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+        stream = getattr(handler, "stream", None)
+        if isinstance(error, UnicodeEncodeError) and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+            handler.emit(record)
+        elif not isinstance(error, OSError) or error.errno not in _NO_ROOM:
             handle(handler, record)
         elif handler not in full:
             full.add(handler)
-            where = getattr(getattr(handler, "stream", None), "name", "")
+            where = getattr(stream, "name", "")
             with suppress(OSError):
                 print(f"warning: no room for the log {where}: lines are missing", file=sys.stderr)
 

@@ -3,10 +3,12 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from nmt_moe.checkpoint.average import average, last
 from nmt_moe.checkpoint.convert import merge, split
 from nmt_moe.checkpoint.summary import summary, table
+from nmt_moe.drafts import beside
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.ranges import Parser, whole
 
@@ -103,7 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
                     raise UserError("--last needs one folder")
                 files = last(files[0], args.last)
             average(files, args.out, args.force)
-            print(f"{args.out}: the mean of {len(files)}: {', '.join(files)}")
+            where = beside(Path(args.out))
+            print(f"{args.out}: the mean of {len(files)}: {', '.join(files)}", file=where)
         elif args.json:
             print(json.dumps(summary(args.file), indent=2))
         else:

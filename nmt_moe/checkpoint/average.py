@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nmt_moe.checkpoint.files import read, write
 from nmt_moe.checkpoint.parts import MARK, MERGE
+from nmt_moe.drafts import drafts, is_taken
 from nmt_moe.errors import UserError
 
 _OF_A_TRAINING = re.compile(r"checkpoint(\d+|_\d+_\d+|_last)(-rank-\d+)?\.pt")
@@ -31,7 +32,7 @@ def average(files: list[str], out: str, force: bool = False) -> None:
     Raises:
         UserError: parts of checkpoints, different models, or a file in the way.
     """
-    if os.path.exists(out) and not force:
+    if is_taken(Path(out)) and not force:
         raise UserError(f"there is {out} already: give --force to replace it")
     states = {file: _complete(file) for file in files}
     newest = max(files, key=lambda file: _updates(states[file]))
@@ -42,8 +43,8 @@ def average(files: list[str], out: str, force: bool = False) -> None:
     whole["model"] = _mean(list(models.values()))
     whole.pop("last_optimizer_state", None)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    write(whole, f"{out}.tmp")
-    os.replace(f"{out}.tmp", out)
+    with drafts([Path(out)], "wb") as [written]:
+        write(whole, written, remove=False)
 
 
 def last(folder: str, number: int) -> list[str]:

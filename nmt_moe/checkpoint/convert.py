@@ -4,8 +4,7 @@ import mmap
 import os
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from nmt_moe.checkpoint.files import read, write
 from nmt_moe.checkpoint.parts import MARK, check_together, mark_in, new_mark, part_file, part_files
+from nmt_moe.drafts import drafts, is_taken
 from nmt_moe.errors import UserError
 from nmt_moe.moe.mesh import team_size
 
@@ -56,7 +56,8 @@ def merge(files: list[str], out: str, force: bool = False) -> None:
     for slots in zip(*stacks, strict=True):
         container, key = slots[0]
         container[key] = _stacked([holder[key] for holder, key in slots], Path(out).parent)
-    _write_all([(out, whole)])
+    with drafts([Path(out)], "wb") as [file]:
+        write(whole, file, remove=False)
 
 
 def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -> list[str]:
@@ -107,7 +108,9 @@ def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -
             container[key] = container[key].chunk(size)[place % size].clone()
         return own
 
-    _write_all((name, part(place)) for place, name in enumerate(names))
+    with drafts([*map(Path, names)], "wb") as written:
+        for place, one in enumerate(written):
+            write(part(place), one, remove=False)
     for name in set(before) - set(names):
         os.remove(name)
     return names
@@ -158,22 +161,6 @@ def _stacked(tensors: list[Tensor], folder: Path) -> Tensor:
 
 
 def _refuse(files: list[str], force: bool) -> None:
-    there = [file for file in files if os.path.exists(file)]
+    there = [file for file in files if is_taken(Path(file))]
     if there and not force:
         raise UserError(f"there is {there[0]} already: give --force to replace it")
-
-
-def _write_all(states: Iterable[tuple[str, dict[str, Any]]]) -> None:
-    """Write all files before the first of them replaces another."""
-    written = []
-    try:
-        for name, state in states:
-            written.append(name)
-            write(state, f"{name}.tmp")
-        for name in written:
-            os.replace(f"{name}.tmp", name)
-    except BaseException:
-        for name in written:
-            with suppress(OSError):
-                os.remove(f"{name}.tmp")
-        raise

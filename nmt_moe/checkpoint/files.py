@@ -99,8 +99,10 @@ def last_good(folder: str) -> tuple[str, int] | None:
     return None
 
 
-def write(state: Any, file: Any) -> None:
+def write(state: Any, file: Any, remove: bool = True) -> None:
     """``torch.save`` to a path or an open file, which is removed if that fails.
+
+    Without ``remove`` it stays, as one of :func:`~nmt_moe.drafts.drafts` has to.
 
     Raises:
         UserError: it could not be written.
@@ -111,8 +113,9 @@ def write(state: Any, file: Any) -> None:
             file.flush()
     except BaseException as error:
         path = file if isinstance(file, str) else file.name
-        with suppress(OSError):
-            os.remove(path)
+        if remove:
+            with suppress(OSError):
+                os.remove(path)
         if not isinstance(error, OSError | RuntimeError):  # Ctrl-C
             raise
         raise UserError(

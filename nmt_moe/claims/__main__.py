@@ -8,6 +8,7 @@ from pathlib import Path
 from nmt_moe.claims.machine import machine, peak
 from nmt_moe.claims.results import collect, show
 from nmt_moe.claims.tables import FIGURES
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import exit_code
 
 
@@ -33,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.command_name == "peak":
         code, size = peak(args.words)
-        args.file.write_text(f"{size}\n")
+        with drafts([args.file]) as [file]:
+            file.write(f"{size}\n")
         return code
 
     def run() -> None:
@@ -44,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             number = collect(args.claim, args.run, args.out, args.cells, args.command)
         else:
             number = show(args.out)
-        print((args.out / "table.md").read_text(), end="")
+        print((args.out / "table.md").read_text(encoding="utf-8"), end="")
         print(f"{number} trainings in {args.out}")
 
     return exit_code(run)

@@ -80,13 +80,13 @@ def harvest(folder: Path, model: dict[str, int]) -> Iterator[str]:
         about = {
             "cell": cell,
             "seed": int(seed),
-            "options": (folder / "options").read_text().split(),
+            "options": (folder / "options").read_text("utf-8").split(),
             "seconds": int((folder / ".seconds").read_text()),
             **json.loads((folder / "machine.json").read_text()),
         }
         if (folder / "peak").exists():
             about["peak_mib"] = int((folder / "peak").read_text())
-        trained = (folder / "train.log").read_text(encoding="utf-8").splitlines()
+        trained = (folder / "train.log").read_text("utf-8", "replace").splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} is not complete ({error}): remove it, run again") from None
     sizes = [int(found[1].replace(",", "")) for found in map(_PARAMETERS.search, trained) if found]
@@ -94,7 +94,7 @@ def harvest(folder: Path, model: dict[str, int]) -> Iterator[str]:
     yield from (line for line in trained if _LINE.search(line))
     tested = folder / "test.log"
     if tested.exists():
-        yield from filter(_LINE.search, tested.read_text(encoding="utf-8").splitlines())
+        yield from filter(_LINE.search, tested.read_text("utf-8", "replace").splitlines())
     for search in _SEARCHES:
         scored = folder / search / "bleu.json"
         if scored.exists():

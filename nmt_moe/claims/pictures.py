@@ -12,6 +12,7 @@ from matplotlib import pyplot as plt
 
 from nmt_moe.claims.logs import Log
 from nmt_moe.claims.tables import FIGURES, Figure, Run, by_cell, values
+from nmt_moe.drafts import drafts
 
 Cells = Mapping[str, list[Log]]
 
@@ -28,7 +29,8 @@ def draw(run: Run, logs: list[Log], path: Path) -> None:
         )
         for panel, axis in zip(panels, axes.flat, strict=True):
             panel(axis, by_cell(logs, run), run)
-        figure.savefig(path, metadata={"Date": None})
+        with drafts([path], "wb") as [file]:
+            figure.savefig(file, format="svg", metadata={"Date": None})
         plt.close(figure)
 
 

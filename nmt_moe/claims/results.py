@@ -38,7 +38,8 @@ def collect(claim: str, run: Path, out: Path, cells: Sequence[str], command: str
     Raises:
         UserError: nothing has finished, or the results there are of other data or settings.
     """
-    settings = dict(line.split("=", 1) for line in (run / "settings").read_text().splitlines())
+    given = (run / "settings").read_text("utf-8", "backslashreplace").splitlines()
+    settings = dict(line.split("=", 1) for line in given)
     for name in ("text", "from"):  # paths; the checksums below say what they were
         settings.pop(name, None)
     found = {"claim": claim, "settings": settings, "text": _texts(run)}
@@ -94,7 +95,7 @@ def load(out: Path) -> tuple[dict[str, Any], list[Log]]:
 def _known(out: Path) -> dict[str, Any]:
     path = out / "run.json"
     try:
-        return json.loads(path.read_text()) if path.exists() else {}
+        return json.loads(path.read_text("utf-8")) if path.exists() else {}
     except ValueError:
         raise UserError(f"{path} is no JSON: remove {out}, or name another folder") from None
 

@@ -5,11 +5,11 @@ beside it, which ``sha256sum --check`` reads too.
 """
 
 import hashlib
-import os
 from pathlib import Path
 
 from nmt_moe.corpus import archives
 from nmt_moe.corpus.manifest import Archive
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError
 
 SUMS = "SHA256SUMS"
@@ -61,9 +61,8 @@ def record(archive: Archive, folder: Path) -> None:
     if archive.sha256 or archive.name in sums:
         return
     sums |= {archive.name: _digests(folder / archive.name, ["sha256"])["sha256"]}
-    draft = folder / f"{SUMS}.draft"
-    draft.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
-    os.replace(draft, folder / SUMS)
+    with drafts([folder / SUMS]) as [file]:
+        file.writelines(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
 
 
 def _read(folder: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError
 
 _BLOCK = 1 << 16
@@ -173,7 +174,8 @@ def transfer(
         if not resumed:
             part.unlink(missing_ok=True)  # before the note says that it is of this version
         version = _version(answer.headers)
-        _note(part).write_text(json.dumps({"url": url, "version": version, "total": total}))
+        with drafts([_note(part)]) as [file]:
+            file.write(json.dumps({"url": url, "version": version, "total": total}))
         progress.start(have, total)
         have = _receive(answer, part, have, progress)
     if total is not None and have != total:

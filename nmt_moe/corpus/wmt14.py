@@ -6,13 +6,12 @@ not depend on the size of the archives.
 """
 
 import argparse
-import contextlib
 import io
 import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nmt_moe.corpus import archives, checksums, manifest, sgm
 from nmt_moe.corpus.download import add_choice
@@ -24,13 +23,11 @@ _LARGEST_SGM = 1 << 26
 
 
 class _Side:
-    """A file of raw lines, counted; a last line without an end gets one."""
+    """A file of raw lines, counted; a last line without an end gets one at the end."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.draft = path.with_name(path.name + ".part")
+    def __init__(self, file: IO[bytes]) -> None:
         self.lines = 0
-        self._file = self.draft.open("wb")
+        self._file = file
         self._last = b"\n"
 
     def write(self, block: bytes, /) -> None:
@@ -38,10 +35,9 @@ class _Side:
         self.lines += block.count(b"\n")
         self._last = block[-1:]
 
-    def close(self) -> None:
+    def end(self) -> None:
         if self._last != b"\n":
             self.write(b"\n")
-        self._file.close()
 
 
 class _Memory(io.BytesIO):
@@ -91,16 +87,16 @@ def prepare(
 
 def _copy(archive: Path, corpora: list[Corpus], out: Path) -> None:
     """The training corpora that are in an archive, in one reading of it."""
-    with contextlib.ExitStack() as stack:
-        sides = {}
-        for corpus in corpora:
-            for language, member in corpus.members.items():
-                sides[member] = _Side(out / f"train/{corpus.name}.{language}")
-                stack.callback(sides[member].draft.unlink, missing_ok=True)
-                stack.callback(sides[member].close)
+    paths = {
+        member: out / f"train/{corpus.name}.{language}"
+        for corpus in corpora
+        for language, member in corpus.members.items()
+    }
+    with drafts([*paths.values()], "wb") as files:
+        sides = {member: _Side(file) for member, file in zip(paths, files, strict=True)}
         archives.extract(archive, sides)
         for side in sides.values():
-            side.close()
+            side.end()
         for corpus in corpora:
             pair = [(member, sides[member]) for member in corpus.members.values()]
             (one, first), (other, second) = pair
@@ -109,9 +105,9 @@ def _copy(archive: Path, corpora: list[Corpus], out: Path) -> None:
                     f"{archive}: {one} has {first.lines:,} lines but {other} has "
                     f"{second.lines:,}: no line can be told to be the translation of another"
                 )
-            for side in (first, second):
-                side.draft.replace(side.path)
-            print(f"train, {corpus.name}: {first.lines:,} pairs", flush=True)
+    for corpus in corpora:
+        lines = sides[next(iter(corpus.members.values()))].lines
+        print(f"train, {corpus.name}: {lines:,} pairs", flush=True)
 
 
 def _write(split: str, corpora: list[Corpus], folder: Path, out: Path) -> None:

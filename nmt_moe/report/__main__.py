@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt_moe.arguments import add_device, find_device
+from nmt_moe.drafts import beside, is_standard_output
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.ranges import Parser, whole
 from nmt_moe.report.curves import read_runs
@@ -49,7 +50,8 @@ def arguments() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, metavar="FILE",
-        help="the page to write (default: report.html or curves.html; with --json none)",
+        help="the page to write, - for standard output (default: report.html or curves.html; with "
+        "--json none)",
     )  # fmt: skip
     parser.add_argument(
         "--json", action="store_true",
@@ -149,12 +151,14 @@ def _curves(args: argparse.Namespace, out: Path | None) -> None:
 
 
 def _say(args: argparse.Namespace, line: str) -> None:
-    print(line, file=sys.stderr if args.json else sys.stdout)
+    print(line, file=sys.stderr if args.json else beside(args.out))
 
 
 def _out(args: argparse.Namespace) -> Path | None:
     """Where the page goes; None: nowhere. That it cannot is said before any work is done."""
     out = args.out or (None if args.json else Path(f"{'curves' if args.curves else 'report'}.html"))
+    if args.json and is_standard_output(out):
+        raise UserError(f"--json prints to standard output, too: change --out {out}")
     if out and not out.parent.is_dir():
         raise UserError(f"there is no folder {out.parent} for {out.name}: make it, or change --out")
     if out and out.is_dir():

@@ -18,6 +18,7 @@ from sacrebleu.metrics import BLEU
 
 from nmt_moe.corpus.lines import read_lines
 from nmt_moe.corpus.multilingual.pairs import languages, parse_pairs, text_files
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.models.architectures import build
 from nmt_moe.plan import counts
@@ -53,8 +54,8 @@ def divided(run: Path, model: str, references: Mapping[str, list[str]]) -> dict[
     rest = iter(lines)
     found = {pair: list(islice(rest, len(texts))) for pair, texts in references.items()}
     for pair, texts in found.items():
-        text = "".join(f"{line}\n" for line in texts)
-        (run / model / f"{pair}.txt").write_text(text, encoding="utf-8", newline="\n")
+        with drafts([run / model / f"{pair}.txt"]) as [file]:
+            file.writelines(f"{line}\n" for line in texts)
     return found
 
 
@@ -101,7 +102,7 @@ def _sizes(run: Path) -> Iterator[list[str]]:
         cfg = options(checkpoint)
         with torch.device("meta"):
             model = build(cfg, symbols)
-        log = (run / name / "train.log").read_text(encoding="utf-8").splitlines()
+        log = (run / name / "train.log").read_text("utf-8", "replace").splitlines()
         valid = last_validation(log) or {}
         columns.append([
             f"{cfg.moe_experts} of width {cfg.moe_hidden_dim}, k = {cfg.moe_k}"

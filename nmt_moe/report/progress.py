@@ -5,12 +5,14 @@ Errors and warnings pass through; the rest is for the log.
 """
 
 import argparse
+import io
 import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from nmt_moe.errors import exit_code
 from nmt_moe.report.training_log import record
 
 _PASS = re.compile(
@@ -79,9 +81,14 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m nmt_moe.report.progress",
         description="Shorten the output of fairseq-train --log-format json (a filter).",
     ).parse_args(arguments)
-    for line in follow(sys.stdin):
-        print(line, flush=True)
-    return 0
+
+    def run() -> None:
+        # A log is UTF-8, but for what libraries print.
+        log = io.TextIOWrapper(sys.stdin.buffer, "utf-8", "backslashreplace")
+        for line in follow(log):
+            print(line, flush=True)
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def options(checkpoint: Path) -> StackConfig:
 
 def evaluation(log: Path) -> tuple[int, float, float]:
     """What fairseq-eval-lm printed: predicted pieces, bits and perplexity per piece."""
-    match = _EVALUATED.search(log.read_text(encoding="utf-8"))
+    match = _EVALUATED.search(log.read_text("utf-8", "replace"))
     if match is None:
         raise UserError(f"{log} is not what fairseq-eval-lm prints: remove its folder, run again")
     return int(match[1].replace(",", "")), float(match[2]), float(match[3])
@@ -144,7 +144,7 @@ def _combined(
 
 
 def _log(folder: Path) -> list[str]:
-    return (folder / "train.log").read_text(encoding="utf-8").splitlines()
+    return (folder / "train.log").read_text("utf-8", "replace").splitlines()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -81,7 +81,7 @@ def _short(text: str) -> str:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8", newline="\n") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
         for line in file:
             yield line.rstrip("\n")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt_moe.corpus.lines import read_lines
-from nmt_moe.drafts import drafts
+from nmt_moe.drafts import beside, drafts
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.ranges import Parser, whole
 from nmt_moe.score import perplexity
@@ -52,7 +52,12 @@ def _arguments() -> argparse.ArgumentParser:
         help="what fairseq-generate --score-reference wrote, generate-test.txt: for the perplexity",
     )  # fmt: skip
     parser.add_argument("--title", help="what is scored, for the first line")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, too")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write all figures there, too; -: print them instead",
+    )
     return parser
 
 
@@ -144,10 +149,10 @@ def main(arguments: list[str] | None = None) -> int:
     def run() -> None:
         args = _arguments().parse_args(arguments)
         found = figures(args)
+        print("\n".join(table(found)), file=beside(args.json))
         if args.json:
             with drafts([args.json]) as [file]:
                 file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
-        print("\n".join(table(found)))
 
     return exit_code(run)
 

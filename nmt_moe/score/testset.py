@@ -7,6 +7,7 @@ where the binarised corpus was, ``PREPARED/binary``; the text of the test sets i
 """
 
 import argparse
+import os
 import sys
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ def _newstests(prepared: Path) -> list[str]:
     """The test sets that ``wmt14_prepare.sh`` was asked for, ``full`` and ``filtered``."""
     settings = prepared / "settings"
     if settings.is_file():
-        for line in settings.read_text(encoding="utf-8").splitlines():
+        for line in settings.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("test="):
                 return line.removeprefix("test=").split()
     return []
@@ -133,7 +134,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def run() -> None:
-        print(*astuple(find(args.checkpoint, args.testset)), sep="\n")
+        lines = "".join(f"{field}\n" for field in astuple(find(args.checkpoint, args.testset)))
+        sys.stdout.buffer.write(os.fsencode(lines))  # a path has to be the same for who reads it
 
     return exit_code(run)
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch._dynamo  # torch imports it with the first optimizer
 from fairseq_cli import generate as fairseq_generate
+from fairseq_cli import interactive as fairseq_interactive
 from fairseq_cli import preprocess as fairseq_preprocess
 from fairseq_cli import train as fairseq_train
 
@@ -56,6 +57,7 @@ def preprocess(arguments: list[str]) -> None:
 
 train = partial(fairseq, "fairseq-train", fairseq_train.cli_main)
 generate = partial(fairseq, "fairseq-generate", fairseq_generate.cli_main)
+interactive = partial(fairseq, "fairseq-interactive", fairseq_interactive.cli_main)
 
 
 def split(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.disk import PAGE, Disk, small_disk
-from tests.reliability.stages import STAGES, contents
+from tests.reliability.stages import STAGES, Stage, contents, multilingual
 from tests.tally import Tally
 
 ROOM = 16 << 20  # more than all need
@@ -59,3 +59,26 @@ def test_stage(name: str, text: Path, tmp_path: Path, disk: Disk, tally: Tally) 
         lost = contents(out) != want
     tally(losses=int(lost))
     assert not lost
+
+
+def test_dictionary_that_gets_tags(text: Path, tmp_path: Path, disk: Disk, tally: Tally) -> None:
+    """It is there already, and holds what cannot be had again: it is replaced or stays."""
+    model, dictionary = disk.folder / "wp.model", disk.folder / "wp.dict.txt"
+    model.write_bytes((text / "wp.model").read_bytes())
+    before = "".join(f"piece{number} 1\n" for number in range(1000))  # some pages
+    dictionary.write_text(before)
+    names = sorted(path.name for path in disk.folder.iterdir())
+    mix = Stage(multilingual, f"mix --model {model} --out {tmp_path}/out en-de={text} de-en={text}")
+    held = sum(sizes(disk.folder))
+    for room in (0, PAGE, 2 * PAGE):
+        disk.resize(held + room if disk.mounted else PAGE + room)
+        finished = mix.run(text, tmp_path, tmp_path, disk.limit)
+        disk.resize(ROOM)
+        assert "make room" in finished.error()
+        assert str(dictionary) in finished.stderr or not disk.mounted
+        lost = dictionary.read_text() != before
+        tally(faults=1, losses=int(lost))
+        assert not lost and sorted(path.name for path in disk.folder.iterdir()) == names
+    finished = mix.run(text, tmp_path, tmp_path)
+    assert finished.code == 0, finished
+    assert dictionary.read_text() == before + "<2de> 1\n<2en> 1\n"

@@ -9,7 +9,7 @@ from nmt_moe.corpus.clean.language import foreign
 from nmt_moe.corpus.clean.pipeline import Options, clean
 from nmt_moe.corpus.clean.rules import CHARACTERS_BEYOND, WORDS_BEYOND, Limits
 from nmt_moe.corpus.workers import cores, interruptible
-from nmt_moe.drafts import drafts
+from nmt_moe.drafts import beside, drafts
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.ranges import Parser, real, whole
 
@@ -78,13 +78,15 @@ def main(arguments: list[str] | None = None) -> int:
             args.report.parent.mkdir(parents=True, exist_ok=True)
         with interruptible():
             report = clean(args.inputs, args.out, args.langs, options)
-            if args.report:
-                with drafts([args.report]) as [file]:
-                    file.write(report.as_json())
-        print("\n".join(report.lines()))
+        where = beside(args.report)
+        print("\n".join(report.lines()), file=where)
         seconds = time.monotonic() - start
         speed = report.read.total() / seconds * 60 / args.workers
-        print(f"\n{args.out}: {seconds:.1f} s, {speed:,.0f} pairs per minute and process")
+        print(f"\n{args.out}: {seconds:.1f} s,", file=where, end=" ")
+        print(f"{speed:,.0f} pairs per minute and process", file=where)
+        if args.report:
+            with drafts([args.report]) as [file]:
+                file.write(report.as_json())
 
     return exit_code(run)
 

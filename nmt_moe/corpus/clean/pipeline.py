@@ -1,8 +1,8 @@
 """Cleaning from files to files: workers judge the pairs, then repeated pairs are left out.
 
-What passes the rules goes to draft files in a folder beside the output, with the hashes of
-:mod:`~nmt_moe.corpus.clean.duplicates`; a second pass leaves out the repeated pairs. The drafts get
-their names at the end. The folder needs twice the size of the output, and 16 bytes for each pair.
+What passes the rules goes to files in a folder beside the output, with the hashes of
+:mod:`~nmt_moe.corpus.clean.duplicates`; a second pass leaves out the repeated pairs. Disk is needed
+for twice the size of the output, and for 16 bytes for each pair.
 """
 
 import bisect
@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from nmt_moe.corpus.clean.duplicates import Duplicates, digest
 from nmt_moe.corpus.clean.reading import Chunk, find, read_chunks
 from nmt_moe.corpus.clean.report import Report, Tally
 from nmt_moe.corpus.clean.rules import CHANGES, Limits, judge
 from nmt_moe.corpus.workers import ordered_map
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError
 
 _PROGRESS = 10  # seconds between two progress lines
@@ -69,27 +70,27 @@ def clean(inputs: Sequence[Path], out: Path, languages: Sequence[str], options: 
                 raise UserError(f"{path} is an input: write to another --out")
     if len(set(inputs)) < len(inputs):
         raise UserError("an input is given twice")
-    with _drafts(out) as folder:
+    with _scratch(out) as folder, drafts(outputs, "wb") as unique:
         nothing = Counter({str(prefix): 0 for prefix in inputs})
         report = Report(
             languages, CHANGES, _removals(options), read=nothing.copy(), kept=nothing.copy()
         )
-        kept = [folder / f"kept.{language}" for language in languages]
         duplicates = None if options.keep_duplicates else Duplicates(folder)
         chunks = (
             chunk
             for prefix, (source, target) in zip(inputs, files, strict=True)
             for chunk in read_chunks(source, target, str(prefix))
         )
-        _apply_rules(chunks, kept, report, duplicates, options)
-        if duplicates is not None:
-            unique = [folder / f"unique.{language}" for language in languages]
+        if duplicates is None:
+            _apply_rules(chunks, unique, report, None, options)
+        else:
+            kept = [folder / f"kept.{language}" for language in languages]
+            with contextlib.ExitStack() as stack:
+                passed = [stack.enter_context(path.open("wb")) for path in kept]
+                _apply_rules(chunks, passed, report, duplicates, options)
             _leave_out(duplicates.repeated(), kept, unique, report)
-            kept = unique
         if not report.kept.total():
             raise UserError(f"no pair is left of {report.read.total():,}")
-        for draft, path in zip(kept, outputs, strict=True):
-            draft.replace(path)
     return report
 
 
@@ -115,7 +116,7 @@ def _lock(folder: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def _drafts(out: Path) -> Iterator[Path]:
+def _scratch(out: Path) -> Iterator[Path]:
     """A folder beside the output, removed at the end; what an earlier try has left is removed."""
     folder = out.with_name(f".{out.name}.cleaning")
     start = time.monotonic()
@@ -128,8 +129,8 @@ def _drafts(out: Path) -> Iterator[Path]:
             left.unlink()
         yield folder
     except OSError as error:
-        if error.filename is None:  # that of a write
-            error.filename = str(folder)
+        if error.filename is None or str(error.filename).startswith(f"{folder}/"):
+            error.filename = str(out)
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -166,17 +167,17 @@ def _joined(lines: list[str]) -> bytes:
 
 def _apply_rules(
     chunks: Iterator[Chunk],
-    kept: Sequence[Path],
+    kept: Sequence[IO[bytes]],
     report: Report,
     duplicates: Duplicates | None,
     options: Options,
 ) -> None:
     """Write the pairs that pass, their hashes and the counts."""
     progress = _Progress()
-    with contextlib.ExitStack() as stack:
-        source, target = (stack.enter_context(path.open("wb")) for path in kept)
-        done = ordered_map(lambda chunk: clean_chunk(chunk, options), chunks, options.workers)
-        for part in stack.enter_context(contextlib.closing(done)):
+    source, target = kept
+    cleaned = ordered_map(lambda chunk: clean_chunk(chunk, options), chunks, options.workers)
+    with contextlib.closing(cleaned) as done:
+        for part in done:
             source.write(part.source)
             target.write(part.target)
             if duplicates is not None:
@@ -188,7 +189,10 @@ def _apply_rules(
 
 
 def _leave_out(
-    repeated: Iterator[list[bool]], kept: Sequence[Path], unique: Sequence[Path], report: Report
+    repeated: Iterator[list[bool]],
+    kept: Sequence[Path],
+    unique: Sequence[IO[bytes]],
+    report: Report,
 ) -> None:
     """Copy the pairs that are not repeated."""
     progress = _Progress()
@@ -198,8 +202,7 @@ def _leave_out(
         ends.append(report.kept[name] + (ends[-1] if ends else 0))
     with contextlib.ExitStack() as stack:
         sides = [stack.enter_context(path.open("rb")) for path in kept]
-        outs: list[BinaryIO] = [stack.enter_context(path.open("wb")) for path in unique]
-        write_source, write_target = (out.write for out in outs)
+        write_source, write_target = (out.write for out in unique)
         number = 0
         for flags in repeated:
             # The flags come first: zip asks no file for a line when they are at their end.

@@ -10,6 +10,7 @@ from nmt_moe.corpus import wordpieces
 from nmt_moe.corpus.multilingual.mix import Counts, mix, write_training_text
 from nmt_moe.corpus.multilingual.pairs import languages, parse_pairs, tag
 from nmt_moe.corpus.phrasebook.pairs import expand
+from nmt_moe.drafts import drafts
 from nmt_moe.errors import exit_code
 from nmt_moe.ranges import Parser, real, whole
 from nmt_moe.report.table import markdown
@@ -21,7 +22,8 @@ def add_tags(dictionary: Path, targets: Sequence[str]) -> None:
     known = {line.rpartition(" ")[0] for line in text.split("\n")}
     tags = dict.fromkeys(tag(target) for target in targets)
     text += "".join(f"{name} 1\n" for name in tags if name not in known)
-    dictionary.write_text(text, encoding="utf-8")
+    with drafts([dictionary]) as [file]:
+        file.write(text)
 
 
 def describe(counts: Mapping[str, Mapping[str, Counts]], max_pieces: int) -> Iterator[str]:
