@@ -3,19 +3,25 @@
 #
 # A run is a folder, $RUN_DIR. Its file `settings` says what it was made with, and each stage has
 # a folder in it with
-#   .started   older than the end of the stage before: what the folder holds is out of date
+#   .started   the name of the run of the stage before that this one goes on from; of the first
+#              stage, a checksum of the settings. If that is another one now, what the folder holds
+#              is out of date
 #   .seconds   spent in this stage so far, interrupted tries included
-#   .done      written last
-# A stage that was killed runs again; removing a stage's folder repeats it and all after it.
+#   .done      written last: a name of this run of the stage, which no other has
+# A stage that was killed runs again; removing a stage's folder repeats it and all after it. What is
+# out of date is removed; where it holds a checkpoint, it is kept as STAGE.old. The times of the files
+# say nothing: a run can be copied. In runs of versions that compared times both files are empty,
+# which is a name as well.
 # With NODES machines, which all run the recipe and see the same RUN_DIR, machine 0 does the work;
 # the others wait for it, and join it where it trains.
 set -euo pipefail
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 RECIPE=$(basename "$0" .sh)
 PATH=$ROOT/.venv/bin:$PATH
 NODE=${NODE_RANK:-0}
 export PYTHONUNBUFFERED=1
+export PYTHONSAFEPATH=1 # or modules of the folder where the user is would stand in for others
 
 die() {
     echo "$RECIPE: $*" >&2
@@ -85,7 +91,7 @@ open_run() {
     local settings was now
     settings=$(printf '%s\n' "$@" "extra=${EXTRA[*]-}")
     if [[ ! -s $RUN_DIR/settings ]]; then
-        echo "$settings" >"$RUN_DIR/settings"
+        into "$RUN_DIR/settings" echo "$settings"
     fi
     was=$(grep -vxF "$settings" "$RUN_DIR/settings" | tr '\n' ' ' || true)
     now=$(echo "$settings" | grep -vxFf "$RUN_DIR/settings" | tr '\n' ' ' || true)
@@ -113,28 +119,74 @@ stage() {
         follow "$folder" "$@"
         return
     fi
-    if [[ $folder/.started -ot $PREVIOUS ]]; then
-        rm -rf "$folder"
-    fi
+    [[ ! -d $folder ]] || current "$folder" || put_away "$folder"
     if [[ -f $folder/.done ]]; then
         echo "== $name: done ($(cat "$folder/.seconds") s)"
     else
         echo "== $name"
         mkdir -p "$folder"
-        [[ -f $folder/.started ]] || : >"$folder/.started"
+        [[ -f $folder/.started ]] || into "$folder/.started" name_of "$PREVIOUS"
         STAGE=$folder STAGE_START=$SECONDS
         "$@"
         add_seconds
-        : >"$folder/.done"
+        into "$folder/.done" new_name
         STAGE=''
     fi
     PREVIOUS=$folder/.done
 }
 
+# name_of FILE: that of the run of a stage, by its .done; of the settings their checksum.
+name_of() {
+    if [[ $1 == "$RUN_DIR/settings" ]]; then
+        cksum <"$1"
+    else
+        cat "$1"
+    fi
+}
+
+# The time is for people; two runs of a stage may end in one second.
+new_name() {
+    echo "$(date +%s)-$(od -An -N 8 -t x1 /dev/urandom | tr -d ' \n')"
+}
+
+# current FOLDER: whether what a stage's folder holds goes on from what the stage before left.
+current() {
+    local was
+    [[ -f $1/.started && -f $PREVIOUS ]] || return 1
+    was=$(cat "$1/.started")
+    # An old run noted no checksum of its settings; they are the same, see open_run.
+    [[ $was == "$(name_of "$PREVIOUS")" || (-z $was && $PREVIOUS == "$RUN_DIR/settings") ]]
+}
+
+# put_away FOLDER: of a stage that has to run anew. Nothing that holds a checkpoint is removed.
+put_away() {
+    local kept=$1.old number=1
+    if [[ -z $(find "$1/" -name '*.pt' | head -n 1) ]]; then
+        rm -rf "$1"
+        return
+    fi
+    while [[ -e $kept || -L $kept ]]; do
+        number=$((number + 1)) kept=$1.old$number
+    done
+    rm -f "$1/.done" # it is no stage any more
+    mv "$1" "$kept"
+    echo "$RECIPE: $(basename "$1") is of other data than there is now: it was kept as $kept"
+}
+
+# into FILE COMMAND...: what the command prints; the file is complete, or what it was before.
+into() {
+    local draft
+    draft=$(dirname "$1")/.$(basename "$1").$$
+    "${@:2}" >"$draft" && mv -f "$draft" "$1" || {
+        rm -f "$draft"
+        return 1
+    }
+}
+
 # follow FOLDER COMMAND...: what another machine does while machine 0 is in this stage.
 follow() {
     local folder=$1
-    until [[ -f $folder/.started || -f $folder/.done ]]; do sleep 1; done
+    until current "$folder"; do sleep 1; done
     case $2 in
         train*) [[ -f $folder/.done ]] || "${@:2}" ;;
         *) until [[ -f $folder/.done ]]; do sleep 1; done ;;
@@ -155,13 +207,13 @@ stage_each() {
 add_seconds() {
     local before=0
     [[ ! -s $STAGE/.seconds ]] || before=$(cat "$STAGE/.seconds")
-    echo $((before + SECONDS - STAGE_START)) >"$STAGE/.seconds"
+    into "$STAGE/.seconds" echo $((before + SECONDS - STAGE_START))
 }
 
 close_stage() {
     local status=$?
     if [[ -n $STAGE && -d $STAGE ]]; then
-        add_seconds
+        add_seconds || true # there may be no room
         echo "$RECIPE: stopped in stage $(basename "$STAGE");" \
             "the same command continues there" >&2
     fi

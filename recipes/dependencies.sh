@@ -24,7 +24,7 @@ PyPI.
 EOF
 }
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 TOOLS=.venv/tools
 INDEX=${PIP_INDEX_URL:-https://pypi.org/simple}
 WHEELS=requirements/wheels.txt
@@ -65,11 +65,13 @@ lock() {
     {
         echo "# Wheels, installed first; made by recipes/dependencies.sh lock."
         packages "$all" "$gpu|$sources" -v
-    } >"$WHEELS"
+    } >"$all.wheels"
     {
         echo "# Built on this machine, with torch there; made by recipes/dependencies.sh lock."
         packages "$all" "$sources"
-    } >"$SOURCES"
+    } >"$all.sources"
+    mv "$all.wheels" "$WHEELS"
+    mv "$all.sources" "$SOURCES"
     echo "$(grep -c == "$WHEELS") wheels, $(grep -c == "$SOURCES") sources"
 }
 

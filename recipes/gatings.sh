@@ -63,4 +63,5 @@ stage corpus python -m nmt_moe.corpus.phrasebook --target "$TARGET" --out "$RUN_
 stage wordpieces make_wordpieces "$VOCABULARY" "$MAX_PIECES" "$RUN_DIR/corpus/en-$TARGET" en "$TARGET"
 stage binary make_binary '' --source-lang en --target-lang "$TARGET" --joined-dictionary
 stage_each train_with "${GATINGS[@]}"
-python -m nmt_moe.report.series gatings "$RUN_DIR" "${GATINGS[@]}" | tee "$RUN_DIR/table.md"
+into "$RUN_DIR/table.md" python -m nmt_moe.report.series gatings "$RUN_DIR" "${GATINGS[@]}"
+cat "$RUN_DIR/table.md"

@@ -38,8 +38,9 @@ case ${1-} in
     -*) die "unknown option '$1': see launch.sh --help" ;;
 esac
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 PATH=$ROOT/.venv/bin:$PATH
+export PYTHONSAFEPATH=1 # or modules of the folder where the user is would stand in for others
 program=$(command -v "$1") || die "no command '$1': is the environment installed (make setup)?"
 shift
 if [[ -z ${GPUS-} ]]; then
@@ -59,5 +60,4 @@ if ((NODES > 1)); then
 fi
 # Several processes with as many threads as there are cores each are slower than one.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-# -P: not with the modules beside it.
-exec python -P "$ROOT/nmt_moe/torchrun.py" "${where[@]}" --nproc_per_node "$GPUS" "$program" "$@"
+exec python "$ROOT/nmt_moe/torchrun.py" "${where[@]}" --nproc_per_node "$GPUS" "$program" "$@"

@@ -77,4 +77,5 @@ stage corpus python -m nmt_moe.corpus.monolingual "$TEXT" --out "$RUN_DIR/corpus
 stage wordpieces make_wordpieces "$VOCABULARY" "$MAX_PIECES" "$RUN_DIR/corpus" txt
 stage binary make_binary .txt --only-source
 stage_each train_and_test "${MODELS[@]}"
-python -m nmt_moe.report.series language-models "$RUN_DIR" "${MODELS[@]}" | tee "$RUN_DIR/table.md"
+into "$RUN_DIR/table.md" python -m nmt_moe.report.series language-models "$RUN_DIR" "${MODELS[@]}"
+cat "$RUN_DIR/table.md"

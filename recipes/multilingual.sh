@@ -107,4 +107,5 @@ fi
 stage wordpieces learn_and_mix
 stage binary make_binary '' "${LANGUAGES[@]}" --joined-dictionary
 stage_each train_and_translate dense moe
-python -m nmt_moe.report.multilingual "$RUN_DIR" "${TEXTS[@]}" | tee "$RUN_DIR/table.md"
+into "$RUN_DIR/table.md" python -m nmt_moe.report.multilingual "$RUN_DIR" "${TEXTS[@]}"
+cat "$RUN_DIR/table.md"

@@ -23,7 +23,8 @@ case ${1:-} in
     *) usage >&2; exit 2 ;;
 esac
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+unset PYTHONSAFEPATH # of the recipes; builds of packages may find their own modules
+CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 ROOT=$(pwd -P)
 VENV=.venv
 STAMP=$VENV/installed # written last, holds the folder it was installed for

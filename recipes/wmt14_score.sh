@@ -79,7 +79,7 @@ logged "$OUT/binary/output.log" fairseq-preprocess --source-lang "$SOURCE" --tar
 
 echo "== translation, beam $BEAM, alpha $ALPHA, beta $BETA"
 generate "$OUT/translation" --beam "$BEAM" --gnmt-alpha "$ALPHA" --gnmt-beta "$BETA" --max-len-b 250
-hypotheses "$OUT/translation/generate-test.txt" >"$OUT/hypotheses.txt"
+into "$OUT/hypotheses.txt" hypotheses "$OUT/translation/generate-test.txt"
 
 echo "== perplexity"
 generate "$OUT/perplexity" --score-reference

@@ -110,7 +110,7 @@ side_by_side() { # side_by_side COMMAND SEED
 
 one_cell() { # one_cell COMMAND CELL-SEED OPTION...
     local SEED=${2##*-} out=$RUN_DIR/$2
-    echo "${*:3}" >"$out/options"
+    into "$out/options" echo "${*:3}"
     python -m nmt_moe.claims machine >"$out/machine.json"
     "$1" "${@:2}"
 }

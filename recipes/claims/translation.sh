@@ -120,12 +120,15 @@ compare_hypotheses() {
     for split in "${TESTS[@]}"; do
         for search in "fairseq${split#test}" "gnmt${split#test}"; do
             for seed in "${SEEDS[@]}"; do
-                (cd "$RUN_DIR" && sacrebleu "corpus/en-de/$split.de" -m bleu --paired-bs -f text \
-                    -i "${NAMES[@]/%/-$seed/$search/hypotheses.txt}") \
-                    >"$RESULTS/paired-$search-$seed.txt"
+                into "$RESULTS/paired-$search-$seed.txt" paired "$split" "$search" "$seed"
             done
         done
     done
+}
+
+paired() { # paired SPLIT SEARCH SEED
+    (cd "$RUN_DIR" && sacrebleu "corpus/en-de/$1.de" -m bleu --paired-bs -f text \
+        -i "${NAMES[@]/%/-$3/$2/hypotheses.txt}")
 }
 
 choose_cells

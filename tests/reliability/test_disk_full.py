@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from nmt_moe.corpus.multilingual.__main__ import main as multilingual
 from tests.reliability.disk import PAGE, Disk, small_disk
-from tests.reliability.stages import STAGES, Stage, contents, multilingual
+from tests.reliability.stages import STAGES, Stage, contents
 from tests.tally import Tally
 
 ROOM = 16 << 20  # more than all need

@@ -1,0 +1,220 @@
+"""The stages of the recipes: what is out of date is told by what it was made of, not by times."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.recipes import ROOT, environment, error, headings
+
+# A recipe whose stages take no time; the environment can let one of them wait or fail.
+RECIPE = """
+source "{common}"
+parse_options "$@"
+made() {{ # made STAGE INPUT: what the stage makes, of what the one before has made
+    [[ ${{WAIT-}} != "$1" ]] || {{ touch "$RUN_DIR/waits" && sleep 60; }}
+    cat "$RUN_DIR/$2" >"$RUN_DIR/$1/made"
+    echo "$1 $$" >>"$RUN_DIR/$1/made"
+}}
+train() {{
+    local out=$RUN_DIR/$1
+    [[ -f $out/checkpoint_last.pt ]] || echo "update 0 $$" >"$out/checkpoint_last.pt"
+    made "$@"
+    cp "$out/checkpoint_last.pt" "$out/checkpoint_best.pt"
+}}
+one() {{ made "$1" training/made; }}
+open_run "seed=${{SEED:-1}}"
+stage corpus made corpus settings
+stage binary made binary corpus/made
+stage training train training binary/made
+stage_each one translation examples
+"""
+STAGES = ["corpus", "binary", "training", "translation", "examples"]
+BEST = "training/checkpoint_best.pt"
+
+
+def done(number: int = len(STAGES)) -> list[str]:
+    """What is printed where so many stages were done before."""
+    return [f"{name}: done" for name in STAGES[:number]] + STAGES[number:]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path):
+    script = tmp_path / "recipe.sh"
+    script.write_text(RECIPE.format(common=ROOT / "recipes/common.sh"))
+
+    def run(folder: Path, *arguments: str, **settings: object):
+        return subprocess.run(
+            ["bash", str(script), *arguments],
+            env=environment(RUN_DIR=folder, **settings),
+            capture_output=True,
+            encoding="utf-8",
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+        )
+
+    return run
+
+
+@pytest.fixture
+def finished(recipe, tmp_path: Path) -> Path:
+    """The folder of a run that is done."""
+    folder = tmp_path / "a run"
+    ended = recipe(folder)
+    assert ended.returncode == 0 and headings(ended.stdout) == STAGES, ended
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("made")}
+
+
+COPIES = {
+    "cp -r": ["cp", "-r", "a run", "other"],
+    "cp -a": ["cp", "-a", "a run", "other"],
+    "tar": ["bash", "-c", "mkdir other; tar -C 'a run' -c . | tar -C other -x -m"],
+    "mv": ["mv", "a run", "other"],
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_of_a_run(way: str, recipe, finished: Path, tally) -> None:
+    before = contents(finished)
+    subprocess.run(COPIES[way], cwd=finished.parent, check=True)
+    other = finished.parent / "other"
+    for _ in range(2):
+        again = recipe(other)
+        assert again.returncode == 0 and headings(again.stdout) == done(), again
+        lost = contents(other) != before or not (other / BEST).exists()
+        tally(faults=1, losses=int(lost))
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_times_say_nothing(newest_first: bool, recipe, finished: Path) -> None:
+    """As of a checkout, a restored backup, a clock that was changed: also in the future."""
+    markers = [finished / "settings"]
+    markers += [finished / name / end for name in STAGES for end in (".started", ".done")]
+    for number, path in enumerate(reversed(markers) if newest_first else markers):
+        os.utime(path, (1e9 + number, 1e9 + number))
+    os.utime(finished / "binary/.done", (4e9, 4e9))
+    assert headings(recipe(finished).stdout) == done()
+
+
+@pytest.mark.parametrize("first", range(len(STAGES)))
+def test_a_removed_stage_is_repeated_with_all_after_it(first: int, recipe, finished, tally) -> None:
+    trained = (finished / BEST).read_text()
+    shutil.rmtree(finished / STAGES[first])
+    again = recipe(finished)
+    # The last two do not need each other.
+    after = STAGES[first:] if first < 3 else STAGES[first : first + 1]
+    assert headings(again.stdout) == [
+        name if name in after else f"{name}: done" for name in STAGES
+    ], again
+    kept = finished / "training.old/checkpoint_best.pt"
+    if first < 2:  # the training was of another corpus
+        assert f"it was kept as {finished}/training.old" in again.stdout
+    assert kept.exists() == (first < 2)
+    lost = first != 2 and trained not in {p.read_text() for p in finished.glob("*/*best.pt")}
+    tally(faults=1, losses=int(lost))
+    assert headings(recipe(finished).stdout) == done()
+    if first < 2:
+        shutil.rmtree(finished / STAGES[first])
+        recipe(finished)
+        assert kept.read_text() == trained and (finished / "training.old2" / kept.name).exists()
+
+
+def test_a_killed_stage_goes_on(recipe, tmp_path: Path, tally) -> None:
+    folder = tmp_path / "run"
+    started = subprocess.Popen(
+        ["bash", str(tmp_path / "recipe.sh")],
+        env=environment(RUN_DIR=folder, WAIT="training"),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 60
+    while not (folder / "waits").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    last = (folder / "training/checkpoint_last.pt").read_text()
+    shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)  # killed, and copied
+    for run in (folder, tmp_path / "copy"):
+        again = recipe(run)
+        assert headings(again.stdout) == done(2), again
+        lost = (run / "training/checkpoint_last.pt").read_text() != last
+        tally(faults=1, losses=int(lost))
+
+
+def test_a_stage_of_another_run(recipe, finished: Path) -> None:
+    """As where only some folders were copied: it is not of this run's data."""
+    other = finished.parent / "other"
+    recipe(other, SEED=2)
+    shutil.rmtree(finished / "binary")
+    shutil.copytree(other / "binary", finished / "binary")
+    again = recipe(finished)
+    assert headings(again.stdout) == done(1)
+    assert (finished / "training.old" / "checkpoint_best.pt").exists()
+
+
+def old(folder: Path) -> None:
+    """Make it a run of a version that compared times."""
+    for marker in (*folder.glob("*/.done"), *folder.glob("*/.started")):
+        marker.write_text("")
+
+
+def test_runs_of_versions_that_compared_times(recipe, finished: Path, tally) -> None:
+    old(finished)
+    before = contents(finished)
+    for _ in range(2):
+        assert headings(recipe(finished).stdout) == done()
+    tally(faults=1, losses=int(contents(finished) != before))
+    shutil.rmtree(finished / "binary")
+    assert headings(recipe(finished).stdout) == done(1)
+    assert (finished / "training.old" / "checkpoint_best.pt").exists()
+    assert headings(recipe(finished).stdout) == done()
+    # Killed by the old version within a stage; the new one goes on, and all after it is repeated.
+    old(finished)
+    (finished / "training/.done").unlink()
+    last = (finished / "training/checkpoint_last.pt").read_text()
+    assert headings(recipe(finished).stdout) == done(2)
+    assert (finished / "training/checkpoint_last.pt").read_text() == last
+
+
+def test_clean_and_other_settings(recipe, finished: Path) -> None:
+    assert "seed=1, now it is seed=2" in error(recipe(finished, SEED=2))
+    assert headings(recipe(finished).stdout) == done()
+    assert headings(recipe(finished, "--clean", SEED=2).stdout) == STAGES
+    assert not list(finished.glob("*.old"))
+
+
+def test_another_machine_waits_for_what_is_out_of_date(recipe, finished: Path) -> None:
+    """Machine 1 must not take what machine 0 is about to repeat for done."""
+    shutil.rmtree(finished / "corpus")
+    other = subprocess.Popen(
+        ["bash", str(finished.parent / "recipe.sh")],
+        env=environment(RUN_DIR=finished, NODES=2, NODE_RANK=1),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+    time.sleep(0.5)
+    assert other.poll() is None
+    assert recipe(finished, NODES=2, NODE_RANK=0).returncode == 0
+    said = other.communicate(timeout=60)[0]
+    assert other.returncode == 0, said
+
+
+def test_a_file_of_a_recipe_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    script = f'source "{ROOT}/recipes/common.sh"; into "$1" bash -c "$2"'
+    path = tmp_path / "table.md"
+
+    def into(command: str) -> int:
+        return subprocess.run(["bash", "-c", script, "recipe", path, command]).returncode
+
+    assert into("echo old") == 0
+    assert into("echo half; exit 3") != 0
+    assert path.read_text() == "old\n" and os.listdir(tmp_path) == ["table.md"]
