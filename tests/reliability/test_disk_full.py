@@ -66,7 +66,7 @@ def test_dictionary_that_gets_tags(text: Path, tmp_path: Path, disk: Disk, tally
     """It is there already, and holds what cannot be had again: it is replaced or stays."""
     model, dictionary = disk.folder / "wp.model", disk.folder / "wp.dict.txt"
     model.write_bytes((text / "wp.model").read_bytes())
-    before = "".join(f"piece{number} 1\n" for number in range(1000))  # some pages
+    before = "".join(f"piece{number} 1\n" for number in range(3000))  # some pages
     dictionary.write_text(before)
     names = sorted(path.name for path in disk.folder.iterdir())
     mix = Stage(multilingual, f"mix --model {model} --out {tmp_path}/out en-de={text} de-en={text}")
