@@ -30,7 +30,9 @@ class StackConfig(FairseqDataclass):
         },
     )
     moe_experts: int = option(32, whole(1), "experts in each MoE layer")
-    moe_k: int = option(4, whole(1), "experts that see each token")
+    moe_k: int = option(
+        4, whole(1), "experts that see each token; with 1 the loss gives top-k gates no gradient"
+    )
     moe_groups: int = option(
         1,
         whole(1),

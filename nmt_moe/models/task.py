@@ -1,8 +1,10 @@
 """Which of fairseq's tasks a model can learn, and what a training needs of them."""
 
+import logging
 from multiprocessing.util import get_temp_dir
 from typing import Any
 
+from fairseq.distributed.utils import get_global_rank
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from fairseq.tasks.multilingual_language_modeling import MultilingualLanguageModelingTask
 from fairseq.tasks.translation import TranslationTask
@@ -11,6 +13,10 @@ from torch import nn
 from nmt_moe.criterions.balanced import balance
 from nmt_moe.errors import UserError
 from nmt_moe.moe import MixtureOfExperts
+from nmt_moe.moe.gating import NoisyTopKGate, StrictlyBalancedGate
+from nmt_moe.moe.hierarchy import HierarchicalGate
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def check_task(arch: str, task: type, language_model: bool) -> None:
@@ -54,4 +60,35 @@ def balance_experts(model: nn.Module, task: Any) -> None:
     build = getattr(task, "build_criterion", None)
     if build is None or not any(isinstance(part, MixtureOfExperts) for part in model.modules()):
         return
-    task.build_criterion = lambda *args, **kwargs: balance(build(*args, **kwargs))
+
+    def build_criterion(*args: Any, **kwargs: Any) -> Any:
+        criterion = balance(build(*args, **kwargs))
+        text = without_gradient(model)
+        if text and get_global_rank() == 0:
+            _LOGGER.warning(text)
+        return criterion
+
+    task.build_criterion = build_criterion
+
+
+def without_gradient(model: nn.Module) -> str | None:
+    """What to say of gates that cannot learn from the loss, as a token has but one expert.
+
+    The softmax over one logit is 1 whatever the logit. In a hierarchy k counts at both levels, so
+    it is 1 twice. Strictly balanced gates choose for several experts, some of which share tokens.
+    """
+    gates = [part.gate for part in model.modules() if isinstance(part, MixtureOfExperts)]
+    flat = [gate.primary if isinstance(gate, HierarchicalGate) else gate for gate in gates]
+    dead = [gate for gate in flat if gate.k == 1 and not isinstance(gate, StrictlyBalancedGate)]
+    if not any(gate.num_experts > 1 for gate in gates) or not dead:
+        return None
+    moved = (
+        "only the load loss moves them"
+        if isinstance(dead[0], NoisyTopKGate)
+        else ("nothing moves them")
+    )
+    return (
+        "--moe-k 1: the weight of a token's only expert is 1 whatever its gate says, so the "
+        f"gradient of the gates is 0 and {moved}: use --moe-k 2 or more, or --moe-gating "
+        "strictly_balanced"
+    )
