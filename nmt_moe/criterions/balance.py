@@ -55,14 +55,17 @@ def logging_vectors(
     return vectors
 
 
-def log_balance(logging_outputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+def log_balance(totals: dict[str, Tensor]) -> dict[str, Tensor]:
     """Log the balance of each MoE layer over all tokens since the last line of the log.
 
+    Args:
+        totals: the sums of :func:`logging_vectors`.
+
     Returns:
-        For each layer the assignments of these outputs, ``[E]`` in float64 on the CPU.
+        For each layer the assignments of these sums.
     """
     counts = {}
-    for name, total in _totals(logging_outputs).items():
+    for name, total in totals.items():
         # "_": kept and summed by the log's meters, and not shown.
         metrics.log_custom(meters.SumMeter, f"_{name}", total)
         vector, layer = name.split("/")
@@ -73,8 +76,9 @@ def log_balance(logging_outputs: list[dict[str, Any]]) -> dict[str, Tensor]:
     return counts
 
 
-def _totals(logging_outputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """The sums of :func:`logging_vectors`, in float64, in one transfer from the device."""
+def vector_totals(logging_outputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """The sums of all vectors, which have ``/`` in their name: in float64 on the CPU, in one
+    transfer from the device."""
     names = [name for name in (logging_outputs or [{}])[0] if "/" in name]
     if not names:
         return {}

@@ -10,13 +10,15 @@ from typing import Any
 from fairseq.criterions import FairseqCriterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
-from torch import nn
+from torch import Tensor, nn
 
+from nmt_moe.criterions import attention
 from nmt_moe.criterions.balance import (
     balance_losses,
     log_balance,
     logging_vectors,
     threshold_loss,
+    vector_totals,
 )
 from nmt_moe.criterions.collapse import Limits, watch
 from nmt_moe.errors import UserError
@@ -30,7 +32,7 @@ OURS = "--criterion moe_label_smoothed_cross_entropy"
 
 @dataclass
 class BalanceConfig(FairseqDataclass):
-    """The weights of the losses, and when to warn of experts that collapse."""
+    """The weights of the losses, and when to warn of experts and attention that collapse."""
 
     moe_importance_weight: float = option(
         0.01, real(0), "weight of CV(importance)^2 in the training loss"
@@ -48,6 +50,15 @@ class BalanceConfig(FairseqDataclass):
     moe_collapse_updates: int = option(
         100, whole(0), "warn once either has lasted for so many updates in a row; 0: never"
     )
+    attention_dead_share: float = option(
+        0.75,
+        real(0, 1),
+        "warn when more than this share of the decoder's steps stays with one source position; "
+        "0: never",
+    )
+    attention_dead_updates: int = option(
+        100, whole(0), "warn once that has lasted for so many updates in a row; 0: never"
+    )
 
 
 class Balanced:
@@ -56,6 +67,7 @@ class Balanced:
 
     # fairseq reduces logs in a method of the class, without the instance that has the options.
     collapse_limits = Limits()
+    attention_limits = attention.Limits()
     training: bool
     padding_idx: int
 
@@ -69,6 +81,9 @@ class Balanced:
             dead=options.moe_collapse_dead,
             updates=options.moe_collapse_updates,
         )
+        type(self).attention_limits = attention.Limits(
+            share=options.attention_dead_share, updates=options.attention_dead_updates
+        )
         tensorboard.install()
 
     def forward(self, model: Any, sample: dict, *args: Any, **kwargs: Any) -> tuple:
@@ -78,7 +93,7 @@ class Balanced:
             UserError: the criterion has not called the model, so that nothing is known of its
                 experts; a model without mixtures of experts, such as fairseq's own, may pass.
         """
-        with _routing_of(model) as calls:
+        with _extras_of(model) as calls:
             loss, sample_size, logging_output = super().forward(  # type: ignore[misc]
                 model, sample, *args, **kwargs
             )
@@ -87,9 +102,12 @@ class Balanced:
                 f"the criterion {type(self).__name__} does not call the model as a whole, so its "
                 f"experts would be trained without balance losses: use {OURS}"
             )
-        for routing in calls:
+        for extra in calls:
+            routing = extra.get("routing")
             if routing:
                 loss = loss + self._gates(routing, sample, sample_size / len(calls), logging_output)
+            if routing is not None:  # our model
+                self._attention(extra["attn"][0], sample["net_input"], logging_output)
         if self.training:
             # NaN and Inf reach the gradient, whose norm fairseq looks at; else a factor of 1.
             loss = loss * (1 + 0 * loss.detach())
@@ -112,6 +130,14 @@ class Balanced:
         logging_output.update(logging_vectors(routing, sample["net_input"], self.padding_idx))
         return sum(losses.values())
 
+    def _attention(self, attn_BLS: Tensor | None, net_input: dict, logging_output: dict) -> None:
+        """What is logged of the attention; a language model has none."""
+        read_BL = net_input.get("prev_output_tokens")
+        if attn_BLS is not None and read_BL is not None and attn_BLS.shape[:2] == read_BL.shape:
+            logging_output[attention.VECTOR] = attention.attention_sums(
+                attn_BLS, net_input["src_tokens"], read_BL, self.padding_idx
+            )
+
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Log the criterion's own numbers, the gates' losses in the same unit, and the balance."""
@@ -122,17 +148,22 @@ class Balanced:
                 total = sum(log[name] for log in logging_outputs)
                 bits = total / sample_size / math.log(2)
                 metrics.log_scalar(name, bits, sample_size, priority=50, round=4)
-        watch(log_balance(logging_outputs), cls.collapse_limits)
+        totals = vector_totals(logging_outputs)
+        attended_6 = totals.pop(attention.VECTOR, None)
+        if attended_6 is not None:
+            attention.log_attention(attended_6)
+            attention.watch(attended_6, cls.attention_limits)
+        watch(log_balance(totals), cls.collapse_limits)
 
 
 @contextmanager
-def _routing_of(model: nn.Module) -> Iterator[list[dict[str, Routing]]]:
-    """The routing of each call of the model, empty where it has no experts."""
-    calls: list[dict[str, Routing]] = []
+def _extras_of(model: nn.Module) -> Iterator[list[dict[str, Any]]]:
+    """What each call of the model returns beside the logits, in a dict; others' is left empty."""
+    calls: list[dict[str, Any]] = []
 
     def note(module: nn.Module, inputs: Any, output: Any) -> None:
         extra = output[1] if isinstance(output, tuple) and len(output) > 1 else None
-        calls.append((extra.get("routing") or {}) if isinstance(extra, dict) else {})
+        calls.append(extra if isinstance(extra, dict) else {})
 
     hook = model.register_forward_hook(note)
     try:

@@ -43,7 +43,7 @@ def watch(counts: dict[str, Tensor], limits: Limits) -> None:
         counts: the assignments to each expert in this update, ``[E]`` for each layer.
         limits: what is too much.
     """
-    if not limits.updates or not _in_training():
+    if not limits.updates or not in_training():
         return
     with metrics.aggregate("moe_collapse", new_root=True) as kept:
         if "told" in kept:
@@ -60,8 +60,8 @@ def watch(counts: dict[str, Tensor], limits: Limits) -> None:
         )
 
 
-def _in_training() -> bool:
-    """A validation has meters of its own in place of these."""
+def in_training() -> bool:
+    """Whether this is an update: a validation has meters of its own in place of these."""
     train = metrics.get_meters("train")
     return any(active is train for active in metrics.get_active_aggregators())
 

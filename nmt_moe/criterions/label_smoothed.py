@@ -48,6 +48,8 @@ class MoELabelSmoothedCrossEntropy(Balanced, LabelSmoothedCrossEntropyCriterion)
         moe_collapse_load: float,
         moe_collapse_dead: float,
         moe_collapse_updates: int,
+        attention_dead_share: float = BalanceConfig.attention_dead_share,
+        attention_dead_updates: int = BalanceConfig.attention_dead_updates,
     ) -> None:
         options = SimpleNamespace(**locals())
         ranges.check(MoELabelSmoothedCrossEntropyConfig, options)

@@ -5,7 +5,10 @@ const TITLES = {
   ups: "Updates per second", gnorm: "Gradient norm", lr: "Learning rate", bsz: "Sentences per update",
   wpb: "Wordpieces per update", wall: "Seconds since the start", train_wall: "Seconds of training",
   best_loss: "Best validation loss", clip: "Clipped updates, %", gb_free: "Free GPU memory, GB",
-  loss_scale: "Loss scale",
+  loss_scale: "Loss scale", attention_entropy: "Attention: entropy, bits",
+  attention_top_share: "Attention: weight of the top position",
+  attention_last_share: "Attention: weight of the last source position",
+  attention_stuck: "Attention: steps that stay with one position",
 };
 const BALANCE = {
   load_cv: "CV of load", load_max: "max / mean load", unused: "unused experts",
