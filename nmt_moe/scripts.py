@@ -12,7 +12,7 @@ _UNSPACED = (
 )
 # Of these scripts, the letters alone, and not those that they share with others (tones).
 _LETTERS = r"[\p{L}\p{Nl}]&&[\u0e00-\U0010ffff]"
-_LETTER = regex.compile(rf"(?V1)[[{_UNSPACED}]&&{_LETTERS}]\p{{M}}*")
+LETTER = regex.compile(rf"(?V1)[[{_UNSPACED}]&&{_LETTERS}]\p{{M}}*")  # and its marks
 _UNSPACED_CHARACTER = regex.compile(rf"(?V1)[\p{{lb=SA}}[[{_UNSPACED}]&&{_LETTERS}]]")
 
 # How many letters of the Latin, Greek, Cyrillic, Arabic or an Indic alphabet say as much as one of
@@ -72,10 +72,10 @@ _worths = _Worths()
 
 def words(text: str) -> int:
     """The words of a text between spaces; a letter of a script without spaces counts as one."""
-    letters = 0 if text.isascii() else len(_LETTER.findall(text))
+    letters = 0 if text.isascii() else len(LETTER.findall(text))
     if not letters:
         return len(text.split())
-    others = _LETTER.sub(" ", text).split()
+    others = LETTER.sub(" ", text).split()
     return letters + sum(any(map(str.isalnum, word)) for word in others)
 
 

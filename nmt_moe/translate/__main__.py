@@ -9,9 +9,11 @@ from pathlib import Path
 
 from nmt_moe.arguments import add_device, find_device
 from nmt_moe.errors import exit_code
+from nmt_moe.languages import language
 from nmt_moe.ranges import Parser, real, whole
 from nmt_moe.translate.load import load
-from nmt_moe.translate.text import Sentences, buffered, read_clean
+from nmt_moe.translate.sentences import Sentences, joined
+from nmt_moe.translate.text import buffered, read_clean
 
 _BUFFER_LINES = 1000
 _BUFFER_CHARACTERS = 1_000_000
@@ -35,7 +37,7 @@ def translate_lines(
     for buffer in buffered(lines, buffer_lines, _BUFFER_CHARACTERS):
         found = [sentences(line) if sentences else [line] for line in buffer]
         translated = iter(translator([sentence for group in found for sentence in group]))
-        yield [" ".join(filter(None, (next(translated) for _ in group))) for group in found]
+        yield [joined(next(translated) for _ in group) for group in found]
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -108,8 +110,10 @@ def main(arguments: list[str] | None = None) -> int:
             batch_size=args.batch_size,
             max_pieces=args.max_pieces,
         )
-        language = args.source_lang or translator.source_lang
-        sentences = None if args.lines_are_sentences else Sentences(language)
+        source = args.source_lang or translator.source_lang
+        if source != translator.source_lang:
+            language(source)  # refuses what is none
+        sentences = None if args.lines_are_sentences else Sentences(source)
         terminal = sys.stdin.isatty()
         if terminal:
             print("type a line of text; Ctrl-D ends", file=sys.stderr)

@@ -10,6 +10,7 @@ from fairseq.utils import resolve_max_positions
 from sentencepiece import SentencePieceProcessor
 
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationTask
+from nmt_moe.translate.sentences import joined
 from nmt_moe.translate.text import cut
 
 _MAX_TRANSLATION = 250  # pieces, as in the recipes; more where the parts may be long
@@ -70,7 +71,7 @@ class Translator:
             parts += found
             counts.append(len(found))
         translated = iter(self._translate(parts))
-        return [" ".join(next(translated) for _ in range(count)) for count in counts]
+        return [joined(next(translated) for _ in range(count)) for count in counts]
 
     def _translate(self, parts: list[list[str]]) -> list[str]:
         if not parts:

@@ -1,18 +1,19 @@
-"""Lines of any bytes as clean text, lines as sentences, and sentences as what a model can take."""
+"""Lines of any bytes as clean text, and sentences as what a model can take."""
 
-import re
 import sys
 from collections.abc import Iterable, Iterator
 
-from sentence_splitter import SentenceSplitter, SentenceSplitterException
+import regex
 
 from nmt_moe.corpus.clean.rules import plain
+from nmt_moe.scripts import LETTER
+from nmt_moe.translate.sentences import Sentences
 
-_LONG_WORD = 200  # the rules may take cubic time on a longer one, such as a row of dots
-_WIDE = tuple("、，；：。！？）」』।॥")  # no space follows these marks, where languages have none
-_CLAUSE = (*",;:–—)»", *_WIDE)  # a clause ends with one of these
-# The rules know no sentence that ends without a space.
-_WIDE_END = re.compile(r"([。！？।॥]+[」』）”’]*)")
+__all__ = ["Sentences", "buffered", "cleaned", "cut", "read_clean"]
+
+# No space follows these marks, where languages have none; a clause ends with one, or one of ASCII.
+_WIDE = regex.compile(r"(?V1)[[\p{Terminal_Punctuation}）」』]--[\u0000-\u007f]]")
+_CLAUSE = tuple(",;:–—)»")
 _WORD = "▁"  # a word begins with it
 
 
@@ -53,31 +54,6 @@ def buffered(lines: Iterable[str], number: int, characters: int) -> Iterator[lis
         yield buffer
 
 
-class Sentences:
-    """Finds the sentences of a line by the rules of a language, which know its abbreviations.
-
-    Args:
-        language: of the text, such as ``en`` or ``pt_BR``; one without rules has those of English.
-    """
-
-    def __init__(self, language: str) -> None:
-        code = re.match(r"[a-z]{2}(?![a-zA-Z])", language)
-        try:
-            self._splitter = SentenceSplitter(code[0] if code else "en")
-        except SentenceSplitterException:
-            self._splitter = SentenceSplitter("en")
-
-    def __call__(self, line: str) -> list[str]:
-        """The sentences of a line, none of an empty one; no character but spaces is lost."""
-        parts = _WIDE_END.sub(r"\1\n", line).split("\n")
-        return [text for part in parts for text in self._split(part.strip())]
-
-    def _split(self, line: str) -> list[str]:
-        if any(len(word) > _LONG_WORD for word in line.split(" ")):
-            return [line]
-        return [sentence for sentence in self._splitter.split(line) if sentence]
-
-
 def cut(pieces: list[str], limit: int) -> list[list[str]]:
     """Wordpieces in parts of at most ``limit``, which together are the same pieces.
 
@@ -86,12 +62,20 @@ def cut(pieces: list[str], limit: int) -> list[list[str]]:
     """
     parts = []
     while len(pieces) > limit:
-        words = [
-            i for i in range(1, limit + 1)
-            if pieces[i].startswith(_WORD) or pieces[i - 1].endswith(_WIDE)
-        ]  # fmt: skip
-        clauses = [i for i in words if i >= limit / 2 and pieces[i - 1].endswith(_CLAUSE)]
+        words = [i for i in range(1, limit + 1) if _between_words(pieces[i - 1], pieces[i])]
+        clauses = [i for i in words if i >= limit / 2 and _ends_clause(pieces[i - 1])]
         end = max(clauses or words or [limit])
         parts.append(pieces[:end])
         pieces = pieces[end:]
     return [*parts, pieces]
+
+
+def _ends_clause(piece: str) -> bool:
+    return piece.endswith(_CLAUSE) or bool(_WIDE.match(piece[-1:]))
+
+
+def _between_words(left: str, right: str) -> bool:
+    """Whether a word may begin with the second piece, where there are no spaces any piece."""
+    if right.startswith(_WORD) or _WIDE.match(left[-1:]):
+        return True
+    return not right.isascii() and bool(LETTER.match(right) and LETTER.search(left[-4:]))

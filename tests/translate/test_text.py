@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nmt_moe.translate.__main__ import translate_lines
-from nmt_moe.translate.text import Sentences, buffered, cut, read_clean
+from nmt_moe.translate.sentences import Sentences, joined
+from nmt_moe.translate.text import buffered, cut, read_clean
 
 ODD = [*"\x84\r\0\u2028\u0085\u00a0\ufeff\x0b\x1caÉ ."]
 
@@ -75,7 +76,74 @@ def test_wide_marks_end_sentences_without_a_space() -> None:
     assert Sentences("zh")("".join(sentences)) == sentences
 
 
-@given(st.text("aA .?!\"'()«»\n1。！」", max_size=60))
+@pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        ("ja", ["「はい。」と言った。", "「行こう。雨だ。」って。", "彼は（笑）来た。", "え？！"]),
+        ("zh_CN", ["“你好。”他说。", "她哭了。", "iPhone很好！", "（他不来。）", "好吗?", "很好."]),
+        ("zho_Hant", ['他說："你好。再見。"', "然後走了！"]),
+        ("yue", ["佢嚟咗。", "好呀！"]),
+    ],
+)  # fmt: skip
+def test_sentences_without_spaces(language: str, sentences: list[str]) -> None:
+    assert Sentences(language)("".join(sentences)) == sentences
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        ("ur", ["وہ آیا۔", "کیا تم ٹھیک ہو؟", "۳۔۵ روپے۔"]),
+        ("ar_EG", ["كيف حالك؟", "جاء د. محمد أمس.", "هل جاء؟!", "قال: «كيف؟ أنا هنا.»", "نعم."]),
+        ("fa", ["حالت چطوره؟", "خوبم."]),
+        ("hi", ["वह आया॥", "डॉ. राम आये।", "क्या?", "हाँ।"]),
+        ("bn", ["সে এসেছে।", "ডা. রহমান এসেছেন।"]),
+        ("te", ["అతను వచ్చాడు.", "బాగుంది."]),
+        ("hy", ["Նա եկավ։", "Լավ:", "Այո։"]),
+        ("am", ["ሰላም።", "እንዴት ነህ፧", "ደህና፡፡", "እሺ።"]),
+        ("km", ["គាត់មក។", "ល្អ។"]),
+        ("my", ["သူလာသည်။", "ကောင်းတယ်၊ ဟုတ်။"]),
+        ("bo", ["༄༅། །ང་འགྲོ།", "ཁྱོད་སྡོད། །"]),
+        ("ell", ["Τι κάνεις;", "Καλά.", "Ποιος ήρθε; ο Νίκος."]),
+        ("ka", ["გამარჯობა.", "როგორ ხარ?", "კარგად."]),
+        ("he", ["שלום.", "מה שלומך?", "ד. לוי בא!"]),
+        ("ko", ["안녕하세요.", "반갑습니다.", "뭐라고요?", "네!"]),
+        ("es_MX", ["¿Cómo estás?", "¡Bien!", "El Sr. López vino.", "¿Y tú?"]),
+        ("ger", ["Dr. Müller kommt am 3. Oktober.", "Gut!"]),
+        ("en", ["Wow‼ really.", "Yes‼", "“Really?” he asked."]),
+        ("th", ["เขามาแล้ว ดีมาก"]),
+    ],
+)
+def test_sentences_of_all_scripts(language: str, sentences: list[str]) -> None:
+    assert Sentences(language)(" ".join(sentences)) == sentences
+
+
+@pytest.mark.parametrize(
+    ("texts", "line"),
+    [
+        (["他来了。", "她走了。"], "他来了。她走了。"),
+        (["“好。”", "Apple很好。", "“走！”"], "“好。”Apple很好。“走！”"),
+        (["はい。", "OK.", "そう。"], "はい。OK.そう。"),
+        (["我用Mac.", "他不用", "很好"], "我用Mac.他不用很好"),
+        (["안녕.", "大韓民國", "나라."], "안녕. 大韓民國 나라."),
+        (["เขามา", "ดี"], "เขามา ดี"),
+        (["नमस्ते।", "हाँ।"], "नमस्ते। हाँ।"),
+        (["Hello.", "", "“World.”"], "Hello. “World.”"),
+        (["བཀྲ་", "ཤིས།"], "བཀྲ་ཤིས།"),
+        ([], ""),
+    ],
+)
+def test_translations_are_put_together_as_their_script_does(texts: list[str], line: str) -> None:
+    assert joined(texts) == line
+
+
+@pytest.mark.parametrize("repeated", ["。", "「", '"', "。」", "！？", "他.", "། ", "؟ ", "؟"])
+def test_sentences_take_no_longer_than_the_line(repeated: str) -> None:
+    start = time.process_time()
+    Sentences("zh")(repeated * 16_000)
+    assert time.process_time() - start < 10  # of quadratic work more
+
+
+@given(st.text("aA .?!\"'()«»\n1。！「」“”؟。だ说་།", max_size=60))
 def test_no_character_of_a_line_is_lost(text: str) -> None:
     found = Sentences("en")(" ".join(text.split()))
     assert "".join("".join(found).split()) == "".join(text.split())
@@ -112,6 +180,16 @@ def test_parts_end_after_clauses_then_words() -> None:
     assert cut(early, 5) == [early[:5], early[5:]]  # the comma would leave a part too short
     assert cut(words, 10) == [words]
     assert cut("▁他 来 了 ， 很 好".split(), 5) == ["▁他 来 了 ，".split(), ["很", "好"]]
+    # Without spaces any piece begins a word, and a part is not cut short for a space.
+    assert cut(["▁NBA", "▁很", "好", "很", "好", "吗"], 5) == [
+        ["▁NBA", "▁很", "好", "很", "好"],
+        ["吗"],
+    ]
+    assert cut(["▁", *"กขคง", "ั"], 5) == [
+        ["▁", *"กขค"],
+        ["ง", "ั"],
+    ]  # not between a letter and its mark
+    assert cut("▁هل ، ▁نعم ؛ ▁لا ▁لا".split(), 5) == ["▁هل ، ▁نعم ؛".split(), ["▁لا", "▁لا"]]
     assert cut(["▁a", *"bcdef"], 4) == [["▁a", "b", "c", "d"], ["e", "f"]]
 
 

@@ -1,0 +1,155 @@
+"""Lines as sentences, and translations of sentences as lines, in any script.
+
+Full stops, question marks and abbreviations of European languages are the matter of
+sentence-splitter. Here are the marks of other scripts (Unicode's Sentence_Terminal), which may have
+no space after them, and what their languages do otherwise.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import regex
+from sentence_splitter import SentenceSplitter, SentenceSplitterException
+
+from nmt_moe.languages import find
+
+_LONG_WORD = 200  # the rules may take cubic time on a longer one, such as a row of dots
+_ENCLOSED = 300  # characters between two quotes or brackets that are looked at together
+
+_HAN = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}"
+# Not U+104A, a comma in Burmese, and the full-width dot only after a letter.
+_MARK = r"(?V1:[\p{STerm}--[\u0000-\u007f\u104a\u2024\uff0e]])"
+_SHAD = "[།༎༏༐༑༔]"
+_OPEN, _CLOSE = r"[\p{Ps}\p{Pi}\"]", r"[\p{Pe}\p{Pf}\"\']"
+_END = regex.compile(
+    rf"(?:{_MARK}|፡፡)(?:{_MARK}|[!?.])*"
+    rf"|(?<=[{_HAN}])(?:．+|[.!?]+(?={_CLOSE}*{_OPEN}*[{_HAN}]))"
+    rf"|{_SHAD}+(?: ?{_SHAD}+)*(?= |$)"
+    # Letters without case for sentence-splitter, but not for Unicode.
+    rf"|(?<=\p{{Georgian}}{{3}})[.!?]+(?={_CLOSE}* +{_OPEN}*\p{{Georgian}})"
+)
+_CLOSING = regex.compile(r"[\p{Pe}\p{Pf}]")
+_PAIRS = dict(zip('「『（(【《〈“«［["', '」』）)】》〉”»］]"', strict=True))
+_DEPTH = 9  # of quotes and brackets in each other
+# A sentence goes on after a quote: 「はい。」と言った。 “好吗？”他问。
+_GOES_ON = regex.compile(
+    r"\p{Hiragana}|[\p{Po}--[¿¡]]|(?! )[^\p{Po}\p{Ps}\p{Pi}]{0,8}?[说說问問道喊叫答讲講嚷吼]",
+    regex.V1,
+)
+_MIXED = "‼⁇⁈⁉‽"  # beside Latin letters, where a small one begins no sentence
+# A title or an initial, in scripts without capitals.
+_ABBREVIATED = regex.compile(
+    r"(?:^|[\s\p{Ps}\p{Pi}])(?:[\p{Arabic}\p{Hebrew}]|डॉ|प्रो|पं|ডা|ড|মো|প্রো)\.$"
+)
+_OWN_MARKS = {"el": ";", "hy": ":"}  # questions in Greek; for the full stop of Armenian
+
+
+class Sentences:
+    """Finds the sentences of a line by the rules of a language, which know its abbreviations.
+
+    Args:
+        language: of the text, such as ``en`` or ``pt_BR``; one without rules has those of English.
+    """
+
+    def __init__(self, language: str) -> None:
+        known = find(language)
+        code = known.code if known else "en"
+        self._splitter = _splitter("no" if code in ("nb", "nn") else code)
+        own = _OWN_MARKS.get(code)
+        self._own = own and regex.compile(rf"({own}{_CLOSE}*) +(?={_OPEN}*\p{{Lu}})")
+
+    def __call__(self, line: str) -> list[str]:
+        """The sentences of a line, none of an empty one; no character but spaces is lost."""
+        if not line.isascii():
+            line = "\n".join(_cut(line))
+        if self._own:
+            line = self._own.sub(r"\1\n", line)
+        found = [text for part in line.split("\n") for text in self._split(part.strip())]
+        return found if line.isascii() else [*_whole(found)]
+
+    def _split(self, line: str) -> list[str]:
+        if any(len(word) > _LONG_WORD for word in line.split(" ")):
+            return [line]
+        return [sentence for sentence in self._splitter.split(line) if sentence]
+
+
+def _splitter(code: str) -> SentenceSplitter:
+    try:
+        return SentenceSplitter(code)
+    except SentenceSplitterException:
+        return SentenceSplitter("en")
+
+
+def _cut(line: str) -> Iterator[str]:
+    """The line after each sentence that ends with a mark of those above."""
+    marks = [*_END.finditer(line)]
+    enclosed = _enclosed(line) if marks else []
+    start = 0
+    for mark in marks:
+        end = mark.end()
+        # The quotes and brackets that end with the sentence.
+        while end < len(line) and (_CLOSING.match(line, end) or enclosed[end - 1] == line[end]):
+            end += 1
+        if end < len(line) and not enclosed[end - 1] and not _goes_on(line, mark, end):
+            yield line[start:end]
+            start = end
+    yield line[start:]
+
+
+def _goes_on(line: str, mark: regex.Match[str], end: int) -> bool:
+    """Whether it is no end of a sentence: a number, or what follows belongs to it."""
+    before, after = line[: mark.start()][-1:], line[end]
+    if before.isdecimal() and after.isdecimal():
+        return True
+    if mark[0][0] in _MIXED and line[end : end + 2].strip()[:1].islower():
+        return True
+    return end > mark.end() and bool(_GOES_ON.match(line, end))
+
+
+def _enclosed(line: str) -> list[str]:
+    """Of each character, what will close the quotes or brackets that it is in; empty if none."""
+    inside = [""] * len(line)
+    opened: list[tuple[int, str]] = []
+    for place, char in enumerate(line):
+        depth = next((i for i, (_, end) in enumerate(reversed(opened), 1) if end == char), 0)
+        if depth:
+            first, _ = opened[-depth]
+            del opened[-depth:]
+            if place - first <= _ENCLOSED:
+                inside[first:place] = [char] * (place - first)
+        elif char in _PAIRS:
+            opened = [*opened[-_DEPTH:], (place, _PAIRS[char])]
+    return inside
+
+
+def _whole(sentences: list[str]) -> Iterator[str]:
+    """The same sentences, where marks alone, or a title at the end, are none of their own."""
+    held: list[str] = []
+    for sentence in sentences:
+        held.append(sentence)
+        if any(map(str.isalnum, sentence)) and not _ABBREVIATED.search(sentence[-9:]):
+            yield " ".join(held)
+            held = []
+    if held:
+        yield " ".join(held)
+
+
+_WIDE = regex.compile(rf"[{_HAN}\u3000-\u303f\uff00-\uff65]")
+_OUTER = regex.compile(rf"{_CLOSE}+$")
+
+
+def joined(texts: Iterable[str]) -> str:
+    """Texts that follow each other as one, with spaces where their scripts have them."""
+    whole = ""
+    for text in filter(None, texts):
+        whole += ("" if not whole or _close(whole, text) else " ") + text
+    return whole
+
+
+def _close(left: str, right: str) -> bool:
+    """Whether there is no space between two sentences, as in Chinese and Japanese."""
+    if left.isascii() or left.endswith("་"):  # a Tibetan word goes on
+        return not left.isascii()
+    if regex.search(r"\p{Hangul}", left) or regex.search(r"\p{Hangul}", right):
+        return False
+    last, first = _OUTER.sub("", left)[-1:], right[0]
+    return bool(_WIDE.match(last) or (_WIDE.match(first) and regex.search(f"[{_HAN}]", left)))
