@@ -5,6 +5,17 @@ criterions with fairseq, makes its checkpoints safe, stops its trainings at NaN 
 cleanly, lets no sentence of a set be left out, and shows its options with ``--help``.
 """
 
+import sys
+
+# python -m looks in the current folder first: a user's own tokenize.py, or a folder fairseq, there
+# would be taken for the module of that name. Of the commands of this package alone.
+if (
+    sys.argv[:1] == ["-m"]
+    and not sys.flags.safe_path
+    and sys.orig_argv[-len(sys.argv)].removeprefix("-m").partition(".")[0] == __name__
+):
+    del sys.path[0]
+
 import logging
 import warnings
 from types import SimpleNamespace

@@ -47,9 +47,10 @@ def drafts(paths: Sequence[Path], mode: str = "w") -> Iterator[list[IO[Any]]]:
                 file.flush()
                 if output.draft:
                     os.fsync(file)  # a machine that stops must not leave an empty file
-        with _one_at_a_time({output.folder for output in outputs if output.draft}):
-            for output in outputs:
-                output.publish()
+            # They are open, and so locked, until they have their names.
+            with _one_at_a_time({output.folder for output in outputs if output.draft}):
+                for output in outputs:
+                    output.publish()
     except OSError as error:
         for output in outputs:
             if error.filename in (None, output.draft, output.target):
@@ -96,7 +97,6 @@ class _Output:
     def __init__(self, path: Path) -> None:
         self.path, self.target, self.draft = path, os.path.realpath(path), ""
         self.folder, self._name = os.path.split(self.target)
-        self._held = -1  # keeps the lock of the draft
 
     def open(self, mode: str, text: Mapping[str, Any]) -> IO[Any]:
         """The file to write into, which has the name of the path."""
@@ -135,7 +135,6 @@ class _Output:
             with contextlib.suppress(OSError):  # some network file systems have no locks
                 fcntl.flock(number, fcntl.LOCK_EX)
             if os.fstat(number).st_nlink:
-                self._held = os.dup(number)
                 return number
             os.close(number)  # another process took it for one that was left
 
@@ -146,12 +145,10 @@ class _Output:
             self.draft = ""
 
     def discard(self) -> None:
-        """Leave no draft, and no lock."""
+        """Leave no draft."""
         if self.draft:
             with contextlib.suppress(OSError):
                 os.unlink(self.draft)
-        if self._held >= 0:
-            os.close(self._held)
 
 
 def _remove_left(folder: str, start: str) -> None:

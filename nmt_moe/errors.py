@@ -62,12 +62,23 @@ def exit_code(command: Callable[[], None]) -> int:
     """Run a command line of ours: 0, or 1 with a line on stderr for what the user can mend."""
     print_any_text()
     try:
+        _check_package()
         command()
         sys.stdout.flush()
     except (UserError, OSError) as error:
         _say(one_line(error) or str(error))
         return 1
     return 0
+
+
+def _check_package() -> None:
+    """A clone named nmt_moe, from the folder around it, may be taken for the package in it."""
+    package = sys.modules["nmt_moe"]
+    if package.__file__ is None:
+        raise UserError(
+            f"{next(iter(package.__path__))} stands in for the package nmt_moe here: type python "
+            "-P -m for python -m, or work in another folder"
+        )
 
 
 def print_any_text(encoding: str | None = None) -> None:
@@ -80,7 +91,7 @@ def print_any_text(encoding: str | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if encoding and isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding=encoding)
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _say(line: str) -> None:
@@ -111,8 +122,9 @@ def show_in_one_line() -> None:
             # sentencepiece cannot take.
             sys.stdin.reconfigure(encoding="utf-8", errors="strict")
         # So are translations, and a log in a file, which others read.
+        for_people = sys.stdout is None or sys.stdout.isatty()  # None where it is closed
         text = program in ("fairseq-generate", "fairseq-interactive")
-        print_any_text("utf-8" if text or not sys.stdout.isatty() else None)
+        print_any_text("utf-8" if text or not for_people else None)
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

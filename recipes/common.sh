@@ -177,10 +177,10 @@ put_away() {
 into() {
     local draft
     draft=$(dirname "$1")/.$(basename "$1").$$
-    "${@:2}" >"$draft" && mv -f "$draft" "$1" || {
+    if ! "${@:2}" >"$draft" || ! mv -f "$draft" "$1"; then
         rm -f "$draft"
         return 1
-    }
+    fi
 }
 
 # follow FOLDER COMMAND...: what another machine does while machine 0 is in this stage.

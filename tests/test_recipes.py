@@ -154,6 +154,15 @@ def test_quickstart_killed_and_continued(tmp_path: Path) -> None:
     done = [f"{name}: done" for name in STAGES[:4]]
     assert headings(third.stdout) == [*done, *STAGES[4:]]
 
+    trained = (folder / "training/checkpoint_best.pt").read_bytes()
+    other = tmp_path / "other"
+    shutil.copytree(folder, other, copy_function=shutil.copyfile)  # files have other times
+    for marker in sorted(other.glob("*/.[sd]*"), reverse=True):
+        marker.touch()
+    fourth = run("quickstart.sh", "fr", *TRAINING, "--max-epoch", "3", RUN_DIR=other)
+    assert headings(fourth.stdout) == [f"{name}: done" for name in STAGES]
+    assert (other / "training/checkpoint_best.pt").read_bytes() == trained
+
 
 @pytest.fixture(scope="module")
 def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
