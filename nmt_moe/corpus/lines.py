@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ def read_lines(path: Path) -> Iterator[str]:
     """The lines of a plain or gzipped UTF-8 file, without line end, whitespace runs as one space.
 
     Only a line feed ends a line: a carriage return, a line separator or a no-break space inside a
-    line is whitespace, so that every later tool counts the same lines as this one.
+    line is whitespace, so that every later tool counts the same lines as this one. A byte-order
+    mark at the start is no part of the text.
 
     Raises:
         UserError: no such file, not UTF-8, or a truncated archive; names the file and the line.
@@ -22,10 +24,12 @@ def read_lines(path: Path) -> Iterator[str]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             for line in file:
                 number += 1
-                yield " ".join(line.decode("utf-8").split())
+                yield " ".join(line.decode("utf-8" if number > 1 else "utf-8-sig").split())
     except UnicodeDecodeError as error:
-        where = f"{path}, line {number}"
-        raise UserError(f"{where}: not valid UTF-8 (byte {error.start + 1})") from None
+        what = f"{path}, line {number}: not valid UTF-8 (byte {error.start + 1})"
+        if number == 1 and line.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            what += f" but UTF-16: convert it with iconv -f UTF-16 -t UTF-8 {path}"
+        raise UserError(what) from None
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be read after line {number}: {reason}") from None

@@ -84,7 +84,7 @@ def load(path: Path) -> Manifest:
         UserError: no such file, or something of it is missing.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         archives = {archive.name: archive for archive in _archives(content["archives"])}
         first, second = content["pair"]
         kinds: list[dict[str, Corpus]] = [

@@ -13,7 +13,7 @@ from nmt_moe.corpus.lines import read_lines
 from nmt_moe.drafts import beside, drafts
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.ranges import Parser, whole
-from nmt_moe.score import perplexity
+from nmt_moe.score import perplexity, writing
 from nmt_moe.score.bleu import measures
 
 
@@ -72,6 +72,15 @@ def figures(args: argparse.Namespace) -> dict[str, Any]:
         raise UserError(f"{args.reference} is empty: there is nothing to score")
     hypotheses = _lines(args.hypotheses, args.reference, len(reference))
     chosen = list(measures(args.target_lang, args.lowercase, args.normalise))
+    differences = writing.differences(hypotheses, reference)
+    if counts := [
+        f"{name} in {lines:,} of {len(reference):,} lines" for name, lines in differences
+    ]:
+        print(
+            f"warning: the same words of {args.hypotheses} and {args.reference} are written "
+            f"{', '.join(counts)}: they count as different words",
+            file=sys.stderr,
+        )
     found = {
         "title": args.title or str(args.hypotheses),
         "hypotheses": str(args.hypotheses),

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -305,6 +306,33 @@ def test_a_language_is_the_same_however_its_code_is_written(tmp_path, sides, cap
         # Where there are no spaces Moses has no tokens.
         tokenised = [score for score in first if score["text"].startswith("tokenised")]
         assert len(tokenised) == {"zh": 0, "fr": 1, "de": 2}[codes[0]]
+    capsys.readouterr()
     assert main([*map(str, chinese), "--target-lang", "jp"]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line == "error: there is no language 'jp': did you mean ja (Japanese)?"
+
+
+def test_words_that_are_only_written_otherwise_are_said(tmp_path, capsys):
+    lines = ["L'été à Nice est beau.", "Ok, rien.", "Il a payé 20 euros, dit-elle."]
+    hypotheses = tmp_path / "hyp"
+    hypotheses.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def scored(*reference: str) -> tuple[float, str]:
+        path = tmp_path / "ref"
+        path.write_text("\n".join(reference) + "\n", encoding="utf-8")
+        found = figures(tmp_path, [hypotheses, path], "fr")["scores"][0]["score"]
+        return found, capsys.readouterr().err
+
+    assert scored(*lines) == (pytest.approx(100), "")
+    assert scored("\ufeff" + lines[0], *lines[1:]) == (pytest.approx(100), "")
+    score, said = scored(*(unicodedata.normalize("NFD", line) for line in lines))
+    assert score < 80 and said == (
+        f"warning: the same words of {hypotheses} and {tmp_path / 'ref'} are written in composed "
+        "or other characters (make both NFC) in 2 of 3 lines: they count as different words\n"
+    )
+    _, said = scored(lines[0].replace("'", "’"), "Ok\u200b, rien", lines[2].replace("20", "２０"))
+    for what in ("straight or curly quotes", "full-width or ASCII", "invisible characters"):
+        assert re.search(rf"{what}.* in 1 of 3 lines", said)
+    assert said.count("\n") == 1
+    # What differs otherwise is the translation's fault.
+    assert scored("L'ete à Nice.", "Oui.", "Elle a payé “20” euros.")[1] == ""

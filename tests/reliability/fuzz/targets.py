@@ -3,6 +3,7 @@
 Only an error of ours, :class:`~nmt_moe.errors.UserError`, may be the answer.
 """
 
+import codecs
 import contextlib
 import functools
 import html
@@ -117,6 +118,7 @@ def files(data: bytes) -> None:
                 assert raw == [
                     line[:-1] if line[-1:] == b"\n" else line for line in io.BytesIO(data)
                 ]
+            raw[:1] = [line.removeprefix(codecs.BOM_UTF8) for line in raw[:1]]
             assert [*read_lines(path)] == [" ".join(line.decode().split()) for line in raw]
 
 
