@@ -1,7 +1,5 @@
 """The experts' products in C against float64, on each kind of instructions that is here."""
 
-import os
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,21 +7,11 @@ from hypothesis import strategies as st
 
 from nmt_moe.moe import kernel
 from nmt_moe.moe.experts import Experts
+from tests.compiled import skip_unless_compiled
 
-if kernel._library is None and "CI" not in os.environ:
-    pytest.skip("was not compiled here", allow_module_level=True)
+skip_unless_compiled(kernel)
 
-INSTRUCTIONS = ["any", "avx2", "avx512"]
 MANY = kernel._FEW_BACKWARD + 1
-
-
-@pytest.fixture(params=range(len(INSTRUCTIONS)), ids=INSTRUCTIONS)
-def instructions(request):
-    if kernel._library.experts_instructions(request.param) != request.param:
-        kernel._library.experts_instructions(len(INSTRUCTIONS))
-        pytest.skip("not on this machine")
-    yield
-    kernel._library.experts_instructions(len(INSTRUCTIONS))
 
 
 def experts_and_rows(counts: list[int], dim: int, hidden_dim: int, **options):

@@ -5,7 +5,9 @@ import torch
 
 from nmt_moe.models.linear import Linear
 from nmt_moe.moe import kernel
-from tests.moe.test_kernel import instructions  # noqa: F401  a fixture; skips where there is no C
+from tests.compiled import skip_unless_compiled
+
+skip_unless_compiled(kernel)
 
 ROWS = [2, 3, 4, 7, 8, 9, 16, 17, 25, 33, 48, 65, kernel._FEW_FOR_ONE]
 
@@ -17,7 +19,7 @@ def of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("dim_in, dim_out", [(16, 16), (48, 37), (80, 129), (2048, 300), (64, 5)])
-def test_every_number_of_rows(instructions, dim_in, dim_out):  # noqa: F811
+def test_every_number_of_rows(instructions, dim_in, dim_out):
     torch.manual_seed(dim_out)
     w_NK = torch.randn(dim_out, dim_in)
     for rows in ROWS:
@@ -32,7 +34,7 @@ def test_every_number_of_rows(instructions, dim_in, dim_out):  # noqa: F811
         assert (out - right - add_MN).abs().max() < error
 
 
-def test_rows_that_are_parts_of_longer_ones(instructions):  # noqa: F811
+def test_rows_that_are_parts_of_longer_ones(instructions):
     torch.manual_seed(1)
     w_NK, long = torch.randn(40, 32), torch.randn(9, 100)
     right = long[:, 16:48].double() @ w_NK.double().t()
@@ -42,7 +44,7 @@ def test_rows_that_are_parts_of_longer_ones(instructions):  # noqa: F811
     assert torch.equal(long[:, :60], before[:, :60])
 
 
-def test_a_row_does_not_depend_on_the_others_or_the_threads(instructions):  # noqa: F811
+def test_a_row_does_not_depend_on_the_others_or_the_threads(instructions):
     torch.manual_seed(1)
     w_NK, x_MK = torch.randn(300, 512), torch.randn(100, 512)
     threads, found = torch.get_num_threads(), []

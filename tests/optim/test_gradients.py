@@ -1,7 +1,5 @@
 """Gradients of experts that are scaled and measured late, against all of it done at once."""
 
-import os
-
 import pytest
 import torch
 from torch import Tensor
@@ -9,9 +7,9 @@ from torch import Tensor
 from nmt_moe.moe import MixtureOfExperts
 from nmt_moe.optim import gradients, kernel, moe_adam
 from nmt_moe.optim.fairseq_adam import FairseqMoEAdam, FairseqMoEAdamConfig
+from tests.compiled import skip_unless_compiled
 
-if kernel._library is None and "CI" not in os.environ:
-    pytest.skip("was not compiled here", allow_module_level=True)
+skip_unless_compiled(kernel)
 
 
 @pytest.fixture(autouse=True)

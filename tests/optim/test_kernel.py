@@ -1,17 +1,14 @@
 """The factored update in C against the same with torch's operations."""
 
-import os
-
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmt_moe.optim import kernel
 from nmt_moe.optim.factored import factored_update_
+from tests.compiled import skip_unless_compiled
 
-if kernel._library is None and "CI" not in os.environ:
-    pytest.skip("was not compiled here", allow_module_level=True)
+skip_unless_compiled(kernel)
 
 
 def updated(in_c: bool, experts: int, rows: int, columns: int, unused: int, **options) -> list:

@@ -1,0 +1,19 @@
+"""What the tests of the code in C share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from nmt_moe.moe import kernel
+
+INSTRUCTIONS = ["any", "avx2", "avx512"]
+
+
+@pytest.fixture(params=range(len(INSTRUCTIONS)), ids=INSTRUCTIONS)
+def instructions(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each kind of instructions that is here."""
+    if kernel._library.experts_instructions(request.param) != request.param:
+        kernel._library.experts_instructions(len(INSTRUCTIONS))
+        pytest.skip("not on this machine")
+    yield
+    kernel._library.experts_instructions(len(INSTRUCTIONS))

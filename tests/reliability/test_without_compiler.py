@@ -1,0 +1,55 @@
+"""Where nothing in C could be compiled, torch does its work: the same numbers, the same tests."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nmt_moe.moe import kernel
+from tests.commands import PLUGIN, TINY, TRAINING, run
+from tests.compiled import skip_unless_compiled
+
+skip_unless_compiled(kernel)
+ROOT = PLUGIN.parent
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A copy of the package, and of its tests, without what was compiled."""
+    left = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__")
+    for name in (PLUGIN.name, "tests", "benchmarks", "recipes"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=left)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_the_tests_of_what_is_compiled_are_skipped(bare: Path, monkeypatch) -> None:
+    """And all others are there, with the copy."""
+    monkeypatch.delenv("CI", raising=False)
+    pytest_here = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-rs"]
+    skipped = [bare / path for path in COMPILED]
+    found = run("python", *pytest_here, *skipped, cwd=bare, fails=True)
+    assert re.search(r"^SKIPPED \[4\] .*: was not compiled here$", found.stdout, re.MULTILINE)
+    loaded = "from nmt_moe.moe import kernel; print(kernel._library)"
+    assert run("python", "-c", loaded, cwd=bare).stdout == "None\n"
+    there = run("python", *pytest_here, "--collect-only", cwd=bare)
+    assert "error" not in there.stdout.splitlines()[-1]
+    assert "tests/moe/test_layer.py::" in there.stdout
+
+
+COMPILED = [
+    *("tests/moe/test_kernel.py", "tests/moe/test_kernel_linear.py"),
+    *("tests/optim/test_kernel.py", "tests/optim/test_gradients.py"),
+]
+
+
+def test_a_training_has_the_same_losses(bare: Path, data: Path) -> None:
+    options = ["--max-update", 10, "--log-interval", 1, "--optimizer", "moe_adam"]
+    losses = []
+    for plugin, save in ((PLUGIN, bare / "with"), (bare / PLUGIN.name, bare / "without")):
+        where = ["--user-dir", plugin, "--save-dir", save]
+        finished = run("fairseq-train", data, *where, *TINY, *TRAINING, *options)
+        losses.append([float(line["loss"]) for line in finished.logs("train_inner")])
+    assert len(losses[0]) == 10
+    assert losses[0] == pytest.approx(losses[1], abs=0.002)
