@@ -32,7 +32,7 @@ def test_json_is_all_that_stdout_has():
 @pytest.mark.slow
 def test_the_largest_model_needs_little_memory_and_time():
     """Its weights alone would be 550 GB."""
-    done = run("python", "-c", _WITH_COSTS, "--arch", "lstm_moe_lm_131072h")
+    done = run("python", "-c", _WITH_COSTS, "--arch", "lstm_moe_lm_131072h", fresh=True)
     assert "137,610,403,840" in done.stdout
     peak, seconds = map(float, done.stderr.split())
     assert peak * (1 if sys.platform == "darwin" else 1024) < 1.5e9
