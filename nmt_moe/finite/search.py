@@ -63,12 +63,13 @@ class Search(AbstractContextManager):
         self._look("the loss", output[0])
 
 
-def _expert_of_row(counts: list[int], first: int, y_AD: Tensor) -> str:
+def _expert_of_row(counts_E: Tensor, first: int, y_AD: Tensor) -> str:
     """Which experts have rows that are not finite, of rows sorted by expert."""
-    rows_A = y_AD.isfinite().all(1)
-    numbers = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(y_AD.device)
-    wrong_E = torch.zeros(len(counts), 1, device=y_AD.device)
-    wrong_E[numbers[~rows_A]] = float("nan")
+    ends_E = counts_E.to(y_AD.device).cumsum(0)
+    expert_A = torch.bucketize(torch.arange(len(y_AD), device=y_AD.device), ends_E, right=True)
+    wrong_A = y_AD.isfinite().all(1).logical_not()
+    wrong_E = y_AD.new_zeros(len(ends_E), 1)
+    wrong_E[expert_A[wrong_A]] = float("nan")
     return experts_in(wrong_E, first)
 
 

@@ -102,6 +102,37 @@ def test_noisy_choice_and_load(sizes):
     assert_close(*gradients(found, both_TF), *gradients(right, both))
 
 
+NAN, INF = float("nan"), float("inf")
+# Of the first logits of a row; the others are small.
+ODD = {
+    "nan": [NAN] * 24,
+    "-inf": [-INF] * 24,
+    "one nan": [0, NAN],
+    "last nan": [0] * 23 + [NAN],
+    "nan and inf": [INF, 0, NAN, -INF],
+    "one finite": [-INF] * 23 + [5],
+    "negative nan": [0, -NAN, 1, -0.0],
+    "equal": [0] * 24,
+}
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 23])
+def test_noisy_choice_of_rows_that_are_not_finite(k):
+    """With 24 experts of 32 columns: each choice is one of them, another one each time."""
+    torch.manual_seed(1)
+    clean_TE = torch.linspace(-2, -1, 24).repeat(len(ODD) + 1, 1)
+    for row, odd in enumerate(ODD.values()):
+        clean_TE[row, : len(odd)] = torch.tensor(odd)
+    both_TF = torch.cat([clean_TE, torch.full_like(clean_TE, -60)], 1).to(DEVICE).requires_grad_()
+    top_TK, index_TK, load_E = choose(both_TF, normal(*clean_TE.shape).clamp(-1, 1), k)
+    gradients(torch.cat([top_TK.flatten(), load_E]), both_TF)  # reads at the same places
+    assert 0 <= index_TK.min() and index_TK.max() < 24
+    assert all(len(set(row)) == k for row in index_TK.tolist())
+    right_TK = clean_TE.topk(k, dim=1).values
+    torch.testing.assert_close(top_TK.detach().cpu(), right_TK, equal_nan=True)
+    torch.testing.assert_close(clean_TE.gather(1, index_TK.cpu()), right_TK, equal_nan=True)
+
+
 @pytest.mark.parametrize("sizes", [(64, 128), (128, 192), (192, 64)])
 def test_products(sizes):
     torch.manual_seed(1)

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nmt_moe.errors import UserError
 from nmt_moe.finite.search import Search
 from nmt_moe.finite.tensors import all_finite
+from nmt_moe.moe.experts import Experts
 from nmt_moe.optim.moe_adam import _LARGE
+from tests import elsewhere
 from tests.models.build import SMALL
 from tests.reliability.training import (
     BATCHES,
@@ -158,6 +161,33 @@ def test_a_loss_scale_that_collapses(tmp_path, tally):
         tmp_path,
     )
     tally(faults=1, losses=0)
+
+
+class Layer(nn.Module):
+    """Experts on another device, whose third one overflows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = Experts(4, 8, 8)
+        self.experts.w_out.data[2] = INF
+        for name, weight in [*self.experts.named_parameters()]:
+            setattr(self.experts, name, nn.Parameter(weight.detach().to(elsewhere.DEVICE)))
+
+    def forward(self, x_AD: torch.Tensor, counts_E: torch.Tensor) -> torch.Tensor:
+        return self.experts(x_AD, counts_E)
+
+
+@pytest.mark.parametrize("counts", [[3, 0, 4, 3], [0, 0, 1, 0], [9, 2, 5, 0]])
+def test_experts_on_another_device_are_named(counts):
+    """As on a GPU no operation mixes what lies on it with what does not."""
+    with elsewhere.Elsewhere():
+        model = Layer()
+        with Search(model, nn.Module()) as search:
+            rows_AD = torch.ones(sum(counts), 8).to(elsewhere.DEVICE)
+            model(rows_AD, torch.tensor(counts).to(elsewhere.DEVICE))
+        assert search.found and search.found[1].endswith(" in the output of experts, expert 2")
+        with pytest.raises(RuntimeError, match="of tensors on cpu and meta"):
+            rows_AD + torch.ones(8)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])

@@ -32,6 +32,13 @@ def _at(x, columns, index):
 
 
 @triton.jit
+def _in_order(x):
+    """Integers in the order of the numbers, NaN after all others; -0x7FFFFFFF is below all."""
+    bits = x.to(tl.int32, bitcast=True)
+    return tl.where(x == x, tl.where(bits < 0, bits ^ 0x7FFFFFFF, bits), 0x7FFFFFFF)
+
+
+@triton.jit
 def _choose(
     both, noise, top, index, load, T, E, K: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
     TILES: tl.constexpr,
@@ -47,7 +54,8 @@ def _choose(
         clean = tl.load(both + at, inside, 0)
         stddev = _softplus(tl.load(both + at + E, inside, 0))
         noisy = clean + tl.load(noise + row[:, None] * E + columns[None, :], inside, 0) * stddev
-        left = tl.where(columns[None, :] < E, noisy, float("-inf"))
+        # Whatever a row holds, NaN or -inf alone, its choices differ and lie inside.
+        left = tl.where(columns[None, :] < E, _in_order(noisy), -0x7FFFFFFF)
         chosen = tl.zeros([ROWS, COLUMNS], tl.int32)
         kth = tl.zeros([ROWS], tl.float32)
         for i in tl.static_range(K + 1):
@@ -64,7 +72,7 @@ def _choose(
                 z = (clean - bar) / tl.maximum(stddev, 1e-10)
                 p = 0.5 * (1 + tl.erf(z * 0.7071067811865476))
                 loads += tl.sum(tl.where(inside, p, 0), 0)
-            left = tl.where(here, float("-inf"), left)
+            left = tl.where(here, -0x7FFFFFFF, left)
     tl.store(load + tl.program_id(0) * E + columns, loads, columns < E)
 
 
