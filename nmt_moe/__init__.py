@@ -37,10 +37,12 @@ import nmt_moe.optim.fairseq_adam  # noqa: E402
 import nmt_moe.optim.schedule  # noqa: E402
 import nmt_moe.tasks.gnmt_translation  # noqa: E402, F401
 from nmt_moe import checkpoint, errors, parsers, prefetch  # noqa: E402
+from nmt_moe.corpus import reversible  # noqa: E402
 from nmt_moe.finite import training as finite_training  # noqa: E402
 
 checkpoint.install()
 finite_training.install()
 prefetch.install()
 parsers.install()
+reversible.install()
 errors.show_in_one_line()

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nmt_moe.corpus.lines import read_lines
-from nmt_moe.errors import UserError
+from nmt_moe.corpus.reversible import WORD, spelled
+from nmt_moe.errors import UserError, visible
 from nmt_moe.report.table import markdown
 
 _PROGRESS = 2_000_000  # lines between two progress lines
 _MISSING = 1000  # different unknown pieces of a file that are counted one by one
-_SPACE = "\u2581"  # starts the first piece of a word
 
 
 @dataclass
@@ -25,6 +25,7 @@ class Size:
     pieces: int = 0
     unknown: int = 0  # pieces that are not in the dictionary
     missing: Counter[str] = field(default_factory=Counter)  # each of these
+    spelled: Counter[str] = field(default_factory=Counter)  # characters spelled in bytes
 
 
 def read_dictionary(path: Path) -> set[str]:
@@ -51,7 +52,7 @@ def find(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     name = re.compile(rf"{re.escape(path.name)}\.[A-Za-z][A-Za-z_-]*")
-    found = path.parent.glob(f"{path.name}.*") if path.parent.is_dir() else ()
+    found = path.parent.iterdir() if path.parent.is_dir() else ()
     files = sorted(file for file in found if name.fullmatch(file.name))
     if not files:
         raise UserError(f"there is neither a file {path} nor one of {path}.LANGUAGE")
@@ -61,17 +62,20 @@ def find(path: Path) -> list[Path]:
 def measure(path: Path, known: set[str]) -> Size:
     """Count a file of pieces."""
     size = Size()
+    bytewise = "<0x00>" in known
     for line in read_lines(path):
         pieces = line.split(" ") if line else []
         size.lines += 1
         size.pieces += len(pieces)
-        size.words += line.count(" " + _SPACE) + line.startswith(_SPACE)
+        size.words += line.count(" " + WORD) + line.startswith(WORD)
         unknown = len(pieces) - sum(map(known.__contains__, pieces))
         if unknown:
             size.unknown += unknown
             for piece in pieces:
                 if piece not in known and (piece in size.missing or len(size.missing) < _MISSING):
                     size.missing[piece] += 1
+        if bytewise and "<0x" in line:
+            size.spelled.update(spelled(line))
         if size.lines % _PROGRESS == 0:
             print(f"{path}: {size.lines:,} lines ...", file=sys.stderr, flush=True)
     return size
@@ -95,9 +99,16 @@ def count(dictionary: Path, paths: Iterable[Path]) -> Iterator[str]:
     heads = ("file", "lines", "words", "pieces", "pieces per word", "unknown", "share")
     yield from markdown(heads, rows)
     missing: Counter[str] = Counter()
+    characters: Counter[str] = Counter()
     for size in sizes.values():
         missing.update(size.missing)
+        characters.update(size.spelled)
     if missing:
-        yield "most frequent unknown pieces: " + " ".join(
-            piece for piece, _ in missing.most_common(20)
-        )
+        yield f"most frequent unknown pieces: {_first(missing)}"
+    if characters:
+        often = f"{characters.total():,} characters are spelled in bytes, most often"
+        yield f"{often}: {visible(_first(characters))}"
+
+
+def _first(found: Counter[str]) -> str:
+    return " ".join(text for text, _ in found.most_common(20))

@@ -3,13 +3,16 @@
 ``train`` learns the vocabulary from training text, ``encode`` writes a parallel corpus, or text in
 one language, as pieces for ``fairseq-preprocess``, and ``count`` says how large such text is. The
 dictionary that ``train`` writes beside the model lists every piece, also those that the training
-text does not use, so that no known character becomes unknown.
+text does not use, so that no character becomes unknown. Pieces give back their text, see
+``corpus.reversible``.
 """
 
 import argparse
 import io
 import random
+import re
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +21,18 @@ import sentencepiece
 
 from nmt_moe.corpus.lines import read_lines
 from nmt_moe.corpus.pieces import Limits, describe, encode
+from nmt_moe.corpus.reversible import DIGITS, GIVEN, decoding_rules, encoding_rules
 from nmt_moe.corpus.sizes import count
 from nmt_moe.corpus.workers import interruptible
 from nmt_moe.drafts import drafts
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.ranges import Parser, real, whole
+
+VOCABULARY = whole(1, 1_000_000)
+"""The pieces to learn: sentencepiece chooses among so many, and never ends with 2,000,000,000."""
+_LONGEST = 4000  # characters that are learned from at once
+_RESERVED = "\u2585"  # sentencepiece leaves out lines that have it
+_TOO_FEW = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 
 
 @dataclass
@@ -32,6 +42,12 @@ class Learned:
     pieces: int
     lines: int
     total: int
+    cut: int = 0
+    """Lines that were so long that they were learned from in parts."""
+
+    def __str__(self) -> str:
+        text = f"learned from {self.lines:,} of {self.total:,} lines"
+        return f"{text}, {self.cut:,} of them in parts" if self.cut else text
 
 
 def train(
@@ -47,12 +63,16 @@ def train(
     Args:
         files: text, plain or gzipped.
         out: the prefix of what is written.
-        vocabulary: pieces; there are fewer when the text is too small for so many.
+        vocabulary: pieces to learn, beside the digits and the bytes; there are fewer when the text
+            is too small for so many.
         sample: lines to learn from, each as likely as any other of all files; None for all.
             sentencepiece holds them in memory.
         seed: of the sample.
-        coverage: share of the characters of the text that the vocabulary has; the rarest others
-            are unknown.
+        coverage: share of the characters of the text that the vocabulary has, 0.98 or more; the
+            rarest others are spelled in bytes.
+
+    Raises:
+        UserError: of a file that cannot be read, or no vocabulary can be learned.
     """
     learned = Learned(0, 0, 0)
     if sample is not None:
@@ -62,21 +82,31 @@ def train(
     out.parent.mkdir(parents=True, exist_ok=True)
     learnt = io.BytesIO()  # sentencepiece would not say that there was no room for a file
     failed: list[UserError] = []
+    lines = _training_lines(chosen(files, learned, sample, seed), learned, failed)
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_training_lines(chosen(files, learned, sample, seed), failed),
-            model_writer=learnt,
-            model_type="unigram",
-            vocab_size=vocabulary,
-            hard_vocab_limit=False,
-            character_coverage=coverage,
-            split_digits=True,  # numbers are copied digit by digit, not learned one by one
-            minloglevel=2,
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            encoding, decoding = Path(folder, "encoding.tsv"), Path(folder, "decoding.tsv")
+            encoding.write_text(encoding_rules())
+            decoding.write_text(decoding_rules())
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=lines,
+                model_writer=learnt,
+                model_type="unigram",
+                vocab_size=vocabulary + GIVEN,
+                hard_vocab_limit=False,
+                byte_fallback=True,
+                character_coverage=coverage,
+                required_chars=DIGITS,
+                split_digits=True,  # numbers are copied digit by digit, not learned one by one
+                max_sentence_length=4 * _LONGEST,  # in bytes; what is longer is left out
+                normalization_rule_tsv=str(encoding),
+                denormalization_rule_tsv=str(decoding),
+                minloglevel=2,
+            )
     except RuntimeError as error:
         if failed:
             raise failed[0] from None
-        raise UserError(f"sentencepiece finds no vocabulary of {vocabulary}: {error}") from None
+        raise _no_vocabulary(vocabulary, coverage, str(error)) from None
     model = sentencepiece.SentencePieceProcessor(model_proto=learnt.getvalue())
     names = [out.with_name(out.name + end) for end in (".dict.txt", ".vocab", ".model")]
     with drafts(names, "wb") as [dictionary, vocab, file]:
@@ -108,18 +138,48 @@ def chosen(files: Iterable[Path], learned: Learned, sample: int | None, seed: in
             yield line
 
 
-def _training_lines(lines: Iterator[str], failed: list[UserError]) -> Iterator[str]:
-    """The same lines; an error is noted, as sentencepiece makes a RuntimeError of any exception."""
+def _no_vocabulary(vocabulary: int, coverage: float, error: str) -> UserError:
+    """What sentencepiece's error means."""
+    found = _TOO_FEW.search(error)
+    if not found:
+        return UserError(f"sentencepiece finds no vocabulary of {vocabulary}: {error}")
+    least = int(found[1]) - GIVEN
+    return UserError(
+        f"a vocabulary of {vocabulary:,} cannot hold the different characters of the text: give "
+        f"--vocabulary {least} or more, or a --coverage below {coverage:g}"
+    )
+
+
+def _training_lines(
+    lines: Iterator[str], learned: Learned, failed: list[UserError]
+) -> Iterator[str]:
+    """The same lines in parts that sentencepiece takes, without its reserved character.
+
+    An error is noted, as sentencepiece makes a RuntimeError of any exception.
+    """
     empty = True
     try:
         for line in lines:
-            empty = empty and not line
-            yield line
+            text = line.replace(_RESERVED, " ")
+            empty = empty and not text.strip()
+            learned.cut += len(text) > _LONGEST
+            yield from _parts(text)
         if empty:
             raise UserError("the training text holds no words: there is no vocabulary to learn")
     except UserError as error:
         failed.append(error)
         raise
+
+
+def _parts(line: str) -> Iterator[str]:
+    """The line in parts, which end at a space where there is one."""
+    start = 0
+    while len(line) - start > _LONGEST:
+        end = line.rfind(" ", start + 1, start + _LONGEST)
+        end = end if end > 0 else start + _LONGEST
+        yield line[start:end]
+        start = end
+    yield line[start:]
 
 
 def load(path: Path) -> sentencepiece.SentencePieceProcessor:
@@ -141,8 +201,10 @@ def _arguments() -> argparse.ArgumentParser:
     learn = commands.add_parser("train", help="learn the vocabulary from training text")
     learn.add_argument("files", nargs="+", type=Path, metavar="FILE", help="text, may be .gz")
     learn.add_argument(
-        "--vocabulary", type=whole(1), default=32_000, help="pieces (default: 32000)"
-    )
+        "--vocabulary", type=VOCABULARY, default=32_000,
+        help="pieces to learn, beside 10 digits and 256 bytes, which spell all other characters "
+        "(default: 32000)",
+    )  # fmt: skip
     learn.add_argument(
         "--out", type=Path, required=True, metavar="PREFIX",
         help="writes PREFIX.model, PREFIX.vocab and PREFIX.dict.txt",
@@ -153,8 +215,9 @@ def _arguments() -> argparse.ArgumentParser:
     )  # fmt: skip
     learn.add_argument("--seed", type=whole(0), default=1, help="of the sample (default: 1)")
     learn.add_argument(
-        "--coverage", type=real(0.9, 1), default=1.0, metavar="SHARE",
-        help="of the text's characters, the rarest others being unknown (default: 1, all)",
+        "--coverage", type=real(0.98, 1), default=1.0, metavar="SHARE",
+        help="of the text's characters, 0.98 or more; the rarest others are spelled in bytes "
+        "(default: 1, all)",
     )  # fmt: skip
     cut = commands.add_parser("encode", help="write a corpus as pieces")
     cut.add_argument("--model", type=Path, required=True, help="the PREFIX.model of 'train'")
@@ -203,8 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
             learned = train(
                 args.files, args.out, args.vocabulary, args.sample, args.seed, args.coverage
             )
-            lines = f"learned from {learned.lines:,} of {learned.total:,} lines"
-            print(f"{args.out}.model: {learned.pieces:,} pieces, {lines}")
+            print(f"{args.out}.model: {learned.pieces:,} pieces, {learned}")
             return
         if args.command == "count":
             print("\n".join(count(args.dict, args.paths)))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import regex
 
 from nmt_moe.corpus.clean.rules import plain
+from nmt_moe.corpus.reversible import WORD, within_character
 from nmt_moe.scripts import LETTER
 from nmt_moe.translate.sentences import Sentences
 
@@ -14,7 +15,6 @@ __all__ = ["Sentences", "buffered", "cleaned", "cut", "read_clean"]
 # No space follows these marks, where languages have none; a clause ends with one, or one of ASCII.
 _WIDE = regex.compile(r"(?V1)[[\p{Terminal_Punctuation}）」』]--[\u0000-\u007f]]")
 _CLAUSE = tuple(",;:–—)»")
-_WORD = "▁"  # a word begins with it
 
 
 def read_clean(lines: Iterable[bytes]) -> Iterator[str]:
@@ -58,12 +58,14 @@ def cut(pieces: list[str], limit: int) -> list[list[str]]:
     """Wordpieces in parts of at most ``limit``, which together are the same pieces.
 
     A part ends after a clause if its second half has such a place, else after a word, else
-    anywhere.
+    anywhere but within a character that is spelled in bytes.
     """
     parts = []
     while len(pieces) > limit:
         words = [i for i in range(1, limit + 1) if _between_words(pieces[i - 1], pieces[i])]
         clauses = [i for i in words if i >= limit / 2 and _ends_clause(pieces[i - 1])]
+        if not words:
+            words = [i for i in range(1, limit + 1) if not within_character(pieces[i])]
         end = max(clauses or words or [limit])
         parts.append(pieces[:end])
         pieces = pieces[end:]
@@ -76,6 +78,6 @@ def _ends_clause(piece: str) -> bool:
 
 def _between_words(left: str, right: str) -> bool:
     """Whether a word may begin with the second piece, where there are no spaces any piece."""
-    if right.startswith(_WORD) or _WIDE.match(left[-1:]):
+    if right.startswith(WORD) or _WIDE.match(left[-1:]):
         return True
     return not right.isascii() and bool(LETTER.match(right) and LETTER.search(left[-4:]))

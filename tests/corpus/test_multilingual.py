@@ -222,7 +222,8 @@ def test_pairs_and_their_wordpieces(tmp_path, capsys) -> None:
     assert main(["learn", *asked, "--vocabulary", "40", "--out", str(tmp_path / "model")]) == 0
     model = wordpieces.load(tmp_path / "model.model")
     assert model.decode(model.encode("ein two")) == "ein two"
-    pieces = "".join(map(model.id_to_piece, range(model.get_piece_size())))
+    numbers = [i for i in range(model.get_piece_size()) if not model.is_byte(i)]
+    pieces = "".join(map(model.id_to_piece, numbers))
     assert not set(pieces) & set("qxj")  # which only test lines have
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["text"]
     assert " pieces of all languages" in capsys.readouterr().out

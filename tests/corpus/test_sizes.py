@@ -34,6 +34,29 @@ def test_sizes_and_unknown_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert rows[4] == "most frequent unknown pieces: 漢 \u2581ö x"
 
 
+def test_characters_that_are_spelled_in_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bytes_ = "".join(f"<0x{byte:02X}> 1\n" for byte in range(256))
+    (tmp_path / "dict.txt").write_text(DICTIONARY + bytes_, encoding="utf-8")
+    line = "\u2581the <0xE6> <0xBC> <0xA2> <0xE6> <0xBC> <0xA2> s \u2581 <0xC3> <0xB6> <0x07>\n"
+    (tmp_path / "a").write_text(line, encoding="utf-8")
+    assert count(tmp_path, "a") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "4 characters are spelled in bytes, most often: 漢 ö \\x07"
+    assert "| 0.0000% |" in said[-2]
+
+
+def test_names_may_hold_what_stands_for_other_characters(tmp_path: Path) -> None:
+    folder = tmp_path / "run [1] *?"
+    folder.mkdir()
+    for name in ("a[x].en", "a[x].de", "ax.en", "b*.en", "bb.en", "c?.en", "[!d].en"):
+        (folder / name).touch()
+    assert find(folder / "a[x]") == [folder / "a[x].de", folder / "a[x].en"]
+    for prefix in ("b*", "c?", "[!d]"):
+        assert find(folder / prefix) == [folder / f"{prefix}.en"]
+
+
 def test_files_of_a_prefix(tmp_path: Path) -> None:
     for name in ("a.en", "a.pt-br", "a.dict.txt", "a.en.draft", "ab.en", "a.7"):
         (tmp_path / name).touch()

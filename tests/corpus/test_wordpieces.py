@@ -263,3 +263,44 @@ def test_rare_characters_may_stay_unknown(tmp_path: Path) -> None:
     for coverage, known in ((1.0, True), (0.999, False)):
         wordpieces.train([text], tmp_path / "model", 30, coverage=coverage)
         assert ("漢 1" in (tmp_path / "model.dict.txt").read_text().splitlines()) == known
+
+
+def test_long_lines_are_learned_from_in_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text"
+    long = ["the cat sat " * 1000, "Donaudampfschiff" * 1000, "犬猫" * 3000]
+    text.write_text("".join(f"{line}\n" for line in (*long, "a mat", "▅ bar")), encoding="utf-8")
+    options = ["--vocabulary", "60", "--out", str(tmp_path / "m")]
+    assert wordpieces.main(["train", *options, str(text)]) == 0
+    assert capsys.readouterr().out.endswith("learned from 5 of 5 lines, 3 of them in parts\n")
+    model = wordpieces.load(tmp_path / "m.model")
+    for line in (*long, "a mat", "bar"):
+        pieces = model.encode(line, out_type=str)
+        assert "<0x" not in "".join(pieces) and len(pieces) < max(len(line) / 2, 6)
+    text.write_text("x" * 100_000 + "\n")  # one word, and the only line
+    assert wordpieces.main(["train", *options, str(text)]) == 0
+    assert capsys.readouterr().out.endswith("learned from 1 of 1 lines, 1 of them in parts\n")
+
+
+def test_what_sentencepiece_cannot_do_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = {"cat": "the cat sat on the mat\n" * 20, "bar": "▅▅\n▅\n"}
+    for name, content in texts.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    out = ["--out", str(tmp_path / "m")]
+    refused = {
+        ("cat", "--coverage", "0.95"): "--coverage must be at least 0.98 and at most 1",
+        ("cat", "--vocabulary", "10"): "give --vocabulary 13 or more, or a --coverage below 1",
+        ("cat", "--vocabulary", "2000000000"): "must be at least 1 and at most 1000000",
+        ("bar", "--vocabulary", "30"): "the training text holds no words",
+    }
+    for (name, *options), words in refused.items():
+        assert wordpieces.main(["train", *out, *options, str(tmp_path / name)]) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ") and words in line
+    assert not (tmp_path / "m.model").exists()
+    for options in (["--vocabulary", "13"], ["--coverage", "0.98"], ["--vocabulary", "1000000"]):
+        assert wordpieces.main(["train", *out, *options, str(tmp_path / "cat")]) == 0
+        assert capsys.readouterr().out.endswith("learned from 20 of 20 lines\n")

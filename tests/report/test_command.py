@@ -1,6 +1,7 @@
 """``python -m nmt_moe.report`` as a user has it, on models of random weights."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -120,11 +121,16 @@ def test_splits_of_a_folder(translation, text, tmp_path, capsys) -> None:
 
 def test_without_references_the_model_translates(translation, text, tmp_path, capsys) -> None:
     (tmp_path / "some.en").write_text("".join(f"{line}\n" for line in sentences(3)))
-    found = content(capsys, translation, tmp_path / "some.en")
-    trained = read(translation, None, CPU)
+    shutil.copytree(translation.parent, tmp_path / "run")
+    checkpoint = tmp_path / "run" / translation.name
+    state = torch.load(checkpoint)
+    state["cfg"]["task"]["max_target_positions"] = 2000  # an untrained model does not end
+    torch.save(state, checkpoint)
+    found = content(capsys, checkpoint, tmp_path / "some.en")
+    trained = read(checkpoint, None, CPU)
     translated = trained.translator()(sentences(3))
     (tmp_path / "some.xx").write_text("".join(f"{line}\n" for line in translated))
-    assert found == content(capsys, translation, tmp_path / "some.en", tmp_path / "some.xx")
+    assert found == content(capsys, checkpoint, tmp_path / "some.en", tmp_path / "some.xx")
 
 
 def test_sentences_of_the_user(translation, text, capsys) -> None:

@@ -1,7 +1,7 @@
 """Any bytes as lines, lines as sentences, sentences as parts."""
 
 import time
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pytest
 from hypothesis import example, given
@@ -210,3 +210,13 @@ def test_lines_are_translated_as_they_come_and_in_order() -> None:
     assert list(found) == []
     whole = translate_lines(lines(), upper, None, buffer_lines=9)
     assert list(whole) == [["ONE. TWO", "", "THREE", "FOUR. FIVE. SIX"]]
+
+
+def test_no_part_ends_within_a_character() -> None:
+    spelled = [f"<0x{byte:02X}>" for byte in "犬é👩".encode() * 3]
+    for limit in range(4, 9):
+        parts = cut(["▁", "x", *spelled], limit)
+        assert [*chain(*parts)] == ["▁", "x", *spelled] and max(map(len, parts)) <= limit
+        texts = [bytes(int(p[3:5], 16) for p in part if p[0] == "<") for part in parts]
+        assert b"".join(texts).decode() == "".join(text.decode() for text in texts)
+    assert cut(["<0xF0>", *["<0x9F>"] * 5], 3) == [["<0xF0>", "<0x9F>", "<0x9F>"], ["<0x9F>"] * 3]

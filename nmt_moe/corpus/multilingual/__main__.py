@@ -55,8 +55,10 @@ def _arguments() -> argparse.ArgumentParser:
     )
     learnt = commands.add_parser("learn", help="learn the wordpieces of all languages")
     learnt.add_argument(
-        "--vocabulary", type=whole(1), default=32_000, help="pieces (default: 32000)"
-    )
+        "--vocabulary", type=wordpieces.VOCABULARY, default=32_000,
+        help="pieces to learn, beside 10 digits and 256 bytes, which spell all other characters "
+        "(default: 32000)",
+    )  # fmt: skip
     learnt.add_argument(
         "--out", type=Path, required=True, metavar="PREFIX",
         help="writes PREFIX.model, PREFIX.vocab and PREFIX.dict.txt",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from fairseq.data import Dictionary
 
-_WORD = "▁"  # a word begins with it
+from nmt_moe.corpus.reversible import WORD, join
 
 
 class Spelling:
@@ -17,7 +17,7 @@ class Spelling:
     def __init__(self, words: Dictionary) -> None:
         self._symbols = words.symbols
         self._special = set(words.symbols[: words.nspecial])
-        self._wordpieces = any(_WORD in symbol for symbol in words.symbols)
+        self._wordpieces = any(WORD in symbol for symbol in words.symbols)
 
     def piece(self, number: int) -> str:
         """A symbol as it is in the dictionary, such as ``▁the``."""
@@ -32,8 +32,6 @@ class Spelling:
 
         Special symbols, such as ``</s>``, stand apart as words do.
         """
-        return "".join(
-            f" {piece}" if piece in self._special or not self._wordpieces
-            else piece.replace(_WORD, " ")
-            for piece in pieces
-        )  # fmt: skip
+        if not self._wordpieces:
+            return "".join(f" {piece}" for piece in pieces)
+        return join(WORD + piece if piece in self._special else piece for piece in pieces)

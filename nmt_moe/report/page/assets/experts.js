@@ -3,8 +3,11 @@
 const ROWS = 25;
 const WORD = /▁/g; // begins a word in wordpieces
 
+const BYTE = /^<0x[0-9A-F]{2}>$/; // of a character that is no piece
+
 // Whether a space stands before a piece: it begins a word, is special, or all pieces are words.
-const apart = (piece) => piece.startsWith("▁") || /^<.+>$/.test(piece) || !store.wordpieces;
+const apart = (piece) =>
+  piece.startsWith("▁") || (/^<.+>$/.test(piece) && !BYTE.test(piece)) || !store.wordpieces;
 
 // The contexts of an expert: gate, and the text before the token, the token, the text after it.
 const contextsOf = (layer, expert) =>

@@ -72,8 +72,20 @@ const sentenceView = (view, sentence, level) => {
   return node;
 };
 
-const plain = (pieces) => pieces.map(pieceText).filter((text) => text !== "</s>")
-  .map((text) => (apart(text) ? " " : "") + text.replace(/^▁/, "").replace(WORD, " ")).join("").trim();
+// Characters that are spelled in bytes.
+const spelled = (pieces) => new TextDecoder().decode(
+  Uint8Array.from(pieces, (piece) => parseInt(piece.slice(3, 5), 16)));
+
+const plain = (pieces) => {
+  const texts = pieces.map(pieceText).filter((text) => text !== "</s>");
+  return texts.map((text, i) => {
+    if (!BYTE.test(text)) return (apart(text) ? " " : "") + text.replace(/^▁/, "").replace(WORD, " ");
+    if (BYTE.test(texts[i - 1] ?? "")) return ""; // with those before it
+    const rest = texts.slice(i);
+    const end = rest.findIndex((other) => !BYTE.test(other));
+    return spelled(end < 0 ? rest : rest.slice(0, end));
+  }).join("").trim();
+};
 
 const sentences = (view, id, level) => {
   const { content } = view;
