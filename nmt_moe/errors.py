@@ -5,12 +5,15 @@ import io
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from fairseq.distributed import utils as distributed_utils
+
+from nmt_moe import prefetch
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -36,12 +39,16 @@ def one_line(error: BaseException) -> str | None:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        if error.filename is None and _within(error, "multiprocessing."):
+            return prefetch.no_shared_memory()
         what = error.filename or "what was to be written"
         return f"no room for {what} ({error.strerror}): make room and give the same command again"
     if isinstance(error, FileExistsError) and error.errno is None:  # fairseq-preprocess: its path
         return f"there is {error} already: remove it, or choose another folder"
     if isinstance(error, UnicodeDecodeError):
         return f"the input is not UTF-8 text: {error}"
+    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
+        return f"a process that prepares batches (--num-workers) {prefetch.why_ended()}"
     meant_for_users = (
         type(error) is Exception
         or isinstance(error, FileNotFoundError)
@@ -49,6 +56,12 @@ def one_line(error: BaseException) -> str | None:
         or (isinstance(error, AssertionError) and " " in str(error))
     )
     return " ".join(str(error).split()) if meant_for_users else None
+
+
+def _within(error: BaseException, package: str) -> bool:
+    """Whether it was raised by a package, or by what that has called."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").startswith(package) for frame, _ in frames)
 
 
 def visible(text: str) -> str:
@@ -131,7 +144,7 @@ def _show(kind: type[BaseException], error: BaseException, trace: TracebackType 
     line = one_line(error)
     if line is None:
         sys.__excepthook__(kind, error, trace)
-    elif not isinstance(error, ErrorOfAll) or distributed_utils.get_global_rank() == 0:
+    elif not isinstance(error, ErrorOfAll) or _is_first():
         _say(line)
 
 
@@ -143,6 +156,12 @@ def _say_what_is_cut(unraisable: "sys.UnraisableHookArgs") -> None:
         print(f"warning: no room for {visible(str(name))}: it is cut", file=sys.stderr)
     else:
         sys.__unraisablehook__(unraisable)
+
+
+def _is_first() -> bool:
+    """Of a training's processes; those of torchrun do not know each other at once."""
+    rank = os.environ.get("RANK", "0") if "WORLD_SIZE" in os.environ else "0"
+    return distributed_utils.get_global_rank() == 0 and rank == "0"
 
 
 def _lose(handle: Callable[..., None]) -> Callable[..., None]:

@@ -1,6 +1,7 @@
 """Settings of a training in which fairseq's own defaults go wrong."""
 
 import importlib.util
+import logging
 import os
 from argparse import Namespace
 from contextlib import suppress
@@ -9,7 +10,9 @@ import torch
 
 from nmt_moe import parsers
 from nmt_moe.checkpoint import files
-from nmt_moe.errors import UserError
+from nmt_moe.errors import ErrorOfAll, UserError
+
+_logger = logging.getLogger(__name__)
 
 
 def configure(args: Namespace) -> None:
@@ -25,7 +28,8 @@ def configure(args: Namespace) -> None:
     CPUs it also fails to find the rank, and to set up PyTorch's DistributedDataParallel:
     there gloo and ``legacy_ddp`` do the same.
 
-    Experts are shared by the processes only where the rest of the training can handle it.
+    Experts are shared by the processes only where the rest of the training can handle it, and all
+    processes go through them equally often: those that generate wait for each other in vain.
     For ``--moe-sharded-checkpoint``, fairseq's own files of each process are switched on.
     """
     args.update_epoch_batch_itr = True
@@ -33,8 +37,8 @@ def configure(args: Namespace) -> None:
         args.tpu = False
     _share_experts(args)
     _keep_batches(args)
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    if processes == 1 or "RANK" not in os.environ:
+    processes = _processes()
+    if processes == 1:
         return
     args.distributed_world_size = processes
     if args.cpu or not torch.cuda.is_available():
@@ -58,18 +62,22 @@ def _share_experts(args: Namespace) -> None:
         "no --store-ema": not getattr(args, "store_ema", False),
         # Its loss scale is each process' own, and experts may overflow in one of them alone.
         "no --amp": not getattr(args, "amp", False),
+        "no --use-bmuf": not getattr(args, "use_bmuf", False),  # it would average different experts
+        **{f"no {option}": False for option in _generating(args)},
         "a checkpoint with the optimizer's state": parts or not args.no_save_optimizer_state,
     }
     missing = [what for what, there in needed.items() if not there]
     if missing and size > 1:
-        raise UserError(
+        raise ErrorOfAll(
             f"--moe-expert-parallel-size {size} needs {missing[0]}; "
             "or give each process all experts (1)"
         )
     if missing and parts:
-        raise UserError(f"--moe-sharded-checkpoint needs {missing[0]}")
+        raise ErrorOfAll(f"--moe-sharded-checkpoint needs {missing[0]}")
     if missing:
         args.moe_expert_parallel_size = 1
+        if args.optimizer == "moe_adam" and _processes() > 1 and os.environ["RANK"] == "0":
+            _logger.warning(f"each process holds all experts: sharing them needs {missing[0]}")
 
 
 def _keep_batches(args: Namespace) -> None:
@@ -85,3 +93,20 @@ def _keep_batches(args: Namespace) -> None:
     with suppress(UserError, OSError, KeyError, TypeError):  # said where it is restored
         dataset = files.read(path, checked=True)["cfg"]["dataset"]
         args.required_batch_size_multiple = dataset["required_batch_size_multiple"]
+
+
+def _generating(args: Namespace) -> list[str]:
+    """The options with which a training translates: one process needs more steps than another.
+
+    fairseq's tasks name those of the validation --eval-bleu, --eval-wer and so on.
+    """
+    found = [name for name, value in vars(args).items() if name[:5] == "eval_" and value is True]
+    options = ["--" + name.replace("_", "-") for name in found]
+    if getattr(args, "task", "") == "online_backtranslation":
+        options.append(f"--task {args.task}")
+    return options
+
+
+def _processes() -> int:
+    """Those of torchrun."""
+    return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1

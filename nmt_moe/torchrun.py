@@ -1,4 +1,4 @@
-"""torchrun, which ends with 75 where the training was stopped by SIGTERM and has saved.
+"""torchrun, which ends with the code of a training that was stopped: 75 where it has saved.
 
 A script, not a module: it does without the imports of the package. ``recipes/launch.sh`` runs it.
 """
@@ -38,7 +38,7 @@ def _run() -> int:
             main()
         except BaseException:
             if stopped.exists():
-                return 75
+                return int(stopped.read_text())
             raise
     return 0
 

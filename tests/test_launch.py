@@ -39,6 +39,8 @@ OPTIONS = dict(
         (dict(no_save_optimizer_state=True), "a checkpoint with the optimizer's state"),
         (dict(store_ema=True), "no --store-ema"),
         (dict(amp=True), "no --amp"),
+        (dict(use_bmuf=True), "no --use-bmuf"),
+        (dict(eval_bleu=True), "no --eval-bleu"),
     ],
 )
 def test_what_cannot_share_experts_does_not(monkeypatch, changed, needed) -> None:

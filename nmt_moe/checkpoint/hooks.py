@@ -51,6 +51,7 @@ def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
         os.makedirs(cfg.save_dir, exist_ok=True)  # fairseq: on the first process' machine only
         loaded = load(cfg, *args, **kwargs)
         stop.at_the_end()
+        stop.begins(cfg, args[0])
         if not (cfg.no_save or cfg.no_last_checkpoints):
             stop.listen()
         return loaded
@@ -66,6 +67,7 @@ def _explaining(load: Callable[..., dict]) -> Callable[..., dict]:
             if parts.MARK in state and state[parts.MARK]["part"] != parts.own_part():
                 raise UserError(f"{path} is a part of a checkpoint: {parts.MERGE}")
             _keep_place(state)
+            _hold_all_experts(state)
         return state
 
     return load_checkpoint_to_cpu
@@ -82,6 +84,14 @@ def _keep_place(state: dict[str, Any]) -> None:
         before = state["cfg"].distributed_training.distributed_world_size
         now = distributed_utils.get_data_parallel_world_size()
         place["iterations_in_epoch"] = place["iterations_in_epoch"] * before // now
+
+
+def _hold_all_experts(state: dict[str, Any]) -> None:
+    """Let processes share sentences but no experts where a model is only used: each may need
+    another number of steps."""
+    model = (state.get("cfg") or {}).get("model")
+    if model is not None and getattr(model, "moe_expert_parallel_size", 1) != 1:
+        model.moe_expert_parallel_size = 1
 
 
 def _save(obj: Any, file: Any) -> None:

@@ -1,5 +1,5 @@
 """When a training ends: at SIGTERM after the update in progress, which is saved; and at once where
-its last update was saved before."""
+its last update was saved before. Where there is no next update see ``watch.py``."""
 
 import logging
 import math
@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,12 +15,11 @@ import torch
 import torch.distributed as dist
 from fairseq import checkpoint_utils
 
+from nmt_moe.checkpoint import watch
+
 EXIT_CODE = 75
 """What a training ends with that was stopped and has saved: the same command goes on from there.
 EX_TEMPFAIL of sysexits.h."""
-
-STOPPED = "NMT_MOE_STOPPED"
-"""A file to make before ending so: torchrun does not tell with what its processes end."""
 
 _logger = logging.getLogger(__name__)
 _asked = False
@@ -52,13 +50,23 @@ def at_the_end() -> None:
         train.train = _unless_done(train.train)  # type: ignore[attr-defined]
 
 
+def begins(cfg: Any, trainer: Any) -> None:
+    """A training is about to begin, or to go on, as restored."""
+    watch.install()
+    if trainer.get_num_updates():
+        watch.saved(cfg.save_dir, trainer.get_num_updates())
+
+
 def noting(save: Callable[..., Any]) -> Callable[..., Any]:
     """fairseq's ``save_checkpoint``, with a note of the update: it need not be saved again."""
 
     def save_checkpoint(cfg: Any, trainer: Any, *args: Any, **kwargs: Any) -> Any:
         global _saved_at
-        saved = save(cfg, trainer, *args, **kwargs)
+        with watch.saving():
+            saved = save(cfg, trainer, *args, **kwargs)
         _saved_at = trainer.get_num_updates()
+        if not cfg.no_save:
+            watch.saved(cfg.save_dir, _saved_at)
         return saved
 
     return save_checkpoint
@@ -73,9 +81,11 @@ def _stopping(validate_and_save: Callable[..., Any]) -> Callable[..., Any]:
     def validate_and_save_or_stop(
         cfg: Any, trainer: Any, task: Any, epoch_itr: Any, *args: Any, **kwargs: Any
     ) -> Any:
+        watch.done()
         result = validate_and_save(cfg, trainer, task, epoch_itr, *args, **kwargs)
         _, done = result
         if done or not _any_asked(trainer.device):
+            watch.begin()
             return result
         if _saved_at != trainer.get_num_updates():
             # Not validated, which may take too long, and might change what is the best.
@@ -86,8 +96,7 @@ def _stopping(validate_and_save: Callable[..., Any]) -> Callable[..., Any]:
             f"stopped by SIGTERM: saved after update {trainer.get_num_updates():,}, the same "
             "command goes on from there"
         )
-        if STOPPED in os.environ:
-            Path(os.environ[STOPPED]).touch()
+        watch.note(EXIT_CODE)
         sys.exit(EXIT_CODE)
 
     return validate_and_save_or_stop

@@ -3,6 +3,8 @@
 from fairseq.models import FairseqIncrementalDecoder
 from torch import Tensor
 
+from nmt_moe.models.sharing import check_alone
+
 _CACHE = "lstm_moe"  # our key in fairseq's incremental state
 
 
@@ -15,6 +17,7 @@ class IncrementalDecoder(FairseqIncrementalDecoder):
         """The tokens to read and the cache: with a state, the last column and what was kept."""
         if incremental_state is None:
             return tokens_BL, {}
+        check_alone()
         return tokens_BL[:, -1:], self.get_incremental_state(incremental_state, _CACHE) or {}
 
     def keep(self, cache: dict[str, Tensor], incremental_state: dict | None) -> None:

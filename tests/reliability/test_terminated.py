@@ -238,3 +238,22 @@ def test_slurm_puts_it_into_the_queue_again(
     else:
         assert code not in (0, EXIT_CODE) and not asked.exists(), log.read_text()
     tally(faults=1)
+
+
+@pytest.mark.slow
+def test_the_launcher_passes_on_a_second_sigterm(data: Path, tmp_path: Path, tally: Tally) -> None:
+    """Where the training cannot finish its update: one of its processes is halted."""
+    log = tmp_path / "log"
+    process = launched("launch.sh", data, tmp_path / "saved", log, GPUS=2)
+    find = ["pgrep", "-P", str(process.pid)]
+    first, second = (int(pid) for pid in subprocess.run(find, capture_output=True).stdout.split())
+    os.kill(second, signal.SIGSTOP)
+    time.sleep(1)
+    for _ in range(2):
+        os.kill(process.pid, signal.SIGTERM)
+        time.sleep(1)
+    os.kill(second, signal.SIGCONT)  # or torchrun kills it half a minute later
+    assert process.wait(200) == 128 + signal.SIGTERM, log.read_text()
+    assert log.read_text().count("a second SIGTERM: ended at once; ") == 1
+    assert not Path(f"/proc/{first}").exists() and not Path(f"/proc/{second}").exists()
+    tally(faults=1)
