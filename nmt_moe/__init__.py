@@ -2,7 +2,8 @@
 
 Importing the package, as ``fairseq-train --user-dir nmt_moe`` does, registers its models and
 criterions with fairseq, makes its checkpoints safe, stops its trainings at NaN and ends them
-cleanly, lets no sentence of a set be left out, and shows its options with ``--help``.
+cleanly, lets them make way for other processes, lets no sentence of a set be left out, and shows
+its options with ``--help``.
 """
 
 import sys
@@ -36,13 +37,14 @@ import nmt_moe.models.architectures  # noqa: E402
 import nmt_moe.optim.fairseq_adam  # noqa: E402
 import nmt_moe.optim.schedule  # noqa: E402
 import nmt_moe.tasks.gnmt_translation  # noqa: E402, F401
-from nmt_moe import checkpoint, errors, parsers, prefetch  # noqa: E402
+from nmt_moe import checkpoint, errors, parsers, prefetch, threads  # noqa: E402
 from nmt_moe.corpus import reversible  # noqa: E402
 from nmt_moe.finite import training as finite_training  # noqa: E402
 
 checkpoint.install()
 finite_training.install()
 prefetch.install()
+threads.install()
 parsers.install()
 reversible.install()
 errors.show_in_one_line()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fairseq import checkpoint_utils
 from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks.translation import TranslationTask
 
@@ -86,6 +87,13 @@ def test_one_process_is_out_of_memory(data: Path, tmp_path: Path) -> None:
     finished = command.start(2, data, tmp_path, *SHARED, prepare=out_of_memory).wait()
     assert finished.code != 0
     assert "error: process 1 is out of memory, and where processes share exp" in finished.stdout
+
+
+def test_a_model_that_is_only_used_shares_no_experts(trained: Path) -> None:
+    """Also where several processes share the sentences, as with fairseq-generate."""
+    asked = {"moe_expert_parallel_size": 2}
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(trained), asked)
+    assert state["cfg"]["model"].moe_expert_parallel_size == 1
 
 
 def hung(data: Path, folder: Path, prepare: Callable[[int], None]) -> command.Running:

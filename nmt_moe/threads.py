@@ -1,0 +1,114 @@
+"""Fewer threads where other processes take the processors.
+
+OpenMP's threads wait for each other at the end of each operation, and spin until then. Where
+another process takes the processor from one of them, all of them stand still, often for as long as
+the system lets that process run: on two cores a training beside one busy process has 30% of its
+speed, beside three 2%. With a thread less than processors are free it has most of its share. How
+long they spin is decided when OpenMP is loaded, before a plugin of fairseq is; their number is not.
+
+Another number of threads rounds some sums otherwise. ``OMP_NUM_THREADS`` keeps the number as it is.
+"""
+
+import logging
+import math
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.tasks import FairseqTask
+
+KEPT_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""A user's own number of threads."""
+
+_INTERVAL = 1.0  # seconds between two looks
+_IN_A_ROW = 2  # looks that have to agree before the number changes
+_SLACK = 0.4  # of a processor, which others may take without a change
+_STEPS = ("train_step", "valid_step", "inference_step")
+
+_logger = logging.getLogger(__name__)
+
+
+def install() -> None:
+    """Look before each step of fairseq's commands whether others are at work."""
+    command = Path(sys.argv[0]).name.startswith("fairseq-")
+    if command and os.path.exists("/proc/stat") and not any(map(os.environ.get, KEPT_BY)):
+        threads = Threads()
+        for name in _STEPS:
+            setattr(FairseqTask, name, _after(threads.adapt, getattr(FairseqTask, name)))
+
+
+def _after(look: Callable[[], None], step: Callable[..., Any]) -> Callable[..., Any]:
+    def step_after_look(*args: Any, **kwargs: Any) -> Any:
+        look()
+        return step(*args, **kwargs)
+
+    return step_after_look
+
+
+class Threads:
+    """The number of threads of this process, at most that of its start."""
+
+    def __init__(self) -> None:
+        self.most = torch.get_num_threads()
+        self.processors = os.sched_getaffinity(0)
+        self.looked = time.monotonic()
+        self.used = _busy(self.processors), _own()
+        self.best: list[int] = []
+        self.said = False
+
+    def adapt(self) -> None:
+        """Take as many threads as there are processors that others do not use."""
+        now = time.monotonic()
+        if self.most == 1 or now - self.looked < _INTERVAL or torch.cuda.is_initialized():
+            return
+        (all_before, own_before), self.used = self.used, (_busy(self.processors), _own())
+        (all_after, own_after), seconds = self.used, now - self.looked
+        own = sum(spent - own_before.get(pid, 0.0) for pid, spent in own_after.items())
+        self.looked = now
+        self.follow(max(0.0, all_after - all_before - own) / seconds)
+
+    def follow(self, others: float) -> None:
+        """Take in that others have used so many processors since the last look."""
+        free = len(self.processors) - others
+        best = min(self.most, max(1, math.floor(free + _SLACK)))
+        self.best = [*self.best[1 - _IN_A_ROW :], best]
+        threads = torch.get_num_threads()
+        changed = min(max(threads, min(self.best)), max(self.best))
+        if changed == threads or len(self.best) < _IN_A_ROW:
+            return
+        torch.set_num_threads(changed)
+        if not self.said:
+            self.said = True
+            _logger.info(
+                f"other processes use {others:.1f} of {len(self.processors)} processors: "
+                f"{changed} of {self.most} threads while they do (OMP_NUM_THREADS={self.most} "
+                "keeps all)"
+            )
+
+
+def _busy(processors: set[int]) -> float:
+    """Seconds that these processors have worked, but for what steps back when others work."""
+    ticks = 0
+    nice = os.getpriority(os.PRIO_PROCESS, 0) > 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *counts = line.split()
+        if name[:3] == "cpu" and name[3:].isdigit() and int(name[3:]) in processors:
+            user, low, system, _, _, *interrupts_and_stolen = map(int, counts[:8])
+            ticks += user + nice * low + system + sum(interrupts_and_stolen)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _own() -> dict[int, float]:
+    """Seconds that this process and those that prepare its batches have worked."""
+    spent = {os.getpid(): time.process_time()}
+    for pid in filter(None, (child.pid for child in multiprocessing.active_children())):
+        with suppress(OSError):  # just ended
+            stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            spent[pid] = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+    return spent
