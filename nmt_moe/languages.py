@@ -6,7 +6,7 @@ Babel brings.
 
 import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,7 +20,7 @@ _UNSPACED = "Hans Hant Hani Jpan Yiii Thai Laoo Khmr Mymr Tibt Tale Talu Lana Ta
 _MODIFIERS = {"latin": "Latn", "cyrillic": "Cyrl", "devanagari": "Deva"}  # of the C library
 # Of rules that are there for the wider language alone; CLDR does not say it of these.
 _WIDER = {
-    "nb": "no", "nn": "no", "fil": "tl", "pbt": "ps", "azb": "az", "quy": "qu", "ckb": "ku",
+    "nb": "no", "nn": "no", "fil": "tl", "pbt": "ps", "quy": "qu",
     **dict.fromkeys("acm acq aeb ajp apc ars ary arz".split(), "ar"),
     **dict.fromkeys("cdo gan hak hsn lzh nan wuu yue".split(), "zh"),
 }  # fmt: skip
@@ -40,10 +40,10 @@ class Language:
         """Whether there are spaces between its words."""
         return self.script not in _UNSPACED
 
-    def among(self, codes: Collection[str]) -> str | None:
-        """The code under which there are rules for it, those of a wider language if need be."""
-        found = (code for code in (self.code, _WIDER.get(self.code)) if code in codes)
-        return next(found, None)
+    @property
+    def codes(self) -> list[str]:
+        """Its code, and that of the wider language whose rules it may have."""
+        return [self.code, *filter(None, [_WIDER.get(self.code)])]
 
 
 def language(text: str) -> Language:

@@ -66,6 +66,9 @@ def test_the_code_that_is_known_is_found() -> None:
     assert same("pt", ["pt_BR", "es"]) == "pt_BR"
     assert same("pt", ["pt_BR", "pt_PT"]) is None
     assert same("xx", ["de"]) is None
-    assert language("nob").among(["no", "sv"]) == "no"
-    assert language("arz").among(["ar"]) == "ar"
-    assert language("nl").among(["no"]) is None
+
+
+def test_rules_may_be_those_of_a_wider_language() -> None:
+    assert language("nob").codes == ["nb", "no"]
+    assert language("arz").codes == ["arz", "ar"]
+    assert language("nl_BE").codes == ["nl"]

@@ -52,9 +52,9 @@ class Sentences:
 
     def __init__(self, language: str) -> None:
         known = find(language)
-        code = known.code if known else "en"
-        self._splitter = _splitter("no" if code in ("nb", "nn") else code)
-        own = _OWN_MARKS.get(code)
+        codes = known.codes if known else ["en"]
+        self._splitter = _splitter(codes[-1])
+        own = _OWN_MARKS.get(codes[0])
         self._own = own and regex.compile(rf"({own}{_CLOSE}*) +(?={_OPEN}*\p{{Lu}})")
 
     def __call__(self, line: str) -> list[str]:

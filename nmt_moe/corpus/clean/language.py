@@ -25,16 +25,16 @@ def foreign(languages: Sequence[str]) -> Callable[[str, str], bool]:
             "--language-id needs py3langid: install it with pip install 'nmt-moe[langid]'"
         ) from None
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    labels = [language(code).among(identifier.labels) for code in languages]
-    if None in labels:
-        code = languages[labels.index(None)]
-        raise UserError(f"--language-id does not know the language '{code}'")
+    labels = [language(code).codes for code in languages]
+    for code, known in zip(languages, labels, strict=True):
+        if not set(known) & set(identifier.labels):
+            raise UserError(f"--language-id does not know the language '{code}'")
 
     def is_foreign(*sides: str) -> bool:
-        for side, label in zip(sides, labels, strict=True):
+        for side, own in zip(sides, labels, strict=True):
             if len(side) >= _CHARACTERS:
                 found, probability = identifier.classify(side)
-                if found != label and probability >= _SURE:
+                if found not in own and probability >= _SURE:
                     return True
         return False
 
