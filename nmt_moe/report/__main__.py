@@ -119,15 +119,25 @@ def _content(trained: Trained, data: list[Path], args: argparse.Namespace) -> di
             "perplexity, and its attention in a few sentences",
             file=sys.stderr,
         )
+    attention = content["attention"]
+    if attention is not None and attention["dead"]:
+        print(f"warning: {trained.path}: {attention['verdict']}", file=sys.stderr)
     return content
 
 
 def _summary(content: dict[str, Any]) -> str:
-    layers, data = content["layers"], content["data"]
+    layers, data, attention = content["layers"], content["data"], content["attention"]
     experts = sum(layer["experts"] for layer in layers)
     dead = sum(layer["dead"] for layer in layers)
+    health = ""
+    if attention is not None:
+        health = (
+            f"attention {'DEAD' if attention['dead'] else 'alive'} "
+            f"({attention['entropy']:.2f} bits, {attention['top_share']:.0%} on the top "
+            f"position, {attention['last_share']:.0%} on the last), "
+        )
     return (
-        f"{len(layers)} layers, {experts:,} experts, {dead:,} of them unused, "
+        f"{health}{len(layers)} layers, {experts:,} experts, {dead:,} of them unused, "
         f"{data['sentences']:,} sentences, perplexity {data['perplexity']:.2f}"
     )
 

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from nmt_moe.criterions.balanced import BalanceConfig
 from nmt_moe.errors import UserError, exit_code
 from nmt_moe.report.training_log import last_validation, moe_layers
 
@@ -65,6 +66,23 @@ def balance(figures: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def attention(figures: dict[str, Any]) -> Iterator[str]:
+    """Whether the decoder reads the source, from the figures of a validation."""
+    stuck = figures.get("valid_attention_stuck")
+    if stuck is None:
+        return
+    entropy, top, last = (
+        _figure(figures, f"valid_attention_{name}")
+        for name in ("entropy", "top_share", "last_share")
+    )
+    yield f"{entropy} bits, {top} of the weight on the top position, {last} on the last one"
+    if float(stuck) > BalanceConfig.attention_dead_share:
+        yield (
+            f"it is DEAD: {float(stuck):.0%} of the steps stay with one position; "
+            "see 'When attention dies' in README.md"
+        )
+
+
 def _figure(figures: dict[str, Any], name: str) -> str:
     value = figures.get(name)
     return "-" if value is None else f"{float(value):.2f}"
@@ -106,6 +124,9 @@ def summary(run: Path) -> Iterator[str]:
     log = run / "training" / "train.log"
     figures = last_validation(_lines(log)) if log.is_file() else None
     if figures is not None:
+        yield from _paragraph(
+            f"attention, validation after epoch {figures['epoch']}", attention(figures)
+        )
         title = f"balance of the experts, validation after epoch {figures['epoch']}"
         yield from _paragraph(title, balance(figures))
     yield from _paragraph("examples", examples(run))

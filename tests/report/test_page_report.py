@@ -448,3 +448,25 @@ def test_the_data_of_the_page_is_small_and_plain(report: Path) -> None:
     store = json.loads(data[1])
     assert len(store["pieces"]) == len(set(store["pieces"])) < 200
     assert len(store["lines"]) == len(set(store["lines"])) <= 2 * 31 * 8
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_attention_comes_before_all_figures(browser: Browser, tmp_path: Path, dead: bool) -> None:
+    made = contents.content()
+    verdict = "Attention is dead: it <stays>." if dead else "Attention follows the source."
+    figures = dict(entropy=0.3, top_share=0.95, last_share=0.87, stuck=0.0)
+    made["attention"] = {**figures, "dead": dead, "verdict": verdict}
+    write_report([made], tmp_path / "report.html")
+    page = browser.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    first = page.locator("#overview > p").first
+    assert first.inner_text() == verdict
+    assert page.locator("#overview .health.dead").count() == dead
+    cards = page.locator("#overview .cards > div").all_inner_texts()
+    assert [card.split("\n")[1] for card in cards[:4]] == [
+        "0.30 bits",
+        "95.0\u00a0%",
+        "87.0\u00a0%",
+        "0.0\u00a0%",
+    ]
+    page.close()

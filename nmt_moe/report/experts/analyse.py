@@ -13,6 +13,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from nmt_moe.errors import UserError
 from nmt_moe.plan import counts
+from nmt_moe.report.experts.attention import AttentionTally
 from nmt_moe.report.experts.batches import Batch, Sentence, run
 from nmt_moe.report.experts.data import Data, labelled
 from nmt_moe.report.experts.description import describe
@@ -81,6 +82,7 @@ def analyse(
             "perplexity": math.exp(tally.nll / tally.target_tokens),
             "labels": names,
         },
+        "attention": tally.attention.content(),
         "layers": tally.layers(names),
         "sentences": [picture(trained, pair) for pair in [*reader.chosen.pairs(), *own]],
     }
@@ -116,6 +118,7 @@ class _Tally:
     def __init__(self, trained: Trained) -> None:
         cfg = trained.cfg.model
         self._pad = trained.pad
+        self.attention = AttentionTally(trained.pad)
         self._layers = {
             name: LayerTally(name, layer, str(cfg.moe_gating), cfg.moe_k, trained.pad)
             for name, layer in counts.mixtures(trained.model).items()
@@ -135,6 +138,7 @@ class _Tally:
             self.source_tokens += source
             self.target_tokens += target
         self.nll += batch.nll
+        self.attention.add(batch)
         line_B = np.array([sentence.number for sentence in batch.sentences])
         labels = [sentence.label for sentence in batch.sentences]
         label_B = None if labels[0] is None else np.array(labels)

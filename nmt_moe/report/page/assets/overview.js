@@ -7,6 +7,10 @@ const KINDS = {
 
 // Names, figures and how to write them, perhaps with a remark.
 const overviewFigures = [
+  ["Attention entropy", (c) => c.attention?.entropy, (v) => `${number(v, 2)} bits`, "0: one position"],
+  ["Attention, top position", (c) => c.attention?.top_share, (v) => percent(v), "of the weight"],
+  ["Attention, last position", (c) => c.attention?.last_share, (v) => percent(v), "of the weight"],
+  ["Attention stays", (c) => c.attention?.stuck, (v) => percent(v), "of the steps with one position"],
   ["Perplexity", (c) => c.data.perplexity, (v) => number(v, 2)],
   ["Parameters", (c) => c.model.parameters, short],
   ["Active per token", (c) => c.model.parameters_active, short, "without embedding and softmax"],
@@ -36,15 +40,23 @@ const without = (content) => content.layers.length === 0
       "say about experts.")
   : null;
 
+// Whether translations can follow their source comes before all figures.
+const health = (content) => content.attention
+  ? el("p", { class: content.attention.dead ? "health dead" : "health" }, content.attention.verdict)
+  : null;
+
 const overview = (content, id, level) =>
   section(id, "Overview", level,
+    health(content),
     cards(overviewFigures.map(([name, of, text, more]) =>
-      of(content) ? [name, text(of(content)), more] : null)),
+      of(content) || (of(content) === 0 && name.startsWith("Attention"))
+        ? [name, text(of(content)), more] : null)),
     factList(content),
     without(content));
 
 const summary = (contents, names) => {
-  const figures = overviewFigures.map(([name, of, text]) => {
+  const some = overviewFigures.filter(([, of]) => contents.some((content) => of(content) != null));
+  const figures = some.map(([name, of, text]) => {
     const [a, b] = contents.map(of);
     const change = a == null || b == null ? missing
       : signed(b - a, text) + (a && b !== a ? ` (${signed(b / a - 1, (v) => percent(v))})` : "");
@@ -52,7 +64,7 @@ const summary = (contents, names) => {
   });
   return section("overview", "Overview", 2,
     el("div", { class: "models" }, contents.map((content, i) =>
-      el("div", { class: "panel" }, heading(3, names[i]), factList(content), without(content)))),
+      el("div", { class: "panel" }, heading(3, names[i]), health(content), factList(content), without(content)))),
     table("Both checkpoints, and what the second has more or less than the first",
       ["", ...names, "difference"], figures));
 };
