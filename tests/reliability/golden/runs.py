@@ -42,6 +42,7 @@ KINDS: dict[str, list[str]] = {
 # Each part of a training that makes numbers takes part in it.
 _TRAINING = [
     *("--arch", "lstm_moe_tiny", "--dim", "16", "--lstm-cells", "32", "--dropout", "0.2"),
+    *("--attention", "multiplicative"),
     *("--moe-experts", "16", "--moe-k", "2", "--moe-hidden-dim", "16"),
     *("--criterion", "moe_label_smoothed_cross_entropy", "--label-smoothing", "0.1"),
     *("--optimizer", "moe_adam", "--weight-decay", "0.01", "--clip-norm", "1", "--lr", "0.005"),
