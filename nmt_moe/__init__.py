@@ -18,10 +18,18 @@ if (
     del sys.path[0]
 
 import logging
+import sys
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+
+if __name__ != "nmt_moe":  # a link or a copy: its models would be registered twice
+    sys.exit(
+        f"error: --user-dir must name a folder that is called nmt_moe, not {__name__}: "
+        f"{Path(__file__).resolve().parent} is where this one is"
+    )
 
 # Not for a user to act on: fairseq asks for tensorboardX where tensorboard is enough, and for
 # autocast by its old name at every update; torch remarks that oneDNN lacks LSTM projections.

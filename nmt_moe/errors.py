@@ -1,9 +1,12 @@
 """Errors that a user can mend, shown as one line."""
 
+import ast
 import errno
 import io
+import json
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -11,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+import torch
+import torch.distributed as dist
 from fairseq.distributed import utils as distributed_utils
 
 from nmt_moe import prefetch
@@ -30,8 +35,9 @@ def one_line(error: BaseException) -> str | None:
     """The line to show instead of a traceback, or None if the error is not the user's to mend.
 
     fairseq raises what is meant for users as a bare ``Exception``, as ``OSError`` without a
-    number, as ``FileNotFoundError``, or as an ``assert`` with a text; it may do so while it
-    handles a :class:`UserError` of ours that says more.
+    number, as ``FileNotFoundError``, as an ``assert`` with a text, or as any other error with one,
+    in a ``raise`` of its own; it may do so while it handles a :class:`UserError` of ours that says
+    more.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -49,13 +55,80 @@ def one_line(error: BaseException) -> str | None:
         return f"the input is not UTF-8 text: {error}"
     if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
         return f"a process that prepares batches (--num-workers) {prefetch.why_ended()}"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate" in str(error):
+        return (
+            "there is too little memory: use a smaller --max-tokens or --batch-size, or a smaller "
+            "model"
+        )
+    kept = _not_kept(error)
+    if kept is not None:
+        return kept
+    wrong = _misspelt(error)
+    if wrong is not None:
+        return f"{wrong}: an option that is read as Python or JSON is misspelt"
     meant_for_users = (
         type(error) is Exception
+        or _raised_by_fairseq(error)
         or isinstance(error, FileNotFoundError)
         or (isinstance(error, OSError) and error.errno is None)
         or (isinstance(error, AssertionError) and " " in str(error))
     )
-    return " ".join(str(error).split()) if meant_for_users else None
+    # A KeyError shows its text in quotation marks.
+    text = error.args[0] if isinstance(error, KeyError) else str(error)
+    return " ".join(text.split()) if meant_for_users else None
+
+
+def _raised_by_fairseq(error: BaseException) -> bool:
+    """Whether fairseq itself says something: Python's own errors in its code are for developers."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or not error.args or " " not in str(error.args[0]):
+        return False
+    folder = Path(frames[-1].filename).parent
+    inside = any(name in folder.parts for name in ("fairseq", "fairseq_cli"))
+    return inside and (frames[-1].line or "").startswith("raise ")
+
+
+def _not_kept(error: BaseException) -> str | None:
+    """What is wrong with an option that does not get into fairseq's configuration."""
+    text = str(error)
+    found = re.search(r"override \w+\.(\w+)=null|Missing mandatory value: (\w+)", text)
+    if type(error).__module__ not in ("hydra.errors", "omegaconf.errors"):
+        return None
+    if found is not None:
+        return f"--{(found[1] or found[2]).replace('_', '-')} is missing"
+    return f"an option cannot be read: {text.splitlines()[0]}"
+
+
+def _misspelt(error: BaseException) -> str | None:
+    """The text of an option that ``eval``, ``literal_eval`` or ``json`` cannot read."""
+    if isinstance(error, json.JSONDecodeError):
+        return error.doc
+    if isinstance(error, SyntaxError) and error.filename in ("<string>", "<unknown>"):
+        return error.text or str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, ValueError) and frames and Path(frames[-1].filename) == Path(ast.__file__):
+        return str(error)
+    return None
+
+
+def first_does(action: Callable[[], None]) -> None:
+    """Let the first process of a training do something, for all of them.
+
+    Raises:
+        ErrorOfAll: what it has raised for the user, in every process.
+    """
+    lines: list[str | None] = [None]
+    if distributed_utils.get_global_rank() == 0:
+        try:
+            action()
+        except UserError as error:
+            lines = [str(error)]
+    if distributed_utils.get_global_world_size() > 1:
+        dist.broadcast_object_list(lines)
+    if lines[0] is not None:
+        raise ErrorOfAll(lines[0])
 
 
 def _within(error: BaseException, package: str) -> bool:

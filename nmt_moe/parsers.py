@@ -10,8 +10,20 @@ from fairseq import options
 from fairseq.dataclass.configs import DatasetConfig
 
 from nmt_moe.errors import UserError
+from nmt_moe.ranges import name_of, whole
 
 MULTIPLE = "--required-batch-size-multiple"
+_NUMBERS = {
+    "seed": whole(0, 2**32 - 1),
+    **dict.fromkeys(["num_workers", "num_workers_valid"], whole(0)),
+    **dict.fromkeys(["required_batch_size_multiple", "beam", "nbest"], whole(1)),
+    # By these fairseq divides: at a line of the log, or when the first epoch is over.
+    **dict.fromkeys(["log_interval", "save_interval", "validate_interval"], whole(1)),
+}
+"""Numbers of fairseq's that are noticed late, or with a traceback."""
+# What fairseq raises where one is missing.
+_MISSING: dict[tuple, str] = {(): "--arch", (None,): "--task"}
+_SUCH = {"--arch": "lstm_moe_tiny", "--task": "translation"}
 
 
 @dataclass
@@ -45,6 +57,13 @@ def given(option: str) -> bool:
     return any(one.split("=")[0] == option for one in sys.argv[1:])
 
 
+def _check(args: argparse.Namespace) -> None:
+    for name, allowed in _NUMBERS.items():
+        value = getattr(args, name, None)
+        if value is not None and value not in allowed:
+            raise UserError(f"{name_of(name)} {allowed.refusal(value)}")
+
+
 def _helpful(parse: Callable[..., Any]) -> Callable[..., Any]:
     def parse_args_and_arch(
         parser: argparse.ArgumentParser,
@@ -69,16 +88,19 @@ def _helpful(parse: Callable[..., Any]) -> Callable[..., Any]:
 
         try:
             if len(rest) < len(words):
-                return parse(parser, rest, modify_parser=show)
-            return parse(parser, input_args, parse_known, suppress_defaults, modify_parser)
-        except RuntimeError as error:
-            if error.args:
+                parse(parser, rest, modify_parser=show)
+            parsed = parse(parser, input_args, parse_known, suppress_defaults, modify_parser)
+        except (RuntimeError, KeyError) as error:
+            option = _MISSING.get(error.args)
+            if option is None:
                 raise
-            if len(rest) < len(words):  # what there is without an architecture
+            if len(rest) < len(words):  # what there is without it
                 parser.print_help()
                 parser.exit()
             raise UserError(
-                "--arch is missing: name the model to train, such as --arch lstm_moe_tiny"
+                f"{option} is missing: name one, such as {option} {_SUCH[option]}"
             ) from None
+        _check(parsed[0] if parse_known else parsed)
+        return parsed
 
     return parse_args_and_arch

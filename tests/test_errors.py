@@ -1,8 +1,18 @@
 """What a user reads of an error."""
 
-import pytest
+import ast
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
 
-from nmt_moe.errors import UserError, exit_code
+import pytest
+import torch
+from fairseq.data import Dictionary
+from fairseq.optim.lr_scheduler.inverse_square_root_schedule import InverseSquareRootSchedule
+from fairseq.tasks import FairseqTask
+from omegaconf import OmegaConf
+
+from nmt_moe.errors import UserError, exit_code, one_line
 
 
 def said(error: Exception, capsys: pytest.CaptureFixture[str]) -> str:
@@ -24,3 +34,32 @@ def test_what_the_user_gave_does_not_break_the_line(end: str, capsys) -> None:
 def test_letters_and_spaces_are_shown_as_they_are(capsys) -> None:
     line = "no file 'für  Élise/日本.txt'"
     assert said(UserError(line), capsys) == f"error: {line}"
+
+
+def raised(cause: Callable[[], object]) -> str | None:
+    with pytest.raises(BaseException) as caught:
+        cause()
+    return one_line(caught.value)
+
+
+def test_what_fairseq_or_python_says_to_a_user_is_one_line(tmp_path) -> None:
+    """It comes as whatever error was at hand; one without a text, or Python's own, is no user's."""
+    (tmp_path / "file").touch()
+    schedule = SimpleNamespace(lr=[0.1, 0.2])
+    task = FairseqTask(SimpleNamespace())
+    misspelt = "an option that is read as Python or JSON is misspelt"
+    for cause, line in {
+        lambda: InverseSquareRootSchedule(schedule, SimpleNamespace()): "Cannot use a fixed lear",
+        lambda: task.dataset("tset"): "Dataset not loaded: tset",
+        lambda: (tmp_path / "file" / "x").open(): f"{tmp_path}/file/x: Not a directory",
+        lambda: tmp_path.open(): f"{tmp_path}: Is a directory",
+        lambda: json.loads("{beam"): f"{{beam: {misspelt}",
+        lambda: ast.literal_eval("{'lr'"): f"{{'lr': {misspelt}",
+        lambda: ast.literal_eval("lr"): misspelt,
+        lambda: eval("(0.9"): f"(0.9: {misspelt}",
+        lambda: OmegaConf.create({"a": "???"}).a: "--a is missing",
+        lambda: torch.empty(10**15): "there is too little memory: use a smaller --max-tokens",
+    }.items():
+        assert line in (raised(cause) or "")
+    for cause in (lambda: {}["key"], lambda: int("x"), lambda: Dictionary().add_symbol()):
+        assert raised(cause) is None

@@ -11,15 +11,17 @@ from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 
-from nmt_moe.checkpoint import parts, stop
+from nmt_moe import begin
+from nmt_moe.checkpoint import lock, parts, stop
 from nmt_moe.checkpoint.files import check, explained, write
-from nmt_moe.errors import UserError
+from nmt_moe.errors import UserError, first_does
 
 
 def install() -> None:
     """Replace fairseq's functions that restore, save, read, write, copy and broadcast checkpoints.
 
-    Restoring first checks, where a checkpoint is in parts, that they belong together; after it
+    Restoring first locks the folder, and checks, where a checkpoint is in parts, that they belong
+    together; after it the metric that chooses the best checkpoint is tried, and
     SIGTERM saves before it ends the training, and one that was done does no more. Reading
     explains a damaged or unsafe file in one line, and keeps the place in the epoch for another
     number of processes. Writing does not try again at the end of what
@@ -45,11 +47,15 @@ def install() -> None:
 
 
 def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
-    def load_checkpoint(cfg: Any, *args: Any, **kwargs: Any) -> Any:
+    def load_checkpoint(cfg: Any, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        os.makedirs(cfg.save_dir, exist_ok=True)  # fairseq: on the first process' machine only
+        if not cfg.no_save:
+            first_does(lambda: lock.hold(cfg.save_dir))
+        begin.check_restored(cfg, trainer.checkpoint_suffix)
         last = cfg.restore_file == "checkpoint_last.pt"
         parts.check(os.path.join(cfg.save_dir, cfg.restore_file) if last else cfg.restore_file)
-        os.makedirs(cfg.save_dir, exist_ok=True)  # fairseq: on the first process' machine only
-        loaded = load(cfg, *args, **kwargs)
+        loaded = load(cfg, trainer, *args, **kwargs)
+        begin.check_metric(trainer)
         stop.at_the_end()
         stop.begins(cfg, args[0])
         if not (cfg.no_save or cfg.no_last_checkpoints):

@@ -15,7 +15,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, register_model_architecture
 from fairseq.tasks import TASK_REGISTRY
 from torch import nn
 
-from nmt_moe import launch
+from nmt_moe import begin, launch
 from nmt_moe.errors import UserError
 from nmt_moe.models import language_model, translation
 from nmt_moe.models.config import LSTMMoEConfig, LSTMMoELanguageModelConfig, StackConfig
@@ -137,6 +137,7 @@ def _configure(arch: str) -> Callable[[Any], None]:
         if "task" in args:
             # Before the data is read: a wrong task may fail there with another message.
             check_task(arch, TASK_REGISTRY[args.task], arch in LANGUAGE)
+            begin.check_options(args)
             launch.configure(args)
         for name, value in vars(config(arch)).items():
             setattr(args, name, getattr(args, name, value))
