@@ -142,9 +142,11 @@ def check_metric(trainer: Any) -> None:
         return
     subset = cfg.dataset.valid_subset.split(",")[0]
     dataset = trainer.task.dataset(subset)
-    first = trainer.get_valid_iterator(subset).frozen_batches[0][0]
+    batches = getattr(trainer.get_valid_iterator(subset), "frozen_batches", None)
+    if not batches:  # of a task that streams its data
+        return
     with metrics.aggregate(new_root=True) as found:
-        trainer.valid_step(dataset.collater([dataset[first]]))
+        trainer.valid_step(dataset.collater([dataset[batches[0][0]]]))
     names = set(found.get_smoothed_values()) - _SPEED
     if bleu:
         names.add("bleu")  # not of a sentence without a word

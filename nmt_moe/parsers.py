@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from fairseq import options
@@ -26,29 +26,18 @@ _MISSING: dict[tuple, str] = {(): "--arch", (None,): "--task"}
 _SUCH = {"--arch": "lstm_moe_tiny", "--task": "translation"}
 
 
-@dataclass
-class WholeDatasetConfig(DatasetConfig):
-    """fairseq's, whose default of 8 leaves out the longest sentences of a set: up to seven, which
-    do not fill a batch."""
-
-    required_batch_size_multiple: int = field(
-        default=1,
-        metadata={
-            "help": "sentences of a batch, unless it has fewer; above 1 the longest ones of a set "
-            "are left out where they are too few for it"
-        },
-    )
-
-
 def install() -> None:
     """Replace fairseq's config and the function that reads a command line: it has no hooks here.
+
+    Batches need not have a multiple of 8 sentences, by default: fairseq would leave out the
+    longest ones of a set, up to seven, which do not fill a batch.
 
     ``--help`` also shows the options of the ``--arch``, ``--task``, ``--criterion``,
     ``--optimizer`` and so on that are given beside it, with their ranges.
     """
     if getattr(options.parse_args_and_arch, "__module__", "") == __name__:
         return
-    options.DatasetConfig = WholeDatasetConfig
+    options.DatasetConfig = partial(DatasetConfig, required_batch_size_multiple=1)
     options.parse_args_and_arch = _helpful(options.parse_args_and_arch)
 
 

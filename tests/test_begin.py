@@ -108,7 +108,9 @@ def test_user_dir_that_is_not_the_plugin(data, tmp_path, where):
     if where == "link":
         folder = tmp_path / "moe"
         folder.symlink_to(PLUGIN)
-    finished = run("fairseq-train", data, "--user-dir", folder, "--arch", "lstm_moe", fails=True)
+    finished = run(
+        "fairseq-train", data, "--user-dir", folder, "--arch", "lstm_moe", fails=True, fresh=True
+    )
     error = finished.error()
     assert error.startswith(f"--user-dir {ROOT} names" if where == "clone" else "--user-dir must")
     assert str(ROOT / "nmt_moe") in error

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from fairseq.data import Dictionary
-from fairseq.optim.lr_scheduler.inverse_square_root_schedule import InverseSquareRootSchedule
 from fairseq.tasks import FairseqTask
+from fairseq.utils import get_activation_fn
 from omegaconf import OmegaConf
 
 from nmt_moe.errors import UserError, exit_code, one_line
@@ -45,11 +45,10 @@ def raised(cause: Callable[[], object]) -> str | None:
 def test_what_fairseq_or_python_says_to_a_user_is_one_line(tmp_path) -> None:
     """It comes as whatever error was at hand; one without a text, or Python's own, is no user's."""
     (tmp_path / "file").touch()
-    schedule = SimpleNamespace(lr=[0.1, 0.2])
     task = FairseqTask(SimpleNamespace())
     misspelt = "an option that is read as Python or JSON is misspelt"
     for cause, line in {
-        lambda: InverseSquareRootSchedule(schedule, SimpleNamespace()): "Cannot use a fixed lear",
+        lambda: get_activation_fn("tan"): "--activation-fn tan not supported",
         lambda: task.dataset("tset"): "Dataset not loaded: tset",
         lambda: (tmp_path / "file" / "x").open(): f"{tmp_path}/file/x: Not a directory",
         lambda: tmp_path.open(): f"{tmp_path}: Is a directory",

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairseq.criterions import FairseqCriterion
-from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor, nn
 
@@ -31,7 +30,7 @@ OURS = "--criterion moe_label_smoothed_cross_entropy"
 
 
 @dataclass
-class BalanceConfig(FairseqDataclass):
+class BalanceConfig:
     """The weights of the losses, and when to warn of experts and attention that collapse."""
 
     moe_importance_weight: float = option(
