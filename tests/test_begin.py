@@ -76,7 +76,7 @@ def test_a_metric_the_wrong_way_round_is_said(caplog, given, hint):
     ("given", "message"),
     [
         (["--best-checkpoint-metric", "bleu"], "--best-checkpoint-metric bleu needs --eval-bleu"),
-        (["--best-checkpoint-metric", "nll_los"], "no such number, but loss, moe_decoder_1_"),
+        (["--best-checkpoint-metric", "nll_los"], ", nll_loss, ppl"),
         (["--restore-file", "{trained}/checkpoint_lst.pt"], "did you mean {trained}/checkpoint_"),
         (["--restore-file", "none.pt"], "no --restore-file none.pt: to begin anew, leave it out"),
     ],
