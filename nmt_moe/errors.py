@@ -76,7 +76,7 @@ def one_line(error: BaseException) -> str | None:
         or (isinstance(error, AssertionError) and " " in str(error))
     )
     # A KeyError shows its text in quotation marks.
-    text = error.args[0] if isinstance(error, KeyError) else str(error)
+    text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
     return " ".join(text.split()) if meant_for_users else None
 
 

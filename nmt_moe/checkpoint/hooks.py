@@ -57,7 +57,7 @@ def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
         loaded = load(cfg, trainer, *args, **kwargs)
         begin.check_metric(trainer)
         stop.at_the_end()
-        stop.begins(cfg, args[0])
+        stop.begins(cfg, trainer)
         if not (cfg.no_save or cfg.no_last_checkpoints):
             stop.listen()
         return loaded
