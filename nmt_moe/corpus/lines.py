@@ -14,7 +14,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
     Only a line feed ends a line: a carriage return, a line separator or a no-break space inside a
     line is whitespace, so that every later tool counts the same lines as this one. A byte-order
-    mark at the start is no part of the text.
+    mark at the start, also of files that were put together, is no part of the text.
 
     Raises:
         UserError: no such file, not UTF-8, or a truncated archive; names the file and the line.
@@ -24,7 +24,7 @@ def read_lines(path: Path) -> Iterator[str]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             for line in file:
                 number += 1
-                yield " ".join(line.decode("utf-8" if number > 1 else "utf-8-sig").split())
+                yield " ".join(line.decode("utf-8").removeprefix("\ufeff").split())
     except UnicodeDecodeError as error:
         what = f"{path}, line {number}: not valid UTF-8 (byte {error.start + 1})"
         if number == 1 and line.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):

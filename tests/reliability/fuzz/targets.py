@@ -118,7 +118,7 @@ def files(data: bytes) -> None:
                 assert raw == [
                     line[:-1] if line[-1:] == b"\n" else line for line in io.BytesIO(data)
                 ]
-            raw[:1] = [line.removeprefix(codecs.BOM_UTF8) for line in raw[:1]]
+            raw = [line.removeprefix(codecs.BOM_UTF8) for line in raw]
             assert [*read_lines(path)] == [" ".join(line.decode().split()) for line in raw]
 
 
