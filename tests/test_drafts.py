@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -182,7 +183,7 @@ def unfinished(folder: Path) -> int:
 def test_drafts_of_the_killed_go_and_those_of_the_living_stay(tmp_path: Path, tally) -> None:
     dead, alive = started(tmp_path, "dead"), started(tmp_path, "alive")
     while sum(path.stat().st_size > 0 for path in tmp_path.glob(".file.*.draft")) < 2:
-        pass
+        time.sleep(0.01)
     os.kill(dead.pid, signal.SIGKILL)
     dead.join()
     assert unfinished(tmp_path) == 2
