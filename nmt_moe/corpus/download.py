@@ -75,6 +75,8 @@ def _keep(archive: Archive, path: Path) -> None:
 
 
 def _fetch(archive: Archive, path: Path, mirrors: Sequence[str], patience: Patience) -> None:
+    if path.is_symlink():  # to where nothing is yet: it stays
+        path = Path(os.path.realpath(path))
     part = path.with_name(path.name + ".part")
     progress = Progress(archive.name, patience.interval)
     origins = [*map(origin, mirrors)]

@@ -103,6 +103,15 @@ def test_a_wrong_checksum(server: Server, tmp_path: Path, known: str) -> None:
     get(server, tmp_path / "a", **{known: found.upper()})
 
 
+def test_a_link_to_where_the_archive_goes(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "a/x.tgz").symlink_to(tmp_path / "large disk/x.tgz")
+    get(server, tmp_path / "a")
+    assert (tmp_path / "a/x.tgz").is_symlink()
+    assert [path.name for path in (tmp_path / "large disk").iterdir()] == ["x.tgz"]
+
+
 def test_an_archive_that_is_there(server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "a"
     folder.mkdir()
