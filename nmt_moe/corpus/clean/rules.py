@@ -100,7 +100,8 @@ def plain(line: str) -> str:
     """A line with control and special characters replaced or removed."""
     if line.isprintable():  # what is replaced is not
         return line
-    return INVISIBLE.sub("", SPACES.sub(" ", line.translate(_WINDOWS)))
+    line = SPACES.sub(" ", line.translate(_WINDOWS))
+    return line if line.isprintable() else INVISIBLE.sub("", line)
 
 
 def _decode(entity: re.Match[str]) -> str:
