@@ -102,6 +102,19 @@ def test_the_layers_above_read_the_attention_context():
     torch.testing.assert_close(logits, without + model.decoder.output(context @ weight.t()))
 
 
+def test_dropout_is_on_the_context_that_the_layers_above_read():
+    torch.manual_seed(0)
+    options = dict(attention_residual=True, decoder_layers=1, feed_forward="none", dropout=0.5)
+    decoder = build_model(**options).decoder.train()
+    for parameter in [decoder.embedding.weight, *decoder.layers.parameters()]:
+        torch.nn.init.zeros_(parameter)  # then nothing but the context is left
+    decoder.output = torch.nn.Identity()
+    source_SBD = torch.randn(5, 3, 8)
+    out = {"encoder_out": [source_SBD], "encoder_padding_mask": [torch.zeros(3, 5).bool()]}
+    x_BLD, _ = decoder(torch.full((3, 40), 7), out | {"routing": {}})
+    assert 0.45 < (x_BLD == 0).float().mean() < 0.55
+
+
 @pytest.mark.parametrize("attention", ["multiplicative", "additive"])
 def test_attention_follows_the_formula(attention):
     torch.manual_seed(0)
