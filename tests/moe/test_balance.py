@@ -50,6 +50,22 @@ def test_the_loads_of_a_token_sum_to_k_on_average(k):
     torch.testing.assert_close(routing.load_E / 4000, routing.counts_E / 4000, rtol=0, atol=0.05)
 
 
+def test_load_without_noise_is_the_choice():
+    """The floor of the noise makes it so, and is too small for anything else."""
+    clean = torch.tensor([[1.0, 2, 3], [3, 2, 2], [2, 2, 1]]).requires_grad_()
+    stddev = torch.zeros(3, 3, requires_grad=True)
+    load = load_probability(clean, clean, stddev, 1)
+    half = 0.5  # an expert at its bar is chosen or not
+    right = torch.tensor([[0, 0, 1.0], [1, 0, 0], [half, half, 0]])
+    torch.testing.assert_close(load, right)
+    (load * torch.tensor([1.0, 2, 3])).sum().backward()
+    assert clean.grad.isfinite().all() and stddev.grad.isfinite().all()
+    little = torch.full((1, 3), 1e-6, dtype=torch.double)
+    near = torch.tensor([[1e-6, 0, -1e-6]], dtype=torch.double)
+    load = load_probability(near, near, little, 1)
+    torch.testing.assert_close(load, torch.special.ndtr(torch.tensor([[1.0, -1, -2]]).double()))
+
+
 def test_load_has_finite_gradients_where_the_noise_vanishes():
     x = torch.full((3, 2), 1.0)
     layer = MixtureOfExperts(2, 4, 4, 2)

@@ -62,6 +62,21 @@ def test_groups_of_any_sizes(counts, dim, hidden_dim):
     assert_close(step(experts, *rows, counts), in_float64(experts, *rows, counts))
 
 
+@pytest.mark.parametrize("layout", ["transposed", "expanded", "every other"])
+def test_gradients_that_are_not_laid_out_row_by_row(layout):
+    """As those of a transposed output, or of a sum."""
+    counts = [5, 0, 40, MANY]
+    experts, x_AD, dy_AD = experts_and_rows(counts, 16, 32)
+    if layout == "transposed":
+        dy_AD = dy_AD.t().contiguous().t()
+    elif layout == "expanded":
+        dy_AD = dy_AD[:1, :1].expand_as(dy_AD)
+    else:
+        dy_AD = dy_AD.repeat_interleave(2, dim=1)[:, ::2]
+    assert not dy_AD.is_contiguous()
+    assert_close(step(experts, x_AD, dy_AD, counts), in_float64(experts, x_AD, dy_AD, counts))
+
+
 def test_threads_and_other_experts_change_nothing():
     counts = [5, 0, 40, MANY, 96, MANY, 17]
     experts, x_AD, dy_AD = experts_and_rows(counts, 32, 64)

@@ -16,12 +16,12 @@ ROOT = PLUGIN.parent
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """A copy of the package, and of its tests, without what was compiled."""
-    left = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__")
-    for name in (PLUGIN.name, "tests", "benchmarks", "recipes"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=left)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    return tmp_path
+    """A copy of the repository without what was compiled."""
+    left = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__", ".*", "data", "results", "build")
+    shutil.copytree(ROOT, tmp_path / "copy", ignore=left)
+    if (ROOT / "data" / "manifests").is_dir():  # of the repository; the rest is the user's
+        shutil.copytree(ROOT / "data" / "manifests", tmp_path / "copy" / "data" / "manifests")
+    return tmp_path / "copy"
 
 
 def test_the_tests_of_what_is_compiled_are_skipped(bare: Path, monkeypatch) -> None:
