@@ -79,10 +79,13 @@ class TestWhereItLeads:
             assert caught.value.filename == str(path) and caught.value.filename2 is None
         assert os.listdir(tmp_path) == ["loop"]
 
-    @pytest.mark.parametrize("path", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
-    def test_standard_output(self, path: str, texts: list[str], capfd) -> None:
-        if path.startswith("/proc") and not os.path.exists(path):
-            pytest.skip("no /proc")
+    @pytest.mark.parametrize("path", ["-", "/dev/fd/1", "link", "/dev/stdout"])
+    def test_standard_output(self, path: str, tmp_path: Path, texts: list[str], capfd) -> None:
+        if path == "/dev/stdout" and os.geteuid() == 0:
+            pytest.skip("what is wrong here could replace it: a link to the same is tried")
+        if path == "link":
+            path = str(tmp_path / "stdout")
+            os.symlink("/dev/fd/1", path)
         assert score([*texts, "--json", path]) == 0
         printed = capfd.readouterr()
         assert json.loads(printed.out)["sentences"] == 2 and "BLEU" in printed.err
@@ -95,9 +98,17 @@ class TestWhereItLeads:
         os.close(number)
         assert (tmp_path / "log").read_text() == "before new 0 after"
 
-    def test_a_device(self) -> None:
-        put("new", "/dev/null")
-        assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    def test_a_device(self, tmp_path: Path) -> None:
+        path = Path("/dev/null")
+        if os.geteuid() == 0:  # what is wrong here could replace that one
+            path = tmp_path / "null"
+            try:
+                os.mknod(path, stat.S_IFCHR | 0o666, os.stat("/dev/null").st_rdev)
+                path.write_text("")
+            except OSError:
+                pytest.skip("devices cannot be made or used here")
+        put("new", path)
+        assert stat.S_ISCHR(path.stat().st_mode)
 
     def test_other_commands(self, tmp_path: Path, texts: list[str], capfd) -> None:
         arguments = ["--langs", "en", "de", "--out", str(tmp_path / "out"), "--report", "-"]
@@ -227,6 +238,9 @@ OTHERS = {
     "corpus/clean/duplicates.py": "in a folder that is removed",
     "corpus/clean/pipeline.py": "the same",
     "corpus/multilingual/mix.py": "the same",
+    "corpus/wordpieces.py": "the same",
+    "checkpoint/watch.py": "a note from one process to another",
+    "prefetch.py": "the same",
 }
 
 
@@ -237,7 +251,7 @@ def test_nothing_else_writes_files() -> None:
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and _writes(call):
                 found.add(str(path.relative_to(ROOT / "nmt_moe")))
-    assert found == set(OTHERS)
+    assert found <= set(OTHERS), "write with nmt_moe.drafts, or say above why not"
 
 
 def _writes(call: ast.Call) -> bool:
