@@ -6,6 +6,7 @@ no space after them, and what their languages do otherwise.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise, zip_longest
 
 import regex
 from sentence_splitter import SentenceSplitter, SentenceSplitterException
@@ -97,7 +98,7 @@ def _cut(line: str) -> Iterator[str]:
 
 def _goes_on(line: str, mark: regex.Match[str], end: int) -> bool:
     """Whether it is no end of a sentence: a number, or what follows belongs to it."""
-    before, after = line[: mark.start()][-1:], line[end]
+    before, after = line[max(0, mark.start() - 1) : mark.start()], line[end]
     if before.isdecimal() and after.isdecimal():
         return True
     if mark[0][0] in _MIXED and line[end : end + 2].strip()[:1].islower():
@@ -134,22 +135,21 @@ def _whole(sentences: list[str]) -> Iterator[str]:
 
 
 _WIDE = regex.compile(rf"[{_HAN}\u3000-\u303f\uff00-\uff65]")
+_HANGUL = regex.compile(r"\p{Hangul}")
 _OUTER = regex.compile(rf"{_CLOSE}+$")
 
 
 def joined(texts: Iterable[str]) -> str:
     """Texts that follow each other as one, with spaces where their scripts have them."""
-    whole = ""
-    for text in filter(None, texts):
-        whole += ("" if not whole or _close(whole, text) else " ") + text
-    return whole
+    found = [*filter(None, texts)]
+    spaces = ("" if _close(left, right) else " " for left, right in pairwise(found))
+    return "".join(chain(*zip_longest(found, spaces, fillvalue="")))
 
 
 def _close(left: str, right: str) -> bool:
     """Whether there is no space between two sentences, as in Chinese and Japanese."""
-    if left.isascii() or left.endswith("་"):  # a Tibetan word goes on
-        return not left.isascii()
-    if regex.search(r"\p{Hangul}", left) or regex.search(r"\p{Hangul}", right):
+    if left.endswith("་"):  # a Tibetan word goes on
+        return True
+    if _HANGUL.search(left) or _HANGUL.search(right):
         return False
-    last, first = _OUTER.sub("", left)[-1:], right[0]
-    return bool(_WIDE.match(last) or (_WIDE.match(first) and regex.search(f"[{_HAN}]", left)))
+    return bool(_WIDE.match(_OUTER.sub("", left[-9:])[-1:]) or _WIDE.match(right))
