@@ -18,7 +18,7 @@ from fairseq.file_io import PathManager
 from fairseq.logging import metrics
 from fairseq.registry import REGISTRIES
 
-from nmt_moe.errors import UserError
+from nmt_moe.errors import ErrorOfAll, UserError
 from nmt_moe.ranges import name_of, whole
 
 _LOGGER = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def check_restored(cfg: Any, suffix: str) -> None:
 
     Args:
         cfg: fairseq's options of checkpoints.
-        suffix: what this process' part of a checkpoint has in its name.
+        suffix: what the first process' part of a checkpoint has in its name.
     """
     name = cfg.restore_file
     if name == "checkpoint_last.pt" or PathManager.exists(name.replace(".pt", suffix + ".pt")):
@@ -133,7 +133,7 @@ def check_metric(trainer: Any) -> None:
     Every process takes the same sentence.
 
     Raises:
-        UserError: a validation does not have the number by which the best checkpoint is chosen.
+        ErrorOfAll: a validation does not have the number by which the best checkpoint is chosen.
     """
     cfg = trainer.cfg
     metric = cfg.checkpoint.best_checkpoint_metric
@@ -153,8 +153,8 @@ def check_metric(trainer: Any) -> None:
     if metric in names:
         return
     if metric == "bleu":
-        raise UserError("--best-checkpoint-metric bleu needs --eval-bleu")
-    raise UserError(
+        raise ErrorOfAll("--best-checkpoint-metric bleu needs --eval-bleu")
+    raise ErrorOfAll(
         f"--best-checkpoint-metric {metric}: a validation has no such number, but "
         f"{', '.join(sorted(names))}"
     )

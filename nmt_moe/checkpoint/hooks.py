@@ -51,7 +51,7 @@ def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
         os.makedirs(cfg.save_dir, exist_ok=True)  # fairseq: on the first process' machine only
         if not cfg.no_save:
             first_does(lambda: lock.hold(cfg.save_dir))
-        begin.check_restored(cfg, trainer.checkpoint_suffix)
+        first_does(lambda: begin.check_restored(cfg, trainer.checkpoint_suffix))
         last = cfg.restore_file == "checkpoint_last.pt"
         parts.check(os.path.join(cfg.save_dir, cfg.restore_file) if last else cfg.restore_file)
         loaded = load(cfg, trainer, *args, **kwargs)
