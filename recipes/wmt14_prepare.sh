@@ -19,7 +19,7 @@ environment:
                   order to try them (default: www.statmt.org)
   WMT14_ARCHIVES  the folder for the archives, or where they are already (default:
                   data/wmt14-archives); their checksums are in its SHA256SUMS
-  WMT14_MANIFEST  which archive holds what (default: data/manifests/wmt14-en-de.json or -en-fr)
+  WMT14_MANIFEST  which archive holds what (default: nmt_moe/corpus/manifests/wmt14-en-de.json or -en-fr)
   RUN_DIR         the run's folder (default: data/wmt14-en-de or -en-fr)
   TEST_SET        full: 3,003 sentences; filtered: the 2,737 (En-De) of sacrebleu's "wmt14"; or
                   "full filtered", the second as test-filtered (default: full)
@@ -36,7 +36,7 @@ parse_pair "$@"
 ((${#EXTRA[@]} == 0)) || die "there is no training here that takes '${EXTRA[0]}'"
 RUN_DIR=${RUN_DIR:-$ROOT/data/wmt14-$PAIR}
 ARCHIVES=$(absolute "${WMT14_ARCHIVES:-$ROOT/data/wmt14-archives}")
-MANIFEST=$(absolute "${WMT14_MANIFEST:-$ROOT/data/manifests/wmt14-$PAIR.json}")
+MANIFEST=$(absolute "${WMT14_MANIFEST:-$ROOT/nmt_moe/corpus/manifests/wmt14-$PAIR.json}")
 VOCABULARY=${VOCABULARY:-32000}
 SAMPLE=${SAMPLE:-2000000}
 WORKERS=${WORKERS:-$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)}

@@ -160,7 +160,7 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         "--manifest",
         type=Path,
         metavar="FILE",
-        help="another one than data/manifests/wmt14-PAIR.json",
+        help="another one than nmt_moe/corpus/manifests/wmt14-PAIR.json",
     )
 
 

@@ -1,6 +1,6 @@
 """Manifests: which archives a corpus comes in, where they are, and what of them is which text.
 
-A manifest is a JSON file; those of ``data/manifests/`` are part of the repository.
+A manifest is a JSON file; those of ``manifests/`` beside this module are part of the package.
 
 =============  ====================================================================================
 ``pair``       the two languages
@@ -22,7 +22,7 @@ from typing import Any
 from nmt_moe.errors import UserError
 
 PAIRS = ("en-de", "en-fr")
-_FOLDER = Path(__file__).resolve().parents[2] / "data/manifests"
+_FOLDER = Path(__file__).with_name("manifests")
 
 
 @dataclass(frozen=True)

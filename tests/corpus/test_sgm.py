@@ -43,6 +43,13 @@ def test_all_ways_to_write_a_segment() -> None:
     ]
 
 
+def test_what_lacks_a_semicolon_is_no_entity() -> None:
+    """Though HTML would read these as characters."""
+    line = "R&amp D &copy 2014 AT&ampT &lt b &not &#39 x &#x27 y &eacute"
+    assert texts(f"<seg id='1'>{line}</seg>".encode()) == [line]
+    assert html.unescape(line) != line
+
+
 def test_special_spaces_stay_in_their_line() -> None:
     content = "<seg id='1'>oui\xa0! \u2009a\u202fb  c&nbsp;d&#10;e&#13;f\x85g\u2028h\x00</seg>"
     assert texts(content.encode()) == ["oui\xa0! \u2009a\u202fb  c\xa0d e f g h\x00"]
