@@ -1,27 +1,34 @@
 """What a translator gives its model to read."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
 from nmt_moe.corpus import wordpieces
 from nmt_moe.translate.load import load
-from tests.report.experts import CPU, write_checkpoint
+from tests.report.experts import write_checkpoint
 
 POSITIONS = 60  # that the checkpoint's task allows
 
 
-def test_the_tag_and_the_end_are_counted_among_the_positions(tmp_path: Path) -> None:
+def test_the_tag_and_the_end_are_counted_among_the_positions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint = write_checkpoint(tmp_path, symbols=["<2xx>"])
+    device = torch.device("cpu")
     options = dict(beam=1, batch_size=8, max_pieces=150)
-    translator = load(str(checkpoint), None, None, "xx", 0.2, 0.2, CPU, **options)
-    [model], words = translator._models, translator._task.source_dictionary
+    translator = load(str(checkpoint), None, None, "xx", 0.2, 0.2, device, **options)
+    task, words = translator._task, translator._task.source_dictionary
     read: list[torch.Tensor] = []
+    step = task.inference_step
 
-    def note(module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
-        read.extend(kwargs["src_tokens"] if "src_tokens" in kwargs else args[0])
+    def noting(generator: Any, models: Any, sample: Any) -> Any:
+        read.extend(sample["net_input"]["src_tokens"])
+        return step(generator, models, sample)
 
-    model.encoder.register_forward_pre_hook(note, with_kwargs=True)
+    monkeypatch.setattr(task, "inference_step", noting)
     sentence = " ".join(["the dog"] * 100)
     translator([sentence])
     parts = [line[line != words.pad()] for line in read]
