@@ -1,9 +1,10 @@
 """Counts what the tests of reliability tried, over all processes of a run, for its closing lines.
 
-A test asks for the fixture ``tally`` and says ``tally(inputs=1, faults=0, losses=0)`` for each
-thing that it tried: ``inputs`` are texts, options and files that were fed, ``faults`` are kills,
-damages and full disks that were survived, ``losses`` is work that was lost: one that is not 0 is
-an error of the test.
+A test asks for the fixture ``tally`` and says ``tally(inputs=1, faults=0)`` for each thing that it
+tried: ``inputs`` are texts, options and files that were fed, ``faults`` are kills, damages and full
+disks that were survived. Where it has compared what is there with what should be, it says of how
+much ``work`` (updates, tensors, lines, files; 1 if it does not say) how much was lost, as measured:
+``tally(work=100, losses=100 - updates)``. ``losses`` that are not 0 are an error of the test.
 """
 
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-KINDS = ("inputs", "faults", "losses")
+KINDS = ("inputs", "faults", "work", "losses")
 Tally = Callable[..., None]
 
 
@@ -23,6 +24,8 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
 
     def add(**counts: int) -> None:
         nonlocal lost
+        if "losses" in counts:
+            counts = {"work": 1} | counts
         lost += counts.get("losses", 0)
         for kind, number in counts.items():
             if kind not in KINDS:
@@ -55,5 +58,7 @@ class Summary:
             return
         terminalreporter.section("tried and survived")
         for name, counts in {**shown, "all": sum(shown.values(), Counter())}.items():
-            line = ", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS)
+            line = ", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS[:2])
+            if counts["work"]:
+                line += f", {counts['losses']:,} losses of {counts['work']:,}"
             terminalreporter.write_line(f"{name}: {line}")

@@ -75,7 +75,8 @@ def test_training(sentences, tmp_path, tally):
     train = partial(stages.train, [*where, *TINY, *TRAINING, *options])
     finished = in_a_child(train, tmp_path, watched.note(tmp_path / "held", every=50), seconds=550)
     assert finished.code == 0, finished.stdout[-2000:] + finished.stderr
-    tally(inputs=UPDATES, losses=0)
+    there = stages.updates(tmp_path / "run" / "checkpoint_last.pt")
+    tally(inputs=UPDATES, work=UPDATES, losses=max(0, UPDATES - there))
     seen = [held for held in watched.noted(tmp_path / "held") if held.updates >= UPDATES // 5]
     assert seen[-1].updates == UPDATES and len(seen) == 81
     grown = growth([(held.updates, held.mib) for held in seen])
@@ -104,8 +105,8 @@ def test_translation(tmp_path, tally):
             if lines % 1000 == 0 and LINES // 5 <= lines <= LINES * 19 // 20:
                 pid = translation.pid
                 seen.append((lines, memory(pid), open_files(pid), len(of_session(pid))))
+    tally(inputs=LINES, work=LINES, losses=abs(LINES - lines))
     assert translation.returncode == 0 and lines == LINES
-    tally(inputs=LINES, losses=0)
     print(f"{growth([(n, mib) for n, mib, _, _ in seen]):.1f} MiB", seen[::8])
     assert growth([(n, mib) for n, mib, _, _ in seen]) < TRANSLATION_GROWS
     assert len({files for _, _, files, _ in seen}) == 1

@@ -66,14 +66,15 @@ FAULTS = {
 }
 
 
-def stopped(trainer, message, folder, after=1):
+def stopped(trainer, message, folder, tally, after=1):
     """What the error says; the weights and the optimizer's state must be as before."""
     before = state(trainer)
     with pytest.raises(UserError) as error:
         trainer.train_step(BATCHES[1:3])  # two batches for one update
     pairs = zip(before, state(trainer), strict=True)
-    same = all(torch.equal(old.nan_to_num(), new.nan_to_num()) for old, new in pairs)
-    assert same and trainer.get_num_updates() == after
+    same = [torch.equal(old.nan_to_num(), new.nan_to_num()) for old, new in pairs]
+    tally(faults=1, work=len(same), losses=same.count(False))
+    assert all(same) and trainer.get_num_updates() == after
     assert str(error.value) == (
         f"{message}: stopped before update {after + 1}; the last good checkpoint is "
         f"{folder}/checkpoint_last.pt, of update {after}. Go on from there with a lower --lr, "
@@ -88,8 +89,7 @@ def test_training_stops_before_the_update(tmp_path, tally, precision, fault):
     trainer = make_trainer(tmp_path, *PRECISIONS[precision])
     spoil, message = FAULTS[fault]
     spoil(trainer.get_model())
-    stopped(trainer, message, tmp_path)
-    tally(faults=1, losses=0)
+    stopped(trainer, message, tmp_path, tally)
 
 
 @pytest.mark.parametrize("value", [NAN, INF])
@@ -103,8 +103,7 @@ def test_a_checkpoint_that_is_not_finite_is_not_named(tmp_path, tally, value):
         torch.save(poisoned, tmp_path / f"checkpoint_1_{updates}.pt")
     spoil, message = FAULTS["lstm"]
     spoil(trainer.get_model())
-    stopped(trainer, message, tmp_path)
-    tally(faults=1, losses=0)
+    stopped(trainer, message, tmp_path, tally)
 
 
 @pytest.mark.parametrize("value", [NAN, INF])
@@ -117,8 +116,7 @@ def test_experts_whose_gradients_are_scaled_in_the_update(tmp_path, tally, value
     assert weight.numel() >= _LARGE
     in_gradient(name, value)(trainer.get_model())
     what = "NaN" if math.isnan(value) else "Inf"
-    stopped(trainer, f"{what} in the gradient of {name}, expert 3", tmp_path)
-    tally(faults=1, losses=0)
+    stopped(trainer, f"{what} in the gradient of {name}, expert 3", tmp_path, tally)
 
 
 def test_an_update_pays_for_a_look_at_one_number(tmp_path):
@@ -159,8 +157,8 @@ def test_a_loss_scale_that_collapses(tmp_path, tally):
         "probably exploding. Try lowering the learning rate, using gradient clipping or "
         "increasing the batch size.)",
         tmp_path,
+        tally,
     )
-    tally(faults=1, losses=0)
 
 
 class Layer(nn.Module):

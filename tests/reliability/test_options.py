@@ -138,7 +138,7 @@ def test_what_is_no_number(kind, one, capsys, tally):
     else:
         assert f"error: argument {option}: invalid choice: 'nothing'" in last
         assert all(word.value in last for word in one.type)
-    tally(inputs=1, losses=0)
+    tally(inputs=1)
 
 
 @pytest.mark.parametrize(("kind", "one"), FIELDS)
@@ -154,7 +154,7 @@ def test_numbers_of_a_training(kind, one, tally):
         option = "--" + one.name.replace("_", "-")
         assert text.startswith(f"{option} must be ") and str(allowed) in text, text
         assert "\n" not in text
-        tally(inputs=1, losses=0)
+        tally(inputs=1)
     for value in edges(allowed):
         assert value in allowed
         try:
@@ -165,7 +165,7 @@ def test_numbers_of_a_training(kind, one, tally):
                 use(kind, one.name, wrap(value))  # no model of that many layers
         except UserError as error:  # of options that do not fit together
             assert " must be " not in str(error), error
-        tally(inputs=1, losses=0)
+        tally(inputs=1)
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -177,7 +177,7 @@ def test_lists_of_a_training(name, tally):
                 use(kind, name, value)
             text = str(error.value)
             assert text.startswith("--" + name.replace("_", "-")) and "\n" not in text
-            tally(inputs=1, losses=0)
+            tally(inputs=1)
     assert kinds
 
 
@@ -193,7 +193,7 @@ def test_the_wrong_type_of_a_training(capsys, tally):
                 parser.parse_args(["data", f"{option}={value}"])
             last = capsys.readouterr().err.splitlines()[-1]
             assert f"error: argument {option}: invalid {one.type.__name__} value: " in last
-            tally(inputs=1, losses=0)
+            tally(inputs=1)
         [action] = [one for one in parser._actions if option in one.option_strings]
         assert f"({one.metadata['range']})" in action.help
 

@@ -89,10 +89,10 @@ def test_numbers_of_a_command(name, parser, way, action, capsys, tally):
     for value in [*outside(allowed), *WORDS, "1.5" if allowed.kind is int else "1.5.5"]:
         text = str(value) if not isinstance(value, int) or abs(value) < 10**300 else "1" + "0" * 400
         line = refused(name, [*way, f"{option}={text}"], capsys)
-        tally(inputs=1, losses=0)
+        tally(inputs=1)
         assert line.startswith(f"error: {option} must be ") and str(allowed) in line, line
     for value in edges(allowed):
-        tally(inputs=1, losses=0)
+        tally(inputs=1)
         assert allowed(repr(value)) == value
         action_value = parser._get_value(action, repr(value))
         assert action_value == value and isinstance(action_value, allowed.kind)
@@ -121,5 +121,5 @@ def test_numbers_of_a_command(name, parser, way, action, capsys, tally):
 )
 def test_as_a_user_types_it(command, message, tally):
     finished = run(sys.executable, "-m", f"nmt_moe.{command[0]}", *command[1:], fails=True)
-    tally(inputs=1, losses=0)
+    tally(inputs=1)
     assert finished.stderr == f"error: {message}\n" and finished.code == 1
