@@ -5,12 +5,14 @@ import os
 import pickle
 import re
 import zipfile
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 
+from nmt_moe.checkpoint.plain import plain, restored
 from nmt_moe.errors import UserError
 from nmt_moe.finite.tensors import all_finite
 
@@ -79,7 +81,13 @@ def read(path: str, checked: bool = False) -> dict[str, Any]:
         # Where fairseq looks for the model and for the number of updates.
         if not (isinstance(state["model"], dict) and state["optimizer_history"]):
             raise ValueError("no checkpoint of fairseq-train")
-    return state
+        return restored(state)
+
+
+def options(state: dict[str, Any], of: str) -> dict[str, Any]:
+    """The options of a part of fairseq, such as ``model``; its older parts have a Namespace."""
+    found = state["cfg"][of]
+    return vars(found) if isinstance(found, Namespace) else found
 
 
 def last_good(folder: str) -> tuple[str, int] | None:
@@ -100,15 +108,16 @@ def last_good(folder: str) -> tuple[str, int] | None:
 
 
 def write(state: Any, file: Any, remove: bool = True) -> None:
-    """``torch.save`` to a path or an open file, which is removed if that fails.
+    """``torch.save`` of the state, made plain, to a path or an open file, which is removed if that
+    fails.
 
     Without ``remove`` it stays, as one of :func:`~nmt_moe.drafts.drafts` has to.
 
     Raises:
-        UserError: it could not be written.
+        UserError: it could not be written, or not be read again.
     """
     try:
-        torch.save(state, file)
+        torch.save(plain(state), file)
         if not isinstance(file, str):
             file.flush()
     except BaseException as error:

@@ -1,18 +1,17 @@
 """fairseq's functions for checkpoints, replaced: it has no hooks here."""
 
 import os
-from argparse import Namespace
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import torch
 from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
+from omegaconf import OmegaConf
 
 from nmt_moe import begin
-from nmt_moe.checkpoint import lock, parts, stop
+from nmt_moe.checkpoint import lock, parts, plain, stop
 from nmt_moe.checkpoint.files import check, explained, write
 from nmt_moe.errors import UserError, first_does
 
@@ -24,8 +23,8 @@ def install() -> None:
     together; after it the metric that chooses the best checkpoint is tried, and
     SIGTERM saves before it ends the training, and one that was done does no more. Reading
     explains a damaged or unsafe file in one line, and keeps the place in the epoch for another
-    number of processes. Writing does not try again at the end of what
-    a failed try has left, which would make a file that looks complete and is not. Copying goes
+    number of processes. Writing makes the state plain first, and does not try again at the end of
+    what a failed try has left, which would make a file that looks complete and is not. Copying goes
     through a temporary file, so that ``checkpoint_last.pt`` is always whole. What the first
     process has read reaches the others of a training without a second check, which fairseq's
     own objects would fail.
@@ -36,8 +35,7 @@ def install() -> None:
     """
     if getattr(checkpoint_utils.load_checkpoint_to_cpu, "__module__", "") == __name__:
         return
-    # fairseq's older parts, such as --optimizer sgd, keep their options in one; it runs no code.
-    torch.serialization.add_safe_globals([Namespace])
+    plain.allow()
     checkpoint_utils.load_checkpoint = _checking(checkpoint_utils.load_checkpoint)
     checkpoint_utils.save_checkpoint = stop.noting(checkpoint_utils.save_checkpoint)
     checkpoint_utils.load_checkpoint_to_cpu = _explaining(checkpoint_utils.load_checkpoint_to_cpu)
@@ -56,6 +54,8 @@ def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
         parts.check(os.path.join(cfg.save_dir, cfg.restore_file) if last else cfg.restore_file)
         loaded = load(cfg, trainer, *args, **kwargs)
         begin.check_metric(trainer)
+        if not cfg.no_save:
+            _check_early(trainer)
         stop.at_the_end()
         stop.begins(cfg, trainer)
         if not (cfg.no_save or cfg.no_last_checkpoints):
@@ -65,11 +65,24 @@ def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
     return load_checkpoint
 
 
+def _check_early(trainer: Any) -> None:
+    """Refuse at the start what is in the state from then on, and could not be read again."""
+    plain.plain(
+        {
+            "cfg": OmegaConf.to_container(trainer.cfg, resolve=True, enum_to_str=True),
+            "criterion": trainer.get_criterion().state_dict(),
+            "lr_scheduler_state": trainer.lr_scheduler.state_dict(),
+            "task_state": trainer.task.state_dict(),
+            "extra_state": getattr(trainer.task, "get_checkpoint_dict", dict)(),
+        }
+    )
+
+
 def _explaining(load: Callable[..., dict]) -> Callable[..., dict]:
     def load_checkpoint_to_cpu(path: str, *args: Any, **kwargs: Any) -> dict:
         with explained(path):
             check(PathManager.get_local_path(path))
-            state = load(path, *args, **kwargs)
+            state = plain.restored(load(path, *args, **kwargs))
             if parts.MARK in state and state[parts.MARK]["part"] != parts.own_part():
                 raise UserError(f"{path} is a part of a checkpoint: {parts.MERGE}")
             _keep_place(state)

@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from nmt_moe.checkpoint.files import read
+from nmt_moe.checkpoint.files import options, read
 from nmt_moe.checkpoint.parts import MARK, MERGE, part_files
 from nmt_moe.errors import UserError, exit_code
 
@@ -76,7 +76,7 @@ def _task(checkpoint: Path) -> dict[str, Any]:
         raise UserError(f"{checkpoint} is a part of a checkpoint: {MERGE}")
     if not state.get("cfg"):
         raise UserError(f"{checkpoint} is of an older fairseq: its options are in another form")
-    return state["cfg"]["task"]
+    return options(state, "task")
 
 
 def _testset(prepared: Path, source: str, target: str, wanted: str | None) -> tuple[Path, str]:

@@ -109,7 +109,7 @@ def read_state(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is a part of a checkpoint: {parts.MERGE}")
     if not state.get("cfg"):
         raise UserError(f"{path} is of an older fairseq: its options are in another form")
-    state["cfg"] = OmegaConf.create(state["cfg"])
+    state["cfg"] = OmegaConf.create(state["cfg"], flags={"allow_objects": True})
     return state
 
 
