@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nmt_moe.checkpoint import dictionaries
 from nmt_moe.checkpoint.files import read, write
 from nmt_moe.checkpoint.parts import MARK, MERGE
 from nmt_moe.drafts import drafts, is_taken
@@ -40,6 +41,7 @@ def average(files: list[str], out: str, force: bool = False) -> None:
     models = {file: states[file]["model"] for file in [newest, *files]}
     for file in files:
         _check_same(newest, models[newest], file, models[file])
+        dictionaries.check_same(newest, whole, file, states[file])
     whole["model"] = _mean(list(models.values()))
     whole.pop("last_optimizer_state", None)
     Path(out).parent.mkdir(parents=True, exist_ok=True)

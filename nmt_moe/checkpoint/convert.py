@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nmt_moe.checkpoint import dictionaries
 from nmt_moe.checkpoint.files import read, write
 from nmt_moe.checkpoint.parts import MARK, check_together, mark_in, new_mark, part_file, part_files
 from nmt_moe.drafts import drafts, is_taken
@@ -40,6 +41,8 @@ def merge(files: list[str], out: str, force: bool = False) -> None:
     states = {file: read(file) for file in files}
     marks = {file: mark_in(file, state) for file, state in states.items()}
     check_together(marks)
+    for file in files:
+        dictionaries.check_same(files[0], states[files[0]], file, states[file])
     by_place = {marks[file]["part"]: state for file, state in states.items()}
     team = marks[files[0]]["team"]
     missing = [str(place) for place in range(team) if place not in by_place]

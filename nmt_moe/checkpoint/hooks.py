@@ -6,12 +6,14 @@ from contextlib import suppress
 from typing import Any
 
 from fairseq import checkpoint_utils
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
+from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
 from nmt_moe import begin
-from nmt_moe.checkpoint import lock, parts, plain, stop
+from nmt_moe.checkpoint import dictionaries, lock, parts, plain, resume, stop
 from nmt_moe.checkpoint.files import check, explained, write
 from nmt_moe.errors import UserError, first_does
 
@@ -19,15 +21,15 @@ from nmt_moe.errors import UserError, first_does
 def install() -> None:
     """Replace fairseq's functions that restore, save, read, write, copy and broadcast checkpoints.
 
-    Restoring first locks the folder, and checks, where a checkpoint is in parts, that they belong
-    together; after it the metric that chooses the best checkpoint is tried, and
-    SIGTERM saves before it ends the training, and one that was done does no more. Reading
-    explains a damaged or unsafe file in one line, and keeps the place in the epoch for another
-    number of processes. Writing makes the state plain first, and does not try again at the end of
-    what a failed try has left, which would make a file that looks complete and is not. Copying goes
-    through a temporary file, so that ``checkpoint_last.pt`` is always whole. What the first
-    process has read reaches the others of a training without a second check, which fairseq's
-    own objects would fail.
+    Restoring first checks the options, locks the folder, and sees, where a checkpoint is in parts,
+    that they belong together; a checkpoint of other dictionaries is refused, of other options
+    explained, and one of other batches gone on from in proportion. After it the metric that chooses
+    the best checkpoint is tried, SIGTERM saves before it ends the training, and one that was done
+    does no more. Reading explains a damaged or unsafe file in one line. Writing makes the state
+    plain first, and does not try again at the end of what a failed try has left, which would make a
+    file that looks complete and is not. Copying goes through a temporary file, so that
+    ``checkpoint_last.pt`` is always whole. What the first process has read reaches the others of a
+    training without a second check, which fairseq's own objects would fail.
 
     Called when the plugin is imported. Beside ``stop.py``, ``finite/training.py``,
     ``models/sharing.py``, ``parsers.py``, ``report/tensorboard.py`` and ``corpus/reversible.py``,
@@ -39,20 +41,28 @@ def install() -> None:
     checkpoint_utils.load_checkpoint = _checking(checkpoint_utils.load_checkpoint)
     checkpoint_utils.save_checkpoint = stop.noting(checkpoint_utils.save_checkpoint)
     checkpoint_utils.load_checkpoint_to_cpu = _explaining(checkpoint_utils.load_checkpoint_to_cpu)
+    checkpoint_utils.load_model_ensemble_and_task = dictionaries.for_models(
+        checkpoint_utils.load_model_ensemble_and_task
+    )
     checkpoint_utils._torch_persistent_save = _save
+    Trainer.state_dict = dictionaries.noting(Trainer.state_dict)
+    Trainer.load_checkpoint = resume.explaining(Trainer.load_checkpoint)
+    EpochBatchIterator.state_dict = resume.noting(EpochBatchIterator.state_dict)
     PathManager.copy = staticmethod(_copy_whole(PathManager.copy))
     distributed_utils._broadcast_object_slow = _trusting(distributed_utils._broadcast_object_slow)
 
 
 def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
     def load_checkpoint(cfg: Any, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        resume.check_options(cfg)
         os.makedirs(cfg.save_dir, exist_ok=True)  # fairseq: on the first process' machine only
         if not cfg.no_save:
             first_does(lambda: lock.hold(cfg.save_dir))
         first_does(lambda: begin.check_restored(cfg, trainer.checkpoint_suffix))
         last = cfg.restore_file == "checkpoint_last.pt"
         parts.check(os.path.join(cfg.save_dir, cfg.restore_file) if last else cfg.restore_file)
-        loaded = load(cfg, trainer, *args, **kwargs)
+        with dictionaries.of_training(trainer.task, cfg), resume.in_proportion(trainer):
+            loaded = load(cfg, trainer, *args, **kwargs)
         begin.check_metric(trainer)
         if not cfg.no_save:
             _check_early(trainer)
@@ -85,24 +95,12 @@ def _explaining(load: Callable[..., dict]) -> Callable[..., dict]:
             state = plain.restored(load(path, *args, **kwargs))
             if parts.MARK in state and state[parts.MARK]["part"] != parts.own_part():
                 raise UserError(f"{path} is a part of a checkpoint: {parts.MERGE}")
-            _keep_place(state)
+            resume.keep_place(state)
             _hold_all_experts(state)
+        dictionaries.compare(path, state)
         return state
 
     return load_checkpoint_to_cpu
-
-
-def _keep_place(state: dict[str, Any]) -> None:
-    """Let a training go on in the middle of an epoch with another number of processes.
-
-    fairseq counts the batches of each process; with more processes it would look for one beyond
-    the end of the epoch, with fewer it would see some again.
-    """
-    place = (state.get("extra_state") or {}).get("train_iterator")
-    if place and state.get("cfg"):
-        before = state["cfg"].distributed_training.distributed_world_size
-        now = distributed_utils.get_data_parallel_world_size()
-        place["iterations_in_epoch"] = place["iterations_in_epoch"] * before // now
 
 
 def _hold_all_experts(state: dict[str, Any]) -> None:

@@ -13,9 +13,11 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from nmt_moe.checkpoint import dictionaries
 from nmt_moe.checkpoint.files import options, read
 from nmt_moe.checkpoint.parts import MARK, MERGE, part_files
 from nmt_moe.errors import UserError, exit_code
+from nmt_moe.translate.load import read_dictionary
 
 WORDPIECES = "sentencepiece.model"
 
@@ -45,7 +47,8 @@ def find(checkpoint: Path, testset: str | None = None) -> Found:
     Raises:
         UserError: something is missing; says what and where it should be.
     """
-    task = _task(checkpoint)
+    state = _read(checkpoint)
+    task = options(state, "task")
     source, target = task.get("source_lang"), task.get("target_lang")
     if not (source and target):
         raise UserError(
@@ -59,13 +62,18 @@ def find(checkpoint: Path, testset: str | None = None) -> Found:
                 f"folder that was trained on ({task.get('data')}), {WORDPIECES} from where the "
                 "wordpieces were learned (model.model)"
             )
+    sides = {"source": source, "target": target}
+    files = {side: checkpoint.parent / f"dict.{lang}.txt" for side, lang in sides.items()}
+    symbols = {side: read_dictionary(file).symbols for side, file in files.items()}
+    dictionaries.check(
+        str(checkpoint), state, symbols, {side: str(file) for side, file in files.items()}
+    )
     data = Path((task.get("data") or ".").split(":")[0])  # fairseq takes several, colons between
     prefix, name = _testset(data.parent, source, target, testset)
     return Found(source, target, prefix, name)
 
 
-def _task(checkpoint: Path) -> dict[str, Any]:
-    """The options of the checkpoint's task."""
+def _read(checkpoint: Path) -> dict[str, Any]:
     if not checkpoint.is_file():
         parts = part_files(str(checkpoint))
         if parts:
@@ -76,7 +84,7 @@ def _task(checkpoint: Path) -> dict[str, Any]:
         raise UserError(f"{checkpoint} is a part of a checkpoint: {MERGE}")
     if not state.get("cfg"):
         raise UserError(f"{checkpoint} is of an older fairseq: its options are in another form")
-    return options(state, "task")
+    return state
 
 
 def _testset(prepared: Path, source: str, target: str, wanted: str | None) -> tuple[Path, str]:

@@ -5,7 +5,7 @@ The folder of the checkpoint holds ``dict.<source>.txt``, ``dict.<target>.txt`` 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from fairseq.utils import split_paths
 from omegaconf import OmegaConf
 from sentencepiece import SentencePieceProcessor
 
+from nmt_moe.checkpoint import dictionaries, parts
 from nmt_moe.checkpoint import files as checkpoint_files
-from nmt_moe.checkpoint import parts
 from nmt_moe.corpus import wordpieces
 from nmt_moe.errors import UserError
 from nmt_moe.languages import same
@@ -71,7 +71,7 @@ def load(
     )
     task = GNMTTranslationTask(cfg, *map(read_dictionary, files))
     pieces = read_wordpieces(sentencepiece_model, first, task.source_dictionary, files[0])
-    models = [read_model(first, state, task, files[0])]
+    models = [read_model(first, state, task, files)]
     for path in others:
         state = _read(path)
         between = languages_of(path, state["cfg"].task, *languages)
@@ -81,7 +81,7 @@ def load(
                 f"{' to '.join(languages)}: they cannot translate together"
             )
         _check_same(task, files, path, state["cfg"].task.data)
-        models.append(read_model(path, state, task, files[0]))
+        models.append(read_model(path, state, task, files))
     return Translator(
         task,
         [model.eval().to(device) for model in models],
@@ -206,8 +206,20 @@ def read_wordpieces(
     return pieces
 
 
-def read_model(path: Path, state: dict[str, Any], task: GNMTTranslationTask, file: Path) -> Any:
-    """The model of a checkpoint, if the task has its vocabulary."""
+def read_model(path: Path, state: dict[str, Any], task: Any, files: Sequence[Path]) -> Any:
+    """The model of a checkpoint, if the task has its vocabulary.
+
+    Args:
+        path: of the checkpoint.
+        state: what it holds, from :func:`read_state`.
+        task: of fairseq, with the dictionaries.
+        files: these, that of the source first.
+
+    Raises:
+        UserError: it was trained with others.
+    """
+    named = {"source": str(files[0]), "target": str(files[-1])}
+    dictionaries.check(str(path), state, dictionaries.symbols_of(task), named)
     try:
         [model], _ = checkpoint_utils.load_model_ensemble([str(path)], task=task, state=state)
     except RuntimeError as error:
@@ -215,7 +227,7 @@ def read_model(path: Path, state: dict[str, Any], task: GNMTTranslationTask, fil
             raise
         raise UserError(
             f"{path} was trained with another vocabulary than the {len(task.source_dictionary):,} "
-            f"pieces of {file}: use the dictionaries of its own training"
+            f"pieces of {files[0]}: use the dictionaries of its own training"
         ) from None
     return model
 

@@ -154,7 +154,7 @@ def read(path: Path, data: Path | None, options: Options) -> Trained:
     training = Path(split_paths(cfg.task.data)[0])
     files = _dictionary_files([path.parent, training, *([data] if data else [])], names)
     task = _task(cfg.task, languages, list(map(load.read_dictionary, files)))
-    model = load.read_model(path, state, task, files[0])
+    model = load.read_model(path, state, task, files)
     return Trained(
         path=path,
         cfg=cfg,
