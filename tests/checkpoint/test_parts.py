@@ -10,7 +10,7 @@ from fairseq.checkpoint_utils import torch_persistent_save
 
 from nmt_moe.checkpoint.__main__ import main
 from nmt_moe.checkpoint.convert import merge, split
-from nmt_moe.checkpoint.parts import MARK, check, judge, new_mark, part_file
+from nmt_moe.checkpoint.parts import MARK, _replaced, check, judge, new_mark, part_file, part_files
 from nmt_moe.errors import UserError
 from nmt_moe.moe.mesh import mesh_for
 from tests.parallel.processes import run_in
@@ -202,6 +202,31 @@ def test_what_processes_find_must_be_one_checkpoint():
         assert message in str(caught.value)
     with pytest.raises(UserError, match="give --moe-expert-parallel-size 2, or"):
         judge(path, marks(0, 1, 2, 3, of=4), 4)
+
+
+def found(*states: tuple[int, int | None]) -> list[dict]:
+    """Of each process: the updates of its part, and of a new one that is not in place yet."""
+    reports = []
+    for part, (updates, draft) in enumerate(states):
+        report = {"mark": new_mark(part, len(states), 3, "a", updates)}
+        if draft is not None:
+            report["draft"] = new_mark(part, len(states), 3, "a", draft)
+        reports.append(report)
+    return reports
+
+
+def test_new_parts_take_their_place_only_where_all_of_them_are_there(tmp_path):
+    """Of three processes killed as they put them in place, two had not done so."""
+    path = str(tmp_path / "last.pt")
+    for part in range(3):
+        Path(f"{part_file(path, part)}.tmp").write_text("new")
+    one_lacks_its_own = found((2, None), (1, 2), (1, None))
+    one_is_of_another_update = found((2, None), (1, 2), (1, 1))
+    for reports in (one_lacks_its_own, one_is_of_another_update, found((1, 2), (1, 2), (1, 2))):
+        assert not any(_replaced(path, reports, part) for part in range(3))
+        assert not list(tmp_path.glob("*.pt"))
+    assert all(_replaced(path, found((2, None), (1, 2), (1, 2)), part) for part in range(3))
+    assert [Path(file).name for file in part_files(path)] == ["last-rank-1.pt", "last-rank-2.pt"]
 
 
 def test_processes_agree_and_replace_parts_only_together(tmp_path):
