@@ -41,8 +41,8 @@ def merge(files: list[str], out: str, force: bool = False) -> None:
     states = {file: read(file) for file in files}
     marks = {file: mark_in(file, state) for file, state in states.items()}
     check_together(marks)
-    for file in files:
-        dictionaries.check_same(files[0], states[files[0]], file, states[file])
+    for part, state in states.items():
+        dictionaries.check_same(files[0], states[files[0]], part, state)
     by_place = {marks[file]["part"]: state for file, state in states.items()}
     team = marks[files[0]]["team"]
     missing = [str(place) for place in range(team) if place not in by_place]

@@ -6,7 +6,7 @@ import pickle
 import re
 import zipfile
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -84,10 +84,19 @@ def read(path: str, checked: bool = False) -> dict[str, Any]:
         return restored(state)
 
 
-def options(state: dict[str, Any], of: str) -> dict[str, Any]:
-    """The options of a part of fairseq, such as ``model``; its older parts have a Namespace."""
-    found = state["cfg"][of]
-    return vars(found) if isinstance(found, Namespace) else found
+def options(cfg: Mapping[str, Any], of: str) -> dict[str, Any]:
+    """The options of a part of fairseq, such as ``model``."""
+    found = cfg.get(of)
+    return vars(found) if isinstance(found, Namespace) else dict(found or {})
+
+
+def own_options(cfg: Mapping[str, Any], of: str) -> dict[str, Any]:
+    """The same without those of other parts: fairseq's older parts keep all of the command."""
+    found = options(cfg, of)
+    if not isinstance(cfg.get(of), Namespace):
+        return found
+    others = {name for part in cfg.values() if isinstance(part, Mapping) for name in part}
+    return {k: v for k, v in found.items() if k == "_name" or k not in others | cfg.keys()}
 
 
 def last_good(folder: str) -> tuple[str, int] | None:

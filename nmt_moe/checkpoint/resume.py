@@ -4,7 +4,6 @@ import ast
 import logging
 import os
 import re
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -191,7 +190,7 @@ def _what_differs(cfg: Any, filename: str, error: Exception) -> str:
 
 def _differences(of: str, saved: Mapping[str, Any], cfg: Any) -> list[str]:
     """Options of a part of fairseq; its name alone where that is another one."""
-    there, here = (_as_dictionary(options.get(of), options) for options in (saved, cfg))
+    there, here = files.own_options(saved, of), files.own_options(cfg, of)
     if there.get("_name") != here.get("_name"):
         option = "--arch" if of == "model" else _option(of)
         return [f"{option} is {there.get('_name')} there, {here.get('_name')} here"]
@@ -203,15 +202,6 @@ def _differences(of: str, saved: Mapping[str, Any], cfg: Any) -> list[str]:
         and not name.startswith("_")
         and (of not in ("common", "optimization") or name in _PRECISION)
     ]
-
-
-def _as_dictionary(options: Any, cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """fairseq's older parts keep all options of the command in a Namespace."""
-    if not isinstance(options, Namespace):
-        return dict(options or {})
-    others = {name for part in cfg.values() if isinstance(part, Mapping) for name in part}
-    own = {name: value for name, value in vars(options).items() if name not in others}
-    return own | {"_name": getattr(options, "_name", None)}
 
 
 def _first_of(error: BaseException | None) -> str:

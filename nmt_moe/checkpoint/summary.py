@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from nmt_moe.checkpoint.convert import is_expert
-from nmt_moe.checkpoint.files import options, read
+from nmt_moe.checkpoint.files import options, own_options, read
 from nmt_moe.checkpoint.parts import MARK
 from nmt_moe.errors import UserError
 
@@ -20,7 +20,8 @@ def summary(file: str) -> dict[str, Any]:
         UserError: it is no checkpoint, or one of a fairseq that is too old.
     """
     state = read(file)
-    if not state.get("cfg"):
+    cfg = state.get("cfg")
+    if not cfg:
         raise UserError(f"{file} is of an older fairseq: its options are in another form")
     history = state["optimizer_history"][-1]
     weights = _distinct(state["model"].items())
@@ -31,11 +32,11 @@ def summary(file: str) -> dict[str, Any]:
         "part": state.get(MARK),
         "updates": history["num_updates"],
         "epoch": state["extra_state"]["train_iterator"]["epoch"],
-        "arch": options(state, "model")["_name"],
-        "task": options(state, "task")["_name"],
+        "arch": options(cfg, "model")["_name"],
+        "task": options(cfg, "task")["_name"],
         "options": {
             name: value
-            for name, value in options(state, "model").items()
+            for name, value in own_options(cfg, "model").items()
             if name[0] != "_" and name != "base_layers"
         },
         "dtypes": sorted({str(weight.dtype).removeprefix("torch.") for weight in weights.values()}),
@@ -43,7 +44,7 @@ def summary(file: str) -> dict[str, Any]:
         "parameters_in_experts": _numbers(
             weight for name, weight in weights.items() if is_expert(name)
         ),
-        "optimizer": None if optimizer is None else options(state, "optimizer")["_name"],
+        "optimizer": None if optimizer is None else options(cfg, "optimizer")["_name"],
         "optimizer_state_bytes": 0 if optimizer is None else _bytes(optimizer["state"]),
     }
 

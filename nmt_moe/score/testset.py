@@ -48,7 +48,7 @@ def find(checkpoint: Path, testset: str | None = None) -> Found:
         UserError: something is missing; says what and where it should be.
     """
     state = _read(checkpoint)
-    task = options(state, "task")
+    task = options(state["cfg"], "task")
     source, target = task.get("source_lang"), task.get("target_lang")
     if not (source and target):
         raise UserError(

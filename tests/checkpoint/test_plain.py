@@ -1,6 +1,7 @@
 """What becomes of a training's state when it is written, and that torch reads it back."""
 
 import io
+import json
 import random
 from argparse import Namespace
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
@@ -18,8 +19,10 @@ from fairseq.logging.meters import AverageMeter
 from omegaconf import OmegaConf
 
 from nmt_moe.checkpoint import files
+from nmt_moe.checkpoint.__main__ import main
 from nmt_moe.checkpoint.plain import allow, plain, restored
 from nmt_moe.errors import UserError
+from tests.checkpoint.test_parts import whole_state
 
 allow()
 
@@ -170,3 +173,16 @@ def test_a_meter_goes_on_as_if_nothing_had_been_written() -> None:
         each.update(np.array([1, 1, 1, 1]))
     assert np.array_equal(meter.sum, resumed.sum) and isinstance(resumed.sum, np.ndarray)
     assert np.array_equal(meter.avg, resumed.avg)
+
+
+def test_inspect_shows_the_own_options_of_fairseqs_older_parts(tmp_path, capsys) -> None:
+    """Which keep those of the whole command, in a Namespace."""
+    state = whole_state()
+    cfg = state["cfg"] | {"common": {"seed": 1}}
+    every = {"_name": "lstm", "seed": 1, "task": "translation", "encoder_layers": 1}
+    state["cfg"] = cfg | {"model": Namespace(**every), "optimizer": Namespace(_name="sgd", seed=1)}
+    torch.save(state, tmp_path / "old.pt")
+    assert main(["inspect", str(tmp_path / "old.pt"), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["arch"] == "lstm" and figures["optimizer"] == "sgd"
+    assert figures["options"] == {"encoder_layers": 1}
