@@ -194,6 +194,12 @@ def stream(number: int, old: io.TextIOWrapper) -> io.TextIOWrapper:
     return new
 
 
+def search_first(folder: str) -> None:
+    """In place of this file's folder, which the interpreter has set; not with PYTHONSAFEPATH."""
+    if not sys.flags.safe_path:
+        sys.path[0] = folder
+
+
 def execute(words: list[str]) -> None:
     """Run a program of Python as the interpreter does."""
     sys.orig_argv = words
@@ -203,16 +209,16 @@ def execute(words: list[str]) -> None:
     sys.modules["__main__"] = main
     if given[0] == "-m":
         sys.argv = ["-m", *given[2:]]
-        sys.path[0] = os.getcwd()
+        search_first(os.getcwd())
         runpy._run_module_as_main(given[1])  # type: ignore[attr-defined]
         return
     if given[0] == "-c":
         sys.argv = ["-c", *given[2:]]
-        sys.path[0] = ""
+        search_first("")
         text, name = given[1], "<string>"
     else:
         sys.argv = given
-        sys.path[0] = str(Path(given[0]).resolve().parent)
+        search_first(str(Path(given[0]).resolve().parent))
         main.__file__ = name = os.path.abspath(given[0])
         text = Path(name).read_bytes()
     exec(compile(text, name, "exec"), main.__dict__)
