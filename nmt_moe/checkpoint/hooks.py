@@ -32,8 +32,8 @@ def install() -> None:
     training without a second check, which fairseq's own objects would fail.
 
     Called when the plugin is imported. Beside ``stop.py``, ``finite/training.py``,
-    ``models/sharing.py``, ``parsers.py``, ``report/tensorboard.py`` and ``corpus/reversible.py``,
-    nothing else in this package changes fairseq.
+    ``models/sharing.py``, ``parsers.py``, ``threads.py``, ``report/tensorboard.py`` and
+    ``corpus/reversible.py``, nothing else in this package changes fairseq.
     """
     if getattr(checkpoint_utils.load_checkpoint_to_cpu, "__module__", "") == __name__:
         return

@@ -87,6 +87,8 @@ def note(code: int) -> bool:
             file.write(str(code))
     except FileExistsError:
         return False
+    except OSError:  # the launcher is gone
+        pass
     return True
 
 
