@@ -26,10 +26,12 @@ from fairseq.tasks import FairseqTask
 KEPT_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """A user's own number of threads."""
 
+STEPS = ("train_step", "valid_step", "inference_step")
+"""What fairseq's tasks do with a batch."""
+
 _INTERVAL = 1.0  # seconds between two looks
 _IN_A_ROW = 2  # looks that have to agree before the number changes
 _SLACK = 0.4  # of a processor, which others may take without a change
-_STEPS = ("train_step", "valid_step", "inference_step")
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ def install() -> None:
     command = Path(sys.argv[0]).name.startswith("fairseq-")
     if command and os.path.exists("/proc/stat") and not any(map(os.environ.get, KEPT_BY)):
         threads = Threads()
-        for name in _STEPS:
+        for name in STEPS:
             setattr(FairseqTask, name, _after(threads.adapt, getattr(FairseqTask, name)))
 
 

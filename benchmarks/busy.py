@@ -1,0 +1,155 @@
+"""Speed of a training beside other busy processes, which this starts itself.
+
+The quickstart's training runs through its recipe and as a plain fairseq-train, first alone, then
+beside one process that does nothing but work, beside three, and alone again; and once with
+OMP_NUM_THREADS at the number of cores, which torch would keep (see nmt_moe/threads.py). A figure is
+the number of wordpieces per second within some seconds, after some to get used to it, and its share
+of the same training's speed alone, the mean of both times.
+
+On two cores this takes about four minutes, and needs them for itself. It writes results/busy.json
+and the table in docs/reliability.md; --fill writes the table from the file and measures nothing.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from pathlib import Path
+
+from harness import middle, parser, report, start
+
+from nmt_moe.report.table import markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "benchmarks" / "results" / "busy.json"
+DOCUMENT = ROOT / "docs" / "reliability.md"
+PLACE = re.compile(r"(<!-- benchmarks/busy.py -->\n).*?(<!-- end -->)", re.DOTALL)
+
+RECIPE, PLAIN, KEPT = "recipe", "fairseq-train", "fairseq-train, threads kept"
+LOADS = [0, 1, 3, 0]  # other processes
+HEADS = ["training", "alone", "beside 1", "beside 3"]
+BUSY = [sys.executable, "-c", "while True: pass"]
+ENDLESS = ["--max-update", "1000000", "--log-interval", "1", "--disable-validation", "--cpu"]
+UPDATE = re.compile(r'"wpb": "([\d.]+)".*"num_updates": "(\d+)"')
+PATIENCE = 900  # seconds for the preparation of the text and the beginning of a training
+
+
+def command(way: str, run: Path) -> list[str]:
+    """How to start the training; the recipe, which has to come first, prepares the text."""
+    if way == RECIPE:
+        return [str(ROOT / "recipes" / "quickstart.sh"), "--", *ENDLESS]
+    made = dict(line.split("=", 1) for line in (run / "settings").read_text().splitlines())
+    options = [made[name] for name in ("model", "loss", "optimizer", "length")]
+    where = [run / "binary", "--user-dir", ROOT / "nmt_moe", "--save-dir", run / "plain"]
+    log = ["--log-format", "json", "--required-batch-size-multiple", 1, "--no-save"]
+    program = Path(sys.executable).parent / "fairseq-train"
+    return [*map(str, [program, *where, *log]), *shlex.split(" ".join(options)), *ENDLESS]
+
+
+def measure(way: str, run: Path, args: Namespace) -> list[float]:
+    """Wordpieces per second under each of :data:`LOADS`."""
+    shutil.rmtree(run / "training", ignore_errors=True)
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    if way == KEPT:
+        kept["OMP_NUM_THREADS"] = str(os.cpu_count())
+    with tempfile.TemporaryFile("w+") as output:
+        training = subprocess.Popen(
+            command(way, run),
+            env=kept | {"RUN_DIR": str(run), "CUDA_VISIBLE_DEVICES": ""},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        log = (
+            run / "training" / "train.log"
+            if way == RECIPE
+            else Path(f"/proc/self/fd/{output.fileno()}")
+        )
+        try:
+            until = time.monotonic() + PATIENCE
+            while not (log.exists() and done(log)):
+                if training.poll() is not None or time.monotonic() > until:
+                    output.seek(0)
+                    raise RuntimeError(f"the training did not begin: {output.read()}")
+                time.sleep(0.2)
+            return [beside(load, log, args) for load in LOADS]
+        finally:
+            os.killpg(training.pid, signal.SIGKILL)
+            training.wait()
+
+
+def done(log: Path) -> int:
+    """Wordpieces of all updates so far."""
+    return sum(float(size) for size, _ in UPDATE.findall(log.read_text()))
+
+
+def beside(load: int, log: Path, args: Namespace) -> float:
+    """Wordpieces per second beside so many processes."""
+    others = [subprocess.Popen(BUSY) for _ in range(load)]
+    try:
+        time.sleep(args.settle)
+        before, began = done(log), time.monotonic()
+        time.sleep(args.seconds)
+        return (done(log) - before) / (time.monotonic() - began)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def rows(speeds: dict[str, list[float]]) -> list[list[str]]:
+    """A line for each way."""
+    table = []
+    for way, (first, *others, last) in speeds.items():
+        alone = (first + last) / 2
+        shares = [f"{speed:,.0f} ({speed / max(alone, 1):.0%})" for speed in others]
+        table.append([way, f"{alone:,.0f}", *shares])
+    return table
+
+
+def fill() -> None:
+    """Write the table of the last measurement into the document."""
+    found = json.loads(OUT.read_text())
+    table = "".join(line + "\n" for line in markdown(found["heads"], found["rows"]))
+    text = PLACE.sub(lambda place: place[1] + table + place[2], DOCUMENT.read_text())
+    DOCUMENT.write_text(text)
+
+
+def main() -> None:
+    """The command line."""
+    options = parser(__doc__)
+    options.add_argument("--seconds", type=float, default=8, help="of each figure (default: 8)")
+    options.add_argument("--settle", type=float, default=4, help="before each (default: 4)")
+    options.add_argument("--fill", action="store_true", help="write the table of the last time")
+    options.set_defaults(rounds=1)
+    args = options.parse_args()
+    if args.fill:
+        fill()
+        return
+    start(args)
+    if args.quick:
+        args.seconds, args.settle = 3, 0
+    elif args.out is None:
+        args.out = OUT
+    subprocess.run([ROOT / "recipes" / "setup.sh"], check=True)  # the recipe would, within its time
+    found: dict[str, list[list[float]]] = {RECIPE: [], PLAIN: [], KEPT: []}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(args.rounds):
+            for way in found:
+                found[way].append(measure(way, Path(folder, "run"), args))
+    speeds = {way: list(map(middle, zip(*rounds, strict=True))) for way, rounds in found.items()}
+    title = f"Wordpieces per second on {os.cpu_count()} cores beside busy processes"
+    report(title, HEADS, rows(speeds), {"loads": LOADS, "speeds": speeds}, args)
+    if args.out == OUT:
+        fill()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""``benchmarks/busy.py``."""
+
+import json
+
+import pytest
+
+from nmt_moe.report.table import markdown
+from tests.benchmarks.commands import benchmark, load
+
+
+@pytest.mark.slow
+def test_it_measures_each_way_beside_other_processes():
+    found = benchmark("busy.py", "--quick")
+    assert found["figures"]["loads"] == [0, 1, 3, 0]
+    assert list(found["figures"]["speeds"]) == [row[0] for row in found["rows"]]
+    assert any(speed > 0 for speeds in found["figures"]["speeds"].values() for speed in speeds)
+
+
+def test_the_document_has_the_measured_figures(monkeypatch):
+    busy = load(monkeypatch, "busy")
+    if not busy.OUT.exists():
+        pytest.skip("benchmarks/busy.py has not measured yet")
+    found = json.loads(busy.OUT.read_text())
+    assert found["rows"] == busy.rows(found["figures"]["speeds"])
+    assert "\n".join(markdown(found["heads"], found["rows"])) in busy.DOCUMENT.read_text()
