@@ -1,0 +1,91 @@
+"""Which attention is to be the default of a small model: the validation perplexity of each.
+
+Short trainings with the settings of README's "By hand" and recipes/quickstart.sh, which differ in
+nothing but --attention and the seed; of each the perplexity of the validation set after the last
+update, and its attention figures. Settings are chosen on validation text: no test set is read.
+
+    python benchmarks/attention.py phrasebook=data/by-hand/binary --out FILE
+
+A training that FILE has already is not repeated.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from harness import machine
+
+from nmt_moe.report.table import markdown
+from nmt_moe.report.training_log import last_validation
+
+KINDS = ("additive", "multiplicative")
+FIGURES = ("ppl", "attention_entropy", "attention_top_share", "attention_last_share")
+SETTINGS = [
+    *("--arch", "lstm_moe_tiny", "--encoder-bidirectional", "--dropout", "0"),
+    *("--criterion", "moe_label_smoothed_cross_entropy", "--label-smoothing", "0.1"),
+    *("--optimizer", "adam", "--adam-betas", "(0.9,0.98)", "--lr", "3e-3"),
+    *("--lr-scheduler", "cosine", "--warmup-updates", "200", "--clip-norm", "1.0"),
+    *("--max-tokens", "1000", "--cpu", "--num-workers", "0", "--no-save"),
+    *("--log-format", "json", "--log-interval", "50"),
+]
+
+
+def train(data: str, kind: str, seed: int, updates: int) -> dict[str, float]:
+    """The figures of the last validation of a training."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            *(str(Path(sys.executable).parent / "fairseq-train"), data, *SETTINGS),
+            *("--user-dir", str(Path(__file__).parents[1] / "nmt_moe"), "--save-dir", folder),
+            *("--attention", kind, "--seed", str(seed), "--max-update", str(updates)),
+        ]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    found = last_validation(ended.stdout.splitlines())
+    if ended.returncode or found is None:
+        raise SystemExit(f"error: {' '.join(command)}\n{ended.stdout}{ended.stderr}")
+    return {name: float(found[f"valid_{name}"]) for name in FIGURES}
+
+
+def table(runs: dict[str, Any]) -> str:
+    """A row for each text and kind: means, and of the perplexity every seed."""
+    rows = []
+    for name, kinds in runs.items():
+        for kind, seeds in kinds.items():
+            means = [statistics.mean(run[figure] for run in seeds.values()) for figure in FIGURES]
+            each = ", ".join(f"{run['ppl']:.2f}" for run in seeds.values())
+            rows.append([name, kind, f"{means[0]:.2f} ({each})", *(f"{x:.2f}" for x in means[1:])])
+    heads = ["text", "--attention", "validation perplexity (seeds)"]
+    return "\n".join(markdown([*heads, "entropy, bits", "top share", "last share"], rows))
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", nargs="+", metavar="NAME=BINARY", help="of fairseq-preprocess")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--updates", type=int, default=500)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    args = parser.parse_args()
+    kept = json.loads(args.out.read_text()) if args.out.exists() else {"runs": {}}
+    kept |= {"machine": machine("cpu"), "settings": SETTINGS, "updates": args.updates}
+    for text in args.data:
+        name, _, data = text.partition("=")
+        for seed in args.seeds:
+            for kind in KINDS:
+                found = kept["runs"].setdefault(name, {}).setdefault(kind, {})
+                if str(seed) not in found:
+                    found[str(seed)] = train(data, kind, seed, args.updates)
+                    args.out.write_text(json.dumps(kept, indent=1) + "\n")
+    print(table(kept["runs"]))
+
+
+if __name__ == "__main__":
+    main()
