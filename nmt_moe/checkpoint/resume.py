@@ -19,6 +19,8 @@ _BATCHES = "batches"
 """The key, beside fairseq's own, of how many batches the epoch has for each process."""
 
 _NOT_THE_USERS = {"moe_expert_parallel_size", "moe_sharded_checkpoint", "base_layers"}
+_MEANING = {"attention", "no_moe_sigmoid"}
+"""Options of a model that change what its weights mean, and not their shapes."""
 _PRECISION = {
     *("fp16", "bf16", "memory_efficient_fp16", "memory_efficient_bf16", "amp"),
     *("fp16_no_flatten_grads", "use_bmuf"),
@@ -154,7 +156,10 @@ def explaining(load: Callable[..., Any]) -> Callable[..., Any]:
 
     def load_checkpoint(trainer: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
         try:
-            return load(trainer, filename, *args, **kwargs)
+            loaded = load(trainer, filename, *args, **kwargs)
+            if os.path.isfile(filename):
+                _check_meaning(trainer.cfg, filename)
+            return loaded
         except (AssertionError, OSError):  # which fairseq explains, or which are of the machine
             raise
         except Exception as error:
@@ -163,6 +168,21 @@ def explaining(load: Callable[..., Any]) -> Callable[..., Any]:
             raise ErrorOfAll(_what_differs(trainer.cfg, filename, error)) from error
 
     return load_checkpoint
+
+
+def _check_meaning(cfg: Any, filename: str) -> None:
+    """Refuse weights that would fit and mean something else; defaults may have changed since."""
+    saved = files.read(filename, checked=True).get("cfg") or {}
+    there, here = (
+        files.own_options(options, "model") if options else {} for options in (saved, cfg)
+    )
+    for name in _MEANING & there.keys() & here.keys():
+        if there[name] != here[name]:
+            raise ErrorOfAll(
+                f"{filename} was trained with {_option(name)} {there[name]}, not {here[name]}, for "
+                "which its weights mean nothing: give the options of its training, or take "
+                "another --save-dir"
+            )
 
 
 def _of_ours(error: BaseException | None) -> bool:
