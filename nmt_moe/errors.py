@@ -45,7 +45,9 @@ def one_line(error: BaseException) -> str | None:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        if error.filename is None and _within(error, "multiprocessing."):
+        # What a worker of a pool could not write has been raised there first.
+        here = error.__cause__ is None
+        if here and error.filename is None and _within(error, "multiprocessing."):
             return prefetch.no_shared_memory()
         what = error.filename or "what was to be written"
         return f"no room for {what} ({error.strerror}): make room and give the same command again"

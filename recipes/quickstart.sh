@@ -30,7 +30,7 @@ TEST_PAIRS=${TEST_PAIRS:-1000}
 VOCABULARY=${VOCABULARY:-2000}
 MAX_PIECES=250
 
-MODEL=(--arch lstm_moe_tiny --encoder-bidirectional --attention additive --dropout 0)
+MODEL=(--arch lstm_moe_tiny --encoder-bidirectional --dropout 0)
 LOSS=(--criterion moe_label_smoothed_cross_entropy --label-smoothing 0.1
     --moe-importance-weight 0.01 --moe-load-weight 0.01)
 OPTIMIZER=(--optimizer adam --adam-betas '(0.9,0.98)' --lr 3e-3 --lr-scheduler cosine

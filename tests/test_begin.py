@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,10 @@ def test_a_metric_that_exists_chooses_the_best(data, tmp_path):
 @pytest.mark.parametrize("where", ["clone", "link"])
 def test_user_dir_that_is_not_the_plugin(data, tmp_path, where):
     """fairseq would import the folder around it, and know none of its models."""
-    folder = ROOT
+    folder = tmp_path / "clone"
+    if where == "clone":
+        (folder / "nmt_moe").mkdir(parents=True)
+        shutil.copytree(ROOT / "tasks", folder / "tasks")
     if where == "link":
         folder = tmp_path / "moe"
         folder.symlink_to(PLUGIN)
@@ -112,8 +116,8 @@ def test_user_dir_that_is_not_the_plugin(data, tmp_path, where):
         "fairseq-train", data, "--user-dir", folder, "--arch", "lstm_moe", fails=True, fresh=True
     )
     error = finished.error()
-    assert error.startswith(f"--user-dir {ROOT} names" if where == "clone" else "--user-dir must")
-    assert str(ROOT / "nmt_moe") in error
+    assert error.startswith(f"--user-dir {folder} names" if where == "clone" else "--user-dir must")
+    assert str((folder if where == "clone" else ROOT) / "nmt_moe") in error
 
 
 @pytest.mark.slow

@@ -70,7 +70,9 @@ def test_perplexity_is_that_of_one_forward_pass_per_sentence(text, binary, learn
     """With padding: seven sentences of different lengths in a batch."""
     checkpoint = learned[1]
     finished = evaluate(binary, checkpoint, *SENTENCES, "--batch-size", 7)
-    found = re.search(r"Loss \(base 2\): (\S+), Perplexity: (\S+)", finished.stderr)
+    found = re.search(
+        r"Loss \(base 2\): (\S+), Perplexity: (\S+)", finished.stdout + finished.stderr
+    )
     assert found, finished.stderr
 
     [model], _, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)])

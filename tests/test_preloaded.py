@@ -118,6 +118,8 @@ def test_signals_reach_it(number: signal.Signals) -> None:
     program = "import os, time; os.fork(); os.write(1, b'%d\\n' % os.getpid()); time.sleep(60)"
     command = preloaded.command("python", "-c", program)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    # A shell lets what runs in its background ignore Ctrl-C.
+    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, **pipes) as client:
         assert client.stdout
         processes = [int(client.stdout.readline()) for _ in range(2)]

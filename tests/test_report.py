@@ -16,8 +16,8 @@ def test_a_report_of_a_trained_model(trained, data, tmp_path) -> None:
     out = tmp_path / "report.html"
     finished = report(trained, data, "--out", out)
     line = finished.stdout.splitlines()[-1]
-    assert line.startswith(f"wrote {out}: 2 layers, 8 experts, ")
-    assert " 20 sentences, perplexity " in line
+    assert line.startswith(f"wrote {out}: attention alive (")
+    assert ", 2 layers, 8 experts, " in line and " 20 sentences, perplexity " in line
     page = out.read_text(encoding="utf-8")
     assert page.lstrip().lower().startswith("<!doctype html>") and "encoder.2" in page
     assert list(tmp_path.iterdir()) == [out]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 
 from nmt_moe.corpus.lines import read_lines
 from nmt_moe.corpus.pieces import Limits, describe, encode
@@ -107,7 +108,8 @@ def train(
         if failed:
             raise failed[0] from None
         raise _no_vocabulary(vocabulary, coverage, str(error)) from None
-    model = sentencepiece.SentencePieceProcessor(model_proto=learnt.getvalue())
+    proto = _without_paths(learnt.getvalue())
+    model = sentencepiece.SentencePieceProcessor(model_proto=proto)
     names = [out.with_name(out.name + end) for end in (".dict.txt", ".vocab", ".model")]
     with drafts(names, "wb") as [dictionary, vocab, file]:
         for i in range(model.get_piece_size()):
@@ -116,8 +118,16 @@ def train(
             if not (model.is_control(i) or model.is_unknown(i)):
                 dictionary.write(f"{piece} 1\n".encode())
                 learned.pieces += 1
-        file.write(learnt.getvalue())
+        file.write(proto)
     return learned
+
+
+def _without_paths(proto: bytes) -> bytes:
+    """The same model without the names of the files that its rules came from."""
+    model = sentencepiece_model_pb2.ModelProto.FromString(proto)
+    model.normalizer_spec.ClearField("normalization_rule_tsv")
+    model.denormalizer_spec.ClearField("normalization_rule_tsv")
+    return model.SerializeToString(deterministic=True)
 
 
 def chosen(files: Iterable[Path], learned: Learned, sample: int | None, seed: int) -> Iterator[str]:

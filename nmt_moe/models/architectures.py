@@ -30,8 +30,7 @@ _143M = dict(dim=1024, lstm_cells=4096, moe_hidden_dim=8192)
 # Appendix E. The defaults: 2048 cells and experts of 2048, 32 of them, k = 4, noisy top-k.
 TRANSLATION: dict[str, dict[str, Any]] = {
     translation.NAME: dict(),
-    # For CPUs and tests; additive attention, as in the small recipes.
-    "lstm_moe_tiny": dict(_TINY, attention="additive"),
+    "lstm_moe_tiny": dict(_TINY),  # for CPUs and tests
     "lstm_moe_wmt14_dense": dict(feed_forward="none"),
     "lstm_moe_wmt14_32": dict(_WMT14, moe_experts=32, moe_k=4),
     "lstm_moe_wmt14_512h": dict(_WMT14, moe_experts=512, **_HIERARCHY),

@@ -1,9 +1,8 @@
 """The named architectures: their names, their sizes, and how an option changes them."""
 
-from argparse import Namespace
-
 import pytest
 import torch
+from fairseq import options
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from fairseq.tasks.translation import TranslationTask
@@ -96,11 +95,8 @@ def test_names_and_values_that_do_not_exist(arch, options, message):
 
 
 def test_given_options_count_more_than_the_architecture():
-    args = Namespace(
-        task="language_modeling", moe_k=3, optimizer="adam", ddp_backend="legacy_ddp",
-        no_save_optimizer_state=False,
-    )  # fmt: skip
-    ARCH_CONFIG_REGISTRY["lstm_moe_lm_256h"](args)
+    words = ["data", "--task", "language_modeling", "--arch", "lstm_moe_lm_256h", "--moe-k", "3"]
+    args = options.parse_args_and_arch(options.get_training_parser("language_modeling"), words)
     assert (args.moe_k, args.moe_groups, args.dropout, args.layers) == (3, 16, 0.1, 2)
     assert args.moe_expert_parallel_size == 1  # only moe_adam can share experts
     assert args.update_epoch_batch_itr is True

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from nmt_moe.checkpoint import files, hooks
 from tests.commands import BIN, PLUGIN, TINY, TRAINING
@@ -100,6 +101,7 @@ class Interrupts:
 
 
 def test_ctrl_c_within_a_save(tmp_path, tally):
+    torch.serialization.add_safe_globals([Interrupts])  # or it would be refused before
     path = tmp_path / "checkpoint_last.pt.tmp"
     with path.open("wb") as file, pytest.raises(KeyboardInterrupt):
         files.write({"model": Interrupts()}, file)

@@ -68,8 +68,8 @@ def test_what_does_not_fit_is_named(text: Path, half: Path, tmp_path: Path) -> N
             *("--lr-scheduler", "inverse_sqrt", "--warmup-updates", 3)
         ],
         f"{last} does not fit: --store-ema is False there, True here": ["--store-ema"],
-        f"{last} was trained with --attention additive, not multiplicative": [
-            *("--attention", "multiplicative")
+        f"{last} was trained with --attention multiplicative, not additive": [
+            *("--attention", "additive")
         ],
         "FairseqAdam vs SGD": ["--optimizer", "sgd"],
         f"{start}: {tmp_path}/none.pt does not exist": [start, tmp_path / "none.pt", *new],
