@@ -124,7 +124,7 @@ def train(
 
 def _without_paths(proto: bytes) -> bytes:
     """The same model without the names of the files that its rules came from."""
-    model = sentencepiece_model_pb2.ModelProto.FromString(proto)
+    model = sentencepiece_model_pb2.ModelProto.FromString(proto)  # type: ignore[attr-defined]
     model.normalizer_spec.ClearField("normalization_rule_tsv")
     model.denormalizer_spec.ClearField("normalization_rule_tsv")
     return model.SerializeToString(deterministic=True)

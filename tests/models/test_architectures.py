@@ -1,5 +1,7 @@
 """The named architectures: their names, their sizes, and how an option changes them."""
 
+from argparse import Namespace
+
 import pytest
 import torch
 from fairseq import options
