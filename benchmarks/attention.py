@@ -4,9 +4,9 @@ Short trainings with the settings of README's "By hand" and recipes/quickstart.s
 nothing but --attention and the seed; of each the perplexity of the validation set after the last
 update, and its attention figures. Settings are chosen on validation text: no test set is read.
 
-    python benchmarks/attention.py phrasebook=data/by-hand/binary --out FILE
+    python benchmarks/attention.py phrasebook=data/by-hand/binary
 
-A training that FILE has already is not repeated.
+A training that the file of results has already is not repeated. It also writes README's table.
 """
 
 import argparse
@@ -19,11 +19,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness import machine
+from harness import fill, machine
 
 from nmt_moe.report.table import markdown
 from nmt_moe.report.training_log import last_validation
 
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "benchmarks" / "results" / "attention.json"
 KINDS = ("additive", "multiplicative")
 FIGURES = ("ppl", "attention_entropy", "attention_top_share", "attention_last_share")
 SETTINGS = [
@@ -69,10 +71,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", nargs="+", metavar="NAME=BINARY", help="of fairseq-preprocess")
+    parser.add_argument("data", nargs="*", metavar="NAME=BINARY", help="of fairseq-preprocess")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--updates", type=int, default=500)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help=f"(default: {OUT})")
     args = parser.parse_args()
     kept = json.loads(args.out.read_text()) if args.out.exists() else {"runs": {}}
     kept |= {"machine": machine("cpu"), "settings": SETTINGS, "updates": args.updates}
@@ -85,6 +87,8 @@ def main() -> None:
                     found[str(seed)] = train(data, kind, seed, args.updates)
                     args.out.write_text(json.dumps(kept, indent=1) + "\n")
     print(table(kept["runs"]))
+    if args.out == OUT:
+        fill(ROOT / "README.md", "attention.py", table(kept["runs"]))
 
 
 if __name__ == "__main__":

@@ -23,14 +23,13 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
-from harness import middle, parser, report, start
+from harness import fill, middle, parser, report, start
 
 from nmt_moe.report.table import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "results" / "busy.json"
 DOCUMENT = ROOT / "docs" / "reliability.md"
-PLACE = re.compile(r"(<!-- benchmarks/busy.py -->\n).*?(<!-- end -->)", re.DOTALL)
 
 RECIPE, PLAIN, KEPT = "recipe", "fairseq-train", "fairseq-train, threads kept"
 LOADS = [0, 1, 3, 0]  # other processes
@@ -114,12 +113,10 @@ def rows(speeds: dict[str, list[float]]) -> list[list[str]]:
     return table
 
 
-def fill() -> None:
+def show() -> None:
     """Write the table of the last measurement into the document."""
     found = json.loads(OUT.read_text())
-    table = "".join(line + "\n" for line in markdown(found["heads"], found["rows"]))
-    text = PLACE.sub(lambda place: place[1] + table + place[2], DOCUMENT.read_text())
-    DOCUMENT.write_text(text)
+    fill(DOCUMENT, "busy.py", "\n".join(markdown(found["heads"], found["rows"])))
 
 
 def main() -> None:
@@ -131,7 +128,7 @@ def main() -> None:
     options.set_defaults(rounds=1)
     args = options.parse_args()
     if args.fill:
-        fill()
+        show()
         return
     start(args)
     if args.quick:
@@ -148,7 +145,7 @@ def main() -> None:
     title = f"Wordpieces per second on {os.cpu_count()} cores beside busy processes"
     report(title, HEADS, rows(speeds), {"loads": LOADS, "speeds": speeds}, args)
     if args.out == OUT:
-        fill()
+        show()
 
 
 if __name__ == "__main__":
