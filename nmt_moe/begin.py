@@ -13,10 +13,12 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
+from fairseq.data import data_utils
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.file_io import PathManager
 from fairseq.logging import metrics
 from fairseq.registry import REGISTRIES
+from fairseq.utils import split_paths
 
 from nmt_moe.errors import ErrorOfAll, UserError
 from nmt_moe.ranges import name_of, whole
@@ -37,6 +39,7 @@ def check_options(args: Namespace) -> None:
             "--criterion adaptive_loss needs an adaptive softmax, which this model has not: use "
             "moe_label_smoothed_cross_entropy or cross_entropy"
         )
+    _complete_pair(args)
     if args.disable_validation:
         looks_at_it = {
             "--patience": args.patience > 0,
@@ -60,6 +63,22 @@ def check_options(args: Namespace) -> None:
             f"{'highest' if higher else 'lowest'}, and checkpoint_best.pt will be the worst: "
             f"{'add' if higher else 'leave out'} --maximize-best-checkpoint-metric"
         )
+
+
+def _complete_pair(args: Namespace) -> None:
+    """fairseq takes both languages from the data where one is missing, whatever the other is."""
+    given = {getattr(args, "source_lang", None), getattr(args, "target_lang", None)} - {None}
+    folder = (split_paths(args.data) or [""])[0] if getattr(args, "data", None) else ""
+    if len(given) != 1 or not os.path.isdir(folder):
+        return
+    pair, [one] = data_utils.infer_language_pair(folder), given
+    if None in pair:
+        return
+    if one not in pair:
+        option = "--source-lang" if args.source_lang else "--target-lang"
+        raise UserError(f"{option} {one}: {folder} holds {'-'.join(pair)}, name one of these")
+    other = pair[1] if one == pair[0] else pair[0]
+    args.source_lang, args.target_lang = args.source_lang or other, args.target_lang or other
 
 
 def _check_bleu(args: Namespace) -> None:

@@ -16,8 +16,8 @@ from tests.commands import PLUGIN, run, train
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def parse(*given: str) -> argparse.Namespace:
-    words = ["data", "--arch", "lstm_moe_tiny", *given]
+def parse(*given: str, data: str = "data") -> argparse.Namespace:
+    words = [data, "--arch", "lstm_moe_tiny", *given]
     return options.parse_args_and_arch(options.get_training_parser(), words)
 
 
@@ -79,6 +79,7 @@ def test_a_metric_the_wrong_way_round_is_said(caplog, given, hint):
         (["--best-checkpoint-metric", "bleu"], "--best-checkpoint-metric bleu needs --eval-bleu"),
         (["--best-checkpoint-metric", "nll_los"], ", nll_loss, ppl"),
         (["--restore-file", "{trained}/checkpoint_lst.pt"], "did you mean {trained}/checkpoint_"),
+        (["--target-lang", "xx"], "holds a-b, name one of these"),
         (["--restore-file", "none.pt"], "no --restore-file none.pt: to begin anew, leave it out"),
     ],
 )
@@ -88,6 +89,12 @@ def test_refused_before_the_first_update(data, trained, tmp_path, given, message
     finished = train(data, tmp_path, "--max-update", 1, *given, fails=True)
     assert message.replace("{trained}", folder) in finished.error()
     assert "begin training epoch" not in finished.stdout
+
+
+def test_a_language_that_is_missing_is_the_other_one_of_the_data(data):
+    for given in ("--source-lang b", "--target-lang a"):
+        args = parse(*given.split(), data=str(data))
+        assert (args.source_lang, args.target_lang) == ("b", "a")
 
 
 @pytest.mark.slow

@@ -277,6 +277,9 @@ def main(arguments: list[str] | None = None) -> int:
                 args.files, args.out, args.vocabulary, args.sample, args.seed, args.coverage
             )
             print(f"{args.out}.model: {learned.pieces:,} pieces, {learned}")
+            if learned.pieces - GIVEN < args.vocabulary - 3:  # less the special symbols
+                asked = f"the {args.vocabulary:,} that were asked for"
+                print(f"the text has no more of {asked}", file=sys.stderr)
             return
         if args.command == "count":
             print("\n".join(count(args.dict, args.paths)))

@@ -280,7 +280,9 @@ def test_long_lines_are_learned_from_in_parts(
         assert "<0x" not in "".join(pieces) and len(pieces) < max(len(line) / 2, 6)
     text.write_text("x" * 100_000 + "\n")  # one word, and the only line
     assert wordpieces.main(["train", *options, str(text)]) == 0
-    assert capsys.readouterr().out.endswith("learned from 1 of 1 lines, 1 of them in parts\n")
+    said = capsys.readouterr()
+    assert said.out.endswith("learned from 1 of 1 lines, 1 of them in parts\n")
+    assert said.err == "the text has no more of the 60 that were asked for\n"
 
 
 def test_what_sentencepiece_cannot_do_is_said_in_one_line(
