@@ -20,6 +20,7 @@ from fairseq.distributed import utils as distributed_utils
 
 from nmt_moe import prefetch
 
+_HANDING_OVER = "multiprocessing.resource_sharer"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -216,6 +217,8 @@ def show_in_one_line() -> None:
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, EOFError | ConnectionError) and _within(error, _HANDING_OVER):
+        return  # the training has ended before a worker could hand over its batch
     line = one_line(error)
     if line is None:
         sys.__excepthook__(kind, error, trace)

@@ -2,7 +2,10 @@
 
 import ast
 import json
+import socket
+import sys
 from collections.abc import Callable
+from multiprocessing import resource_sharer
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +15,7 @@ from fairseq.tasks import FairseqTask
 from fairseq.utils import get_activation_fn
 from omegaconf import OmegaConf
 
+from nmt_moe import errors
 from nmt_moe.errors import UserError, exit_code, one_line
 
 
@@ -62,3 +66,12 @@ def test_what_fairseq_or_python_says_to_a_user_is_one_line(tmp_path) -> None:
         assert line in (raised(cause) or "")
     for cause in (lambda: {}["key"], lambda: int("x"), lambda: Dictionary().add_symbol()):
         assert raised(cause) is None
+
+
+def test_a_training_that_ends_while_a_worker_hands_over_a_batch(capfd, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "excepthook", errors._show)
+    shared = resource_sharer.DupFd(0)
+    with socket.socket(socket.AF_UNIX) as training:
+        training.connect(shared._id[0])
+    resource_sharer.stop(timeout=60)
+    assert capfd.readouterr().err == ""
