@@ -111,7 +111,7 @@ def test_numbers_of_a_command(name, parser, way, action, capsys, tally):
         ),
         (
             ["corpus.wordpieces", "train", "x", "--out", "x", "--coverage", "nan"],
-            "--coverage must be at least 0.9 and at most 1, not nan",
+            "--coverage must be at least 0.98 and at most 1, not nan",
         ),
         (
             ["translate", "x.pt", "--gnmt-beta", "inf"],
