@@ -3,11 +3,13 @@
 The quickstart's training runs through its recipe and as a plain fairseq-train, first alone, then
 beside one process that does nothing but work, beside three, and alone again; and once with
 OMP_NUM_THREADS at the number of cores, which torch would keep (see nmt_moe/threads.py). A figure is
-the number of wordpieces per second within some seconds, after some to get used to it, and its share
-of the same training's speed alone, the mean of both times.
+the number of wordpieces per second between the first and the last line of the log within some
+seconds, after some to get used to it, and its share of the same training's speed alone, the mean of
+both times.
 
-On two cores this takes about four minutes, and needs them for itself. It writes results/busy.json
-and the table in docs/reliability.md; --fill writes the table from the file and measures nothing.
+On two cores a round takes about five minutes, and needs them for itself. It writes
+results/busy.json and the table in docs/reliability.md; --fill writes the table from the file and
+measures nothing.
 """
 
 import json
@@ -35,7 +37,7 @@ RECIPE, PLAIN, KEPT = "recipe", "fairseq-train", "fairseq-train, threads kept"
 LOADS = [0, 1, 3, 0]  # other processes
 HEADS = ["training", "alone", "beside 1", "beside 3"]
 BUSY = [sys.executable, "-c", "while True: pass"]
-ENDLESS = ["--max-update", "1000000", "--log-interval", "1", "--disable-validation", "--cpu"]
+ENDLESS = ["--max-update", "1000000", "--log-interval", "5", "--disable-validation", "--cpu"]
 UPDATE = re.compile(r'"wpb": "([\d.]+)".*"num_updates": "(\d+)"')
 PATIENCE = 900  # seconds for the preparation of the text and the beginning of a training
 
@@ -84,9 +86,13 @@ def measure(way: str, run: Path, args: Namespace) -> list[float]:
             training.wait()
 
 
-def done(log: Path) -> int:
+def done(log: Path) -> float:
     """Wordpieces of all updates so far."""
-    return sum(float(size) for size, _ in UPDATE.findall(log.read_text()))
+    pieces = updates = 0.0
+    for size, until in UPDATE.findall(log.read_text()):
+        pieces += float(size) * (int(until) - updates)
+        updates = int(until)
+    return pieces
 
 
 def beside(load: int, log: Path, args: Namespace) -> float:
@@ -94,13 +100,22 @@ def beside(load: int, log: Path, args: Namespace) -> float:
     others = [subprocess.Popen(BUSY) for _ in range(load)]
     try:
         time.sleep(args.settle)
-        before, began = done(log), time.monotonic()
-        time.sleep(args.seconds)
-        return (done(log) - before) / (time.monotonic() - began)
+        until = time.monotonic() + args.seconds
+        seen = [(time.monotonic(), done(log))]
+        while time.monotonic() < until:
+            time.sleep(0.05)
+            pieces = done(log)
+            if pieces > seen[-1][1]:
+                seen.append((time.monotonic(), pieces))
     finally:
         for other in others:
             other.kill()
             other.wait()
+    (_, unseen), *lines = seen
+    if len(lines) < 2:  # so slow that there is no time between two lines
+        return (seen[-1][1] - unseen) / args.seconds
+    (began, before), (ended, after) = lines[0], lines[-1]
+    return (after - before) / (ended - began)
 
 
 def rows(speeds: dict[str, list[float]]) -> list[list[str]]:
@@ -122,7 +137,7 @@ def show() -> None:
 def main() -> None:
     """The command line."""
     options = parser(__doc__)
-    options.add_argument("--seconds", type=float, default=8, help="of each figure (default: 8)")
+    options.add_argument("--seconds", type=float, default=12, help="of each figure (default: 12)")
     options.add_argument("--settle", type=float, default=4, help="before each (default: 4)")
     options.add_argument("--fill", action="store_true", help="write the table of the last time")
     options.set_defaults(rounds=1)

@@ -2,18 +2,23 @@
 
 OpenMP's threads wait for each other at the end of each operation, and spin until then. Where
 another process takes the processor from one of them, all of them stand still, often for as long as
-the system lets that process run: on two cores a training beside one busy process has 30% of its
-speed, beside three 2%. With a thread less than processors are free it has most of its share. How
+the system lets that process run: on two cores a training beside one busy process has a twentieth of
+its speed, beside three none (benchmarks/busy.py). With as many threads as processors are free it has most of its share. How
 long they spin is decided when OpenMP is loaded, before a plugin of fairseq is; their number is not.
+
+A thread looks once a second, and hands a new number to the main thread, which takes it between two
+operations: an update beside a busy process may take longer than all of the look.
 
 Another number of threads rounds some sums otherwise. ``OMP_NUM_THREADS`` keeps the number as it is.
 """
 
+import ctypes
 import logging
 import math
-import multiprocessing
+import multiprocessing.process
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,54 +42,59 @@ _logger = logging.getLogger(__name__)
 
 
 def install() -> None:
-    """Look before each step of fairseq's commands whether others are at work."""
+    """Look from the first step of one of fairseq's commands on whether others are at work."""
     command = Path(sys.argv[0]).name.startswith("fairseq-")
     if command and os.path.exists("/proc/stat") and not any(map(os.environ.get, KEPT_BY)):
         threads = Threads()
         for name in STEPS:
-            setattr(FairseqTask, name, _after(threads.adapt, getattr(FairseqTask, name)))
+            setattr(FairseqTask, name, _after(threads.watch, getattr(FairseqTask, name)))
 
 
-def _after(look: Callable[[], None], step: Callable[..., Any]) -> Callable[..., Any]:
-    def step_after_look(*args: Any, **kwargs: Any) -> Any:
-        look()
+def _after(watch: Callable[[], None], step: Callable[..., Any]) -> Callable[..., Any]:
+    def step_after_watch(*args: Any, **kwargs: Any) -> Any:
+        watch()
         return step(*args, **kwargs)
 
-    return step_after_look
+    return step_after_watch
 
 
 class Threads:
     """The number of threads of this process, at most that of its start."""
 
     def __init__(self) -> None:
-        self.most = torch.get_num_threads()
         self.processors = os.sched_getaffinity(0)
-        self.looked = time.monotonic()
-        self.used = _busy(self.processors), _own()
+        self.most = self.threads = torch.get_num_threads()
         self.best: list[int] = []
-        self.said = False
+        self.watched = self.said = False
+        # Called with Python's lock, as the interpreter's main thread calls what is pending.
+        self.take = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(self._take)
 
-    def adapt(self) -> None:
-        """Take as many threads as there are processors that others do not use."""
-        now = time.monotonic()
-        if self.most == 1 or now - self.looked < _INTERVAL or torch.cuda.is_initialized():
-            return
-        (all_before, own_before), self.used = self.used, (_busy(self.processors), _own())
-        (all_after, own_after), seconds = self.used, now - self.looked
-        own = sum(spent - own_before.get(pid, 0.0) for pid, spent in own_after.items())
-        self.looked = now
-        self.follow(max(0.0, all_after - all_before - own) / seconds)
+    def watch(self) -> None:
+        """Begin to look, where that has not begun and more than one thread computes."""
+        if not self.watched and self.most > 1 and not torch.cuda.is_initialized():
+            self.watched = True
+            threading.Thread(target=self._look, name="threads", daemon=True).start()
+
+    def _look(self) -> None:
+        looked, used = time.monotonic(), (_busy(self.processors), _own())
+        while True:
+            time.sleep(_INTERVAL)
+            (all_before, own_before), used = used, (_busy(self.processors), _own())
+            (all_after, own_after), seconds = used, time.monotonic() - looked
+            own = sum(spent - own_before.get(pid, 0.0) for pid, spent in own_after.items())
+            looked += seconds
+            self.follow(max(0.0, all_after - all_before - own) / seconds)
 
     def follow(self, others: float) -> None:
         """Take in that others have used so many processors since the last look."""
         free = len(self.processors) - others
         best = min(self.most, max(1, math.floor(free + _SLACK)))
         self.best = [*self.best[1 - _IN_A_ROW :], best]
-        threads = torch.get_num_threads()
-        changed = min(max(threads, min(self.best)), max(self.best))
-        if changed == threads or len(self.best) < _IN_A_ROW:
+        changed = min(max(self.threads, min(self.best)), max(self.best))
+        if changed == self.threads or len(self.best) < _IN_A_ROW:
             return
-        torch.set_num_threads(changed)
+        self.threads = changed
+        ctypes.pythonapi.Py_AddPendingCall(self.take, None)  # OpenMP's number is of one thread
         if not self.said:
             self.said = True
             _logger.info(
@@ -92,6 +102,10 @@ class Threads:
                 f"{changed} of {self.most} threads while they do (OMP_NUM_THREADS={self.most} "
                 "keeps all)"
             )
+
+    def _take(self, _: int | None) -> int:
+        torch.set_num_threads(self.threads)
+        return 0
 
 
 def _busy(processors: set[int]) -> float:
@@ -109,7 +123,9 @@ def _busy(processors: set[int]) -> float:
 def _own() -> dict[int, float]:
     """Seconds that this process and those that prepare its batches have worked."""
     spent = {os.getpid(): time.process_time()}
-    for pid in filter(None, (child.pid for child in multiprocessing.active_children())):
+    # multiprocessing.active_children() would also reap those that have ended, beside the main thread.
+    children = list(multiprocessing.process._children)  # type: ignore[attr-defined]
+    for pid in filter(None, (child.pid for child in children)):
         with suppress(OSError):  # just ended
             stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             spent[pid] = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")

@@ -36,7 +36,8 @@ def test_two_models_and_curves(trained, tmp_path) -> None:
     shutil.copy(trained, other)
     finished = report("--compare", trained, other, cwd=tmp_path)  # on the data of the training
     line = finished.stdout.splitlines()[-1]
-    assert line.startswith("wrote report.html: 2 layers, 8 experts, ") and "; 2 layers" in line
+    assert line.startswith("wrote report.html: attention alive (")
+    assert [part.count(", 2 layers, 8 experts, ") for part in line.split("; ")] == [1, 1]
     assert "other.pt" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
     log = tmp_path / "train.log"

@@ -47,11 +47,11 @@ def test_a_number_follows_what_others_use_for_two_looks(threads: Threads) -> Non
     assert seen == [CORES] * 4 + [less] * 3 + [less, CORES] + [CORES, 1]
 
 
-def test_busy_processes_are_noticed(threads: Threads, busy: None) -> None:
+def test_busy_processes_are_noticed_within_a_step(threads: Threads, busy: None) -> None:
+    threads.watch()
     until = time.monotonic() + 60
     while torch.get_num_threads() == CORES and time.monotonic() < until:
         torch.ones(300, 300) @ torch.ones(300, 300)
-        threads.adapt()
     assert torch.get_num_threads() < CORES
 
 

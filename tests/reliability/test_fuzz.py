@@ -33,7 +33,8 @@ def test_inputs_that_broke_something(target: str, tally: Tally) -> None:
 
 def fuzz(folder: Path, *arguments: object, fails: bool = False) -> Finished:
     command = ["-m", "tests.reliability.fuzz", "--folder", folder, *arguments]
-    return run(sys.executable, *command, cwd=ROOT, fails=fails)
+    # It instruments what it imports, and forks: it has to start as its own process.
+    return run(sys.executable, *command, cwd=ROOT, fails=fails, fresh=True)
 
 
 @pytest.mark.slow
