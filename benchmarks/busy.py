@@ -7,7 +7,7 @@ the number of wordpieces per second between the first and the last line of the l
 seconds, after some to get used to it, and its share of the same training's speed alone, the mean of
 both times.
 
-On two cores a round takes about five minutes, and needs them for itself. It writes
+On two cores a round takes about six minutes, and needs them for itself. It writes
 results/busy.json and the table in docs/reliability.md; --fill writes the table from the file and
 measures nothing.
 """
@@ -37,7 +37,7 @@ RECIPE, PLAIN, KEPT = "recipe", "fairseq-train", "fairseq-train, threads kept"
 LOADS = [0, 1, 3, 0]  # other processes
 HEADS = ["training", "alone", "beside 1", "beside 3"]
 BUSY = [sys.executable, "-c", "while True: pass"]
-ENDLESS = ["--max-update", "1000000", "--log-interval", "5", "--disable-validation", "--cpu"]
+ENDLESS = ["--max-update", "1000000", "--log-interval", "20", "--disable-validation", "--cpu"]
 UPDATE = re.compile(r'"wpb": "([\d.]+)".*"num_updates": "(\d+)"')
 PATIENCE = 900  # seconds for the preparation of the text and the beginning of a training
 
@@ -137,7 +137,7 @@ def show() -> None:
 def main() -> None:
     """The command line."""
     options = parser(__doc__)
-    options.add_argument("--seconds", type=float, default=12, help="of each figure (default: 12)")
+    options.add_argument("--seconds", type=float, default=20, help="of each figure (default: 20)")
     options.add_argument("--settle", type=float, default=4, help="before each (default: 4)")
     options.add_argument("--fill", action="store_true", help="write the table of the last time")
     options.set_defaults(rounds=1)
