@@ -9,7 +9,6 @@ import logging
 import os
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -20,7 +19,7 @@ from fairseq.logging import metrics
 from fairseq.registry import REGISTRIES
 from fairseq.utils import split_paths
 
-from nmt_moe.errors import ErrorOfAll, UserError
+from nmt_moe.errors import ErrorOfAll, UserError, suggestion
 from nmt_moe.ranges import name_of, whole
 
 _LOGGER = logging.getLogger(__name__)
@@ -88,7 +87,7 @@ def _check_bleu(args: Namespace) -> None:
     search = json.loads(args.eval_bleu_args or "{}")
     for name, value in search.items():
         if name not in known:
-            raise UserError(f"--eval-bleu-args has {_unknown(name, known)}")
+            raise UserError(f"--eval-bleu-args has the unknown {name!r}: {suggestion(name, known)}")
         numeric = isinstance(known[name], int | float)
         if numeric and not isinstance(value, int | float):
             raise UserError(f"--eval-bleu-args: {name} must be a number, not {value!r}")
@@ -96,7 +95,8 @@ def _check_bleu(args: Namespace) -> None:
         raise UserError(f"--eval-bleu-args: beam {whole(1).refusal(search['beam'])}")
     tokenizers = REGISTRIES["tokenizer"]["registry"]
     if args.eval_bleu_detok not in tokenizers:
-        raise UserError(f"--eval-bleu-detok has {_unknown(args.eval_bleu_detok, tokenizers)}")
+        hint = suggestion(args.eval_bleu_detok, tokenizers)
+        raise UserError(f"--eval-bleu-detok has the unknown {args.eval_bleu_detok!r}: {hint}")
 
 
 def _check_object(option: str, text: str | None) -> None:
@@ -106,12 +106,6 @@ def _check_object(option: str, text: str | None) -> None:
         found = None
     if not isinstance(found, dict):
         raise UserError(f"{option} must be JSON such as '{{\"beam\": 4}}', not {text!r}")
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
-    return f"the unknown {name!r}: {hint}"
 
 
 def _check_writable(option: str, folder: str) -> None:

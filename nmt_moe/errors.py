@@ -1,6 +1,7 @@
 """Errors that a user can mend, shown as one line."""
 
 import ast
+import difflib
 import errno
 import io
 import json
@@ -9,7 +10,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,12 @@ class UserError(ValueError):
 
 class ErrorOfAll(UserError):
     """Raised in every process of a training alike; the first one shows it."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What a mistyped name may have meant, else all that there is."""
+    close = difflib.get_close_matches(name, known)
+    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
 
 
 def one_line(error: BaseException) -> str | None:

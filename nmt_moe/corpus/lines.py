@@ -32,7 +32,8 @@ def read_lines(path: Path) -> Iterator[str]:
         raise UserError(what) from None
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be read after line {number}: {reason}") from None
+        where = f" after line {number}" if number else ""
+        raise UserError(f"{path}: cannot be read{where}: {reason}") from None
 
 
 def read_pairs(source: Path, target: Path) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,6 @@
 Those of the paper have its names: the number of experts, with ``h`` for a hierarchy.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from enum import Enum
@@ -16,7 +15,7 @@ from fairseq.tasks import TASK_REGISTRY
 from torch import nn
 
 from nmt_moe import begin, launch
-from nmt_moe.errors import UserError
+from nmt_moe.errors import UserError, suggestion
 from nmt_moe.models import language_model, translation
 from nmt_moe.models.config import LSTMMoEConfig, LSTMMoELanguageModelConfig, StackConfig
 from nmt_moe.models.task import check_task
@@ -101,9 +100,7 @@ def build(cfg: StackConfig, vocabulary: int) -> nn.Module:
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> UserError:
-    close = difflib.get_close_matches(name, known)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
-    return UserError(f"there is no {kind} named {name!r}: {hint}")
+    return UserError(f"there is no {kind} named {name!r}: {suggestion(name, known)}")
 
 
 def _coerced(name: str, value: object, kind: Any) -> Any:

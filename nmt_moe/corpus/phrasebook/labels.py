@@ -25,8 +25,8 @@ from nmt_moe.corpus.phrasebook import calendar, countries, numbers, sampling
 from nmt_moe.corpus.phrasebook.template import LANGUAGES as TEMPLATE_LANGUAGES
 from nmt_moe.corpus.phrasebook.template import tidy
 
-# Those for which Babel has all names and patterns used here. Left out are Persian and others
-# whose spelling needs zero-width characters, which the wordpieces of version 0.1.0 did not keep.
+# Those for which Babel has all names and patterns used here. Persian and others whose spelling
+# needs zero-width characters are left out: version 0.1.0 could not spell them.
 LANGUAGES = (
     "af am ar as ast az be bg br bs ca cs cy da de dsb el en eo es et eu fi fil fo fr fur fy ga "
     "gd gl gu ha he hi hr hsb ht hu hy ia id is it ja jv ka kab kk km ko kok ky lb lij lo lt lv "
