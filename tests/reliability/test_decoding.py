@@ -52,7 +52,7 @@ def check_same(found: list[dict], expected: list[dict]) -> None:
 @DRAWN
 @given(
     group=st.lists(sentences(), min_size=2, max_size=6),
-    longer=sentences(shortest=15, longest=25),
+    longer=st.lists(sentences(shortest=15, longest=25), max_size=2),
     order=st.randoms(use_true_random=False),
 )
 def test_other_sentences_of_the_batch_change_nothing(model, tally, group, longer, order):
@@ -61,12 +61,11 @@ def test_other_sentences_of_the_batch_change_nothing(model, tally, group, longer
     shuffled = [*enumerate(group)]
     order.shuffle(shuffled)
     places = [number for number, _ in shuffled]
-    for others in ([], [longer], [longer, longer]):
-        for left_pad in (True, False):
-            mixed = [*(sentence for _, sentence in shuffled), *others]
-            found = search(task, model, mixed, BEAM, left_pad)
-            for number, translations in zip(places, found, strict=False):
-                check_same(translations, alone[number])
+    mixed = [*(sentence for _, sentence in shuffled), *longer]
+    for left_pad in (True, False):
+        found = search(task, model, mixed, BEAM, left_pad)
+        for number, translations in zip(places, found, strict=False):
+            check_same(translations, alone[number])
     tally(inputs=len(group))
 
 
