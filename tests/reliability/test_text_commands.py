@@ -12,7 +12,8 @@ from sentencepiece import SentencePieceProcessor
 
 from nmt_moe.corpus import wmt14, wordpieces
 from nmt_moe.corpus.manifest import find, load
-from tests.commands import BIN, PLUGIN, Finished, run
+from tests import preloaded
+from tests.commands import PLUGIN, Finished, run
 from tests.reliability import texts
 from tests.tally import Tally
 from tests.test_translate import learned, prepared, sentences, translate
@@ -43,7 +44,7 @@ def test_translate(checkpoint: Path, seed: int, tally: Tally) -> None:
     known = [line.encode() for line in sentences(checkpoint)]
     answers, _ = translate(checkpoint, b"\n".join(known), "--beam", 1)
     assert len(set(answers)) > 10
-    lines = [line[:3000] for line in texts.lines(seed, 10_000)]
+    lines = [line[:3000] for line in texts.lines(seed, 4_000)]
     lines[::MARKED] = [known[n % len(known)] for n in range(len(lines) // MARKED)]
     found, said = translate(checkpoint, b"\n".join(lines) + b"\n", "--beam", 1)
     assert len(found) == len(lines)
@@ -57,15 +58,14 @@ def test_translate(checkpoint: Path, seed: int, tally: Tally) -> None:
 def interactive(
     checkpoint: Path, text: bytes, *options: object, **settings: str
 ) -> subprocess.CompletedProcess[bytes]:
-    command = [
-        *(BIN / "fairseq-interactive", checkpoint.parents[1] / "bin", "--path", checkpoint),
+    arguments = [
+        *(checkpoint.parents[1] / "bin", "--path", checkpoint),
         *("--user-dir", PLUGIN, "--task", "gnmt_translation", "--cpu", "--beam", 1),
         *("--buffer-size", 500, "--max-tokens", 4000, "--max-len-b", 60, *options),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | settings
-    return subprocess.run(
-        [*map(str, command)], input=text, capture_output=True, env=environment, timeout=400
-    )
+    command = preloaded.command("fairseq-interactive", *arguments)
+    return subprocess.run(command, input=text, capture_output=True, env=environment, timeout=400)
 
 
 def spm(checkpoint: Path) -> list[object]:
@@ -91,7 +91,7 @@ def short(line: str, model: SentencePieceProcessor) -> str:
 
 @pytest.mark.parametrize("cut", [True, False], ids=["wordpieces", "words"])
 def test_interactive(checkpoint: Path, seed: int, tally: Tally, cut: bool) -> None:
-    lines = [line.decode(errors="replace")[:300] for line in texts.lines(seed, 5_000)]
+    lines = [line.decode(errors="replace")[:300] for line in texts.lines(seed, 2_000)]
     if cut:
         model = SentencePieceProcessor(model_file=str(checkpoint.parent / "sentencepiece.model"))
         lines = [short(line, model) for line in lines]
@@ -154,7 +154,7 @@ def test_sgm_in_archives(tmp_path: Path, seed: int, tally: Tally, capsys) -> Non
     manifest.write_text(re.sub('"md5": "[^"]*"', '"md5": ""', find("en-de").read_text()))
     options = ["--archives", tmp_path, "--corpora", corpus.name, "--out", out]
     worked = 0
-    for _ in range(800):
+    for _ in range(300):
         members: dict[str, dict[str, bytes]] = {}
         for part in (*known.valid.values(), known.test["full"]):
             source = texts.damaged_sgm(chance) if chance.random() < 0.3 else b"<seg id=1>x</seg>"
@@ -171,4 +171,4 @@ def test_sgm_in_archives(tmp_path: Path, seed: int, tally: Tally, capsys) -> Non
             sides = [(out / f"{split}.{side}").read_bytes() for side in known.pair]
             assert len({side.decode().count("\n") for side in sides}) == 1
         tally(inputs=len(members))
-    assert 80 < worked < 720
+    assert 30 < worked < 270
