@@ -76,7 +76,7 @@ def test_what_it_is_started_with(kind: str, tmp_path: Path, monkeypatch) -> None
     words = {"script": ["seen.py"], "-m": ["-m", "seen"], "-c": ["-c", SEEN]}[kind]
     with open(tmp_path / "other", "w") as other:
         file = other.fileno()
-        given = {"cwd": tmp_path, "input": "text é\n", "umask": 0o27, "pass_fds": [file]}
+        given = {"cwd": tmp_path, "input": "text é\rmore\r\n", "umask": 0o27, "pass_fds": [file]}
         forked, own = both(*words, "a b", "", str(file), **given)
     assert json.loads(forked.stdout) == json.loads(own.stdout)
 

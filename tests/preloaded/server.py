@@ -188,8 +188,7 @@ def stream(number: int, old: io.TextIOWrapper) -> io.TextIOWrapper:
     file: Any = open(number, f"{mode}b", 0 if unbuffered else -1)  # noqa: SIM115
     (file if unbuffered else file.raw).name = old.name
     how = {"line_buffering": old.line_buffering, "write_through": old.write_through}
-    newline = "\n" if number else None
-    new: Any = io.TextIOWrapper(file, old.encoding, old.errors, newline, **how)
+    new: Any = io.TextIOWrapper(file, old.encoding, old.errors, newline="\n", **how)
     new.mode = mode
     return new
 
