@@ -4,6 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from tests import preloaded
+
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
     **{"TRAIN_PAIRS": "300", "VALID_PAIRS": "20", "TEST_PAIRS": "9", "VOCABULARY": "300"},
@@ -16,8 +18,15 @@ TRAINING = [
 ]
 
 
-def environment(**settings: object) -> dict[str, str]:
-    """The settings of this test, free of what the shell around it may have set."""
+# What the recipes set for all that they run.
+STARTED = {"PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
+
+
+def environment(fresh: bool = False, **settings: object) -> dict[str, str]:
+    """The settings of this test, free of what the shell around it may have set.
+
+    The programs of Python are forked (:mod:`tests.preloaded`) unless they shall be ``fresh``.
+    """
     own = {
         *("RUN_DIR", "SEED", "MULTI30K", "MULTI30K_URL", "PYTHON", "CXX"),
         *("GPUS", "NODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"),
@@ -28,7 +37,8 @@ def environment(**settings: object) -> dict[str, str]:
         *("TEXT", "MODELS", "GATINGS", "UPDATES", "PHRASES", "VALID_LINES", "TEST_LINES"),
     }
     kept = {name: value for name, value in os.environ.items() if name not in own}
-    return kept | SMALL | {name: str(value) for name, value in settings.items()}
+    forked = {} if fresh else preloaded.functions(**STARTED)
+    return kept | SMALL | forked | {name: str(value) for name, value in settings.items()}
 
 
 def run(

@@ -36,15 +36,28 @@ def command(program: str, *arguments: object) -> list[str]:
     words = [str(BIN / program), *map(str, arguments)]
     if sys.platform != "linux":  # the server waits for processes as Linux lets it
         return words
-    return [sys.executable, "-I", "-S", str(HERE / "client.py"), str(_server(os.getpid())), *words]
+    return [*_client(), *words]
 
 
-def functions() -> dict[str, str]:
-    """Variables of an environment with which bash runs the programs in this way."""
+def functions(**environment: str) -> dict[str, str]:
+    """Variables of an environment with which bash runs the programs in this way.
+
+    Args:
+        environment: variables of the programs that an interpreter reads as it starts.
+    """
     names = ["python", *(path.name for path in BIN.glob("fairseq-*"))]
     if sys.platform != "linux":
         return {}
-    return {f"BASH_FUNC_{name}%%": f'() {{ {_quoted(command(name))} "$@"; }}' for name in names}
+    client = _quoted(_client(**environment))
+    return {
+        f"BASH_FUNC_{name}%%": f'() {{ {client} {_quoted([str(BIN / name)])} "$@"; }}'
+        for name in names
+    }
+
+
+def _client(**environment: str) -> list[str]:
+    server = _server(os.getpid(), *environment.items())
+    return [sys.executable, "-I", "-S", str(HERE / "client.py"), str(server)]
 
 
 def _quoted(words: list[str]) -> str:
@@ -52,11 +65,12 @@ def _quoted(words: list[str]) -> str:
 
 
 @cache
-def _server(pid: int) -> Path:
-    """The socket of the server of this process, which ends with it."""
+def _server(pid: int, *variables: tuple[str, str]) -> Path:
+    """The socket of a server of this process with these variables, which ends with it."""
     folder = Path(tempfile.mkdtemp(prefix="preloaded-"))
     path = folder / "socket"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    fixed = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | fixed | dict(variables)
     server = subprocess.Popen(
         [sys.executable, str(HERE / "server.py"), str(path)],
         env=environment,
