@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from tests import preloaded
 
@@ -42,9 +43,9 @@ def environment(fresh: bool = False, **settings: object) -> dict[str, str]:
 
 
 def run(
-    script: Path | str, *arguments: str, cwd: Path | str = "/", input: str = "", **settings: object
+    script: Path | str, *arguments: str, cwd: Path | str = "/", input: str = "", **settings: Any
 ):
-    """Run a script of ``recipes/`` to its end."""
+    """Run a script of ``recipes/`` to its end, with the settings of :func:`environment`."""
     return subprocess.run(
         [str(ROOT / "recipes" / script), *arguments],
         cwd=cwd,

@@ -77,28 +77,28 @@ class TestSetup:
         return str(path)
 
     def test_no_python(self, setup: Path) -> None:
-        text = error(run(setup, PATH=setup.parents[1] / "bin"))
+        text = error(run(setup, fresh=True, PATH=setup.parents[1] / "bin"))
         assert "needs Python 3.11, 3.12 or 3.13; found: none" in text
 
     def test_only_an_old_python(self, setup: Path) -> None:
         old = self.fake(setup, "python3", "echo 3.10")
         self.fake(setup, "python3.12", "exit 127")  # as pyenv leaves it
-        text = error(run(setup, PATH=setup.parents[1] / "bin"))
+        text = error(run(setup, fresh=True, PATH=setup.parents[1] / "bin"))
         assert "found: python3 is 3.10" in text and "3.12 is" not in text
-        assert f"found: {old} is 3.10" in error(run(setup, PYTHON=old))
-        assert "which does not run" in error(run(setup, PYTHON="/no/python"))
+        assert f"found: {old} is 3.10" in error(run(setup, fresh=True, PYTHON=old))
+        assert "which does not run" in error(run(setup, fresh=True, PYTHON="/no/python"))
 
     def test_python_without_venv_or_headers(self, setup: Path) -> None:
         no_venv = self.fake(setup, "python3", '[[ $2 == *ensurepip* ]] && exit 1; echo "3.12"')
-        assert "apt install python3.12-venv" in error(run(setup, PYTHON=no_venv))
+        assert "apt install python3.12-venv" in error(run(setup, fresh=True, PYTHON=no_venv))
         no_headers = self.fake(setup, "python3", '[[ $2 == *Python.h* ]] && exit 1; echo "3.12"')
-        assert "apt install python3.12-dev" in error(run(setup, PYTHON=no_headers))
+        assert "apt install python3.12-dev" in error(run(setup, fresh=True, PYTHON=no_headers))
 
     def test_no_compiler(self, setup: Path) -> None:
         self.fake(setup, "python3", 'echo "3.12"')
-        text = error(run(setup, PATH=setup.parents[1] / "bin"))
+        text = error(run(setup, fresh=True, PATH=setup.parents[1] / "bin"))
         assert "no C++ compiler" in text and "apt install g++" in text
-        assert "CXX=/bin/false does not compile" in error(run(setup, CXX="/bin/false"))
+        assert "CXX=/bin/false does not compile" in error(run(setup, fresh=True, CXX="/bin/false"))
 
 
 @pytest.mark.skipif(shutil.which("flock") is None, reason="a lock needs flock")
@@ -184,7 +184,10 @@ def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_multi30k_loses_no_test_sentence(tmp_path: Path, captions: Path) -> None:
     small = {"VOCABULARY": "40", "RUN_DIR": tmp_path / "run"}
-    finished = run("multi30k.sh", *TRAINING, "--max-epoch", "1", MULTI30K=captions, **small)
+    # As a user runs it, with processes of their own.
+    finished = run(
+        "multi30k.sh", *TRAINING, "--max-epoch", "1", fresh=True, MULTI30K=captions, **small
+    )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "train: 100 pairs, 98 kept; dropped 1 with an empty side and 1 with" in finished.stdout
     assert "test: 9 pairs, all kept; 1 with an empty side and 1 with more" in finished.stdout
