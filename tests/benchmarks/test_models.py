@@ -6,16 +6,28 @@ import pytest
 import torch
 
 from nmt_moe.models.lstm import AttentionLSTM
-from tests.benchmarks.commands import BENCHMARKS, benchmark, load
+from tests.benchmarks.commands import BENCHMARKS, load
 from tests.commands import run
 
 OURS = ["lstm_moe", "dense twin", "plain", "fairseq lstm"]
-QUICK = ("--quick", "--threads", 1)
+NAMES = ["moe_layer", "lstm", "train_step", "generate", "scaling"]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """The folder into which all benchmarks have written, and what they printed."""
+    folder = tmp_path_factory.mktemp("results")
+    return folder, run("python", BENCHMARKS / "all.py", "--quick", "--results", folder).stdout
+
+
+@pytest.fixture
+def measured(results):
+    return lambda name: json.loads((results[0] / f"{name}.json").read_text())
 
 
 @pytest.mark.slow
-def test_updates():
-    found = benchmark("train_step.py", *QUICK)
+def test_updates(measured):
+    found = measured("train_step")
     models = found["figures"]["models"]
     assert list(models)[:4] == [row[0] for row in found["rows"]][:4] == OURS
     assert found["figures"]["seconds"].keys() == {*models, "product", "copy"}
@@ -35,8 +47,8 @@ def test_other_models_of_the_papers_size_cost_the_same(monkeypatch):
 
 
 @pytest.mark.slow
-def test_searches():
-    found = benchmark("generate.py", *QUICK)
+def test_searches(measured):
+    found = measured("generate")
     assert [row[0] for row in found["rows"]] == OURS
     for way in ("batch", "alone"):
         assert {name: len(x) for name, x in found["figures"]["seconds"][way].items()} == (
@@ -45,8 +57,8 @@ def test_searches():
 
 
 @pytest.mark.slow
-def test_more_experts():
-    found = benchmark("scaling.py", *QUICK)
+def test_more_experts(measured):
+    found = measured("scaling")
     assert [row[0] for row in found["rows"]] == ["4", "8"]
     figures = found["figures"]
     small, large = (figures["plans"][experts] for experts in ("4", "8"))
@@ -92,15 +104,14 @@ def test_a_search_with_wrong_probabilities_is_not_timed(monkeypatch):
 
 
 @pytest.mark.slow
-def test_all_of_them_and_the_picture(tmp_path):
-    printed = run("python", BENCHMARKS / "all.py", "--quick", "--results", tmp_path).stdout
-    names = ["moe_layer", "lstm", "train_step", "generate", "scaling"]
-    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(names)
-    for name in names:
+def test_all_of_them_and_the_picture(results, measured, tmp_path):
+    folder, printed = results
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(NAMES)
+    for name in NAMES:
         assert f"\n{name}: " in printed
-        found = json.loads((tmp_path / f"{name}.json").read_text())
+        found = measured(name)
         assert found["machine"]["torch"] == torch.__version__
         assert all(len(row) == len(found["heads"]) for row in found["rows"])
     picture = tmp_path / "picture.svg"
-    run("python", BENCHMARKS / "picture.py", "--results", tmp_path, "--out", picture)
+    run("python", BENCHMARKS / "picture.py", "--results", folder, "--out", picture)
     assert "Update with moe_adam" in picture.read_text()
