@@ -41,7 +41,7 @@ esac
 ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 PATH=$ROOT/.venv/bin:$PATH
 export PYTHONSAFEPATH=1 # or modules of the folder where the user is would stand in for others
-program=$(command -v "$1") || die "no command '$1': is the environment installed (make setup)?"
+program=$(type -P "$1") || die "no command '$1': is the environment installed (make setup)?"
 shift
 if [[ -z ${GPUS-} ]]; then
     GPUS=$(python -c 'import torch; print(torch.cuda.device_count() or 2)')
