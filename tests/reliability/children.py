@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.commands import Finished
+from tests.forks import leave_to_the_parent
 from tests.reliability.processes import of_group
 
 TIMEOUT = 120  # seconds
@@ -76,6 +77,7 @@ def _become(
     err: Path,
 ) -> None:
     code = 1
+    leave_to_the_parent()
     os.setpgid(0, 0)
     multiprocessing.set_start_method(None, force=True)  # as in any other process
     try:

@@ -20,7 +20,7 @@ from tests.tally import Tally
 from tests.test_launch import SRUN, arguments, free_port
 from tests.test_training import flat
 
-UPDATES = 150
+UPDATES = 60
 # 10 updates an epoch of one process; noise and dropout, so that only equal draws give the same.
 OPTIONS = ["--max-update", UPDATES, "--dropout", 0.2, "--moe-hidden-dim", 512]
 PARTS = ["--optimizer", "moe_adam", "--moe-sharded-checkpoint", "--batch-size", 10]
