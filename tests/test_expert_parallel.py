@@ -192,7 +192,7 @@ def test_a_killed_process_ends_the_command_and_its_checkpoint_goes_on(data, tmp_
 
 @pytest.mark.slow
 def test_a_training_killed_while_it_saves_leaves_a_whole_checkpoint(data, tmp_path):
-    """20 times, and the next try goes on from it; updates are saved one by one.
+    """12 times, and the next try goes on from it; updates are saved one by one.
 
     At a random moment; or as soon as there is a file that is not complete; or as soon as one
     is complete, which is when it is copied to the last one.
@@ -208,12 +208,12 @@ def test_a_training_killed_while_it_saves_leaves_a_whole_checkpoint(data, tmp_pa
     def complete() -> set[str]:
         return {path.name for path in tmp_path.glob("checkpoint_*_*.pt")}
 
-    for number in range(20):
+    for number in range(12):
         training = command.start(2, data, tmp_path, *options)
         before = last.stat().st_mtime_ns if last.exists() else 0
         try:
             wait_for(lambda: last.exists() and last.stat().st_mtime_ns > before)  # noqa: B023
-            time.sleep(chance.random() / 2)
+            time.sleep(chance.random() / 4)
             there = complete()
             if number % 3:
                 wait_for([incomplete, lambda: complete() - there][number % 3 - 1], pause=0)  # noqa: B023
