@@ -8,16 +8,18 @@ in place of another.
 import json
 import random
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 from fairseq_cli import generate, preprocess
 from fairseq_cli import train as training
-from torch.overrides import TorchFunctionMode
 
 import nmt_moe  # noqa: F401 (registers the models)
 from tests.reliability.forked import apart
@@ -49,7 +51,7 @@ _TRAINING = [
     *("--lr-scheduler", "warmup_hold_inverse_sqrt", "--warmup-updates", "10"),
     *("--hold-updates", "60", "--batch-size", "20", "--seed", "3"),
     *("--required-batch-size-multiple", "1"),
-    *("--max-update", str(UPDATES), "--disable-validation", "--no-epoch-checkpoints"),
+    *("--disable-validation", "--no-epoch-checkpoints"),
     *("--cpu", "--num-workers", "0", "--log-format", "none"),
 ]
 _SEARCH = [
@@ -68,22 +70,25 @@ class Run:
     """Score and text for each sentence of the test set."""
 
 
-class Comparable(TorchFunctionMode):
+@contextmanager
+def comparable() -> Iterator[None]:
     """Lets a training run in float64, and draws dropout alike on all processors."""
+    norm, functional = torch.norm, torch.nn.functional
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is torch.norm:  # fairseq asks for that of the gradient in float32
-            kwargs = kwargs | {"dtype": args[0].dtype}
-        if func is torch.nn.functional.dropout:  # torch draws another way on processors of Intel
-            return self._dropout(*args, **kwargs)
-        return func(*args, **kwargs)
+    def exact_norm(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return norm(x, *args, **kwargs | {"dtype": x.dtype})  # fairseq asks for float32
 
-    @staticmethod
-    def _dropout(x: torch.Tensor, p: float, training: bool, inplace: bool) -> torch.Tensor:
-        if not training:
-            return x
-        return x * (torch.rand(x.shape, dtype=torch.float64) >= p).type_as(x) / (1 - p)
+    # torch draws another way on processors of Intel.
+    with patch.object(torch, "norm", exact_norm), patch.object(functional, "dropout", _dropout):
+        yield
+
+
+def _dropout(
+    x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> torch.Tensor:
+    if not training:
+        return x
+    return x * (torch.rand(x.shape, dtype=torch.float64) >= p).type_as(x) / (1 - p)
 
 
 def prepare(folder: Path) -> Path:
@@ -106,14 +111,27 @@ def prepare(folder: Path) -> Path:
 
 def run(data: Path, kind: str, precision: str, folder: Path) -> Run:
     """Train a model of this kind in this precision, and translate with it."""
-    options = [data, "--save-dir", folder, *_TRAINING, *KINDS[kind]]
+    losses = train(data, kind, precision, folder)
+    return Run(losses, translate(data, precision, folder))
+
+
+def train(
+    data: Path, kind: str, precision: str, folder: Path, updates: int = UPDATES
+) -> list[float]:
+    """The losses of a model's training, which leaves it in the folder."""
+    options = [data, "--save-dir", folder, *_TRAINING, *KINDS[kind], "--max-update", updates]
     losses = folder / "losses.json"
     apart(folder / "train.log", lambda: _train(losses), options, PRECISIONS[precision])
+    return json.loads(losses.read_text())
+
+
+def translate(data: Path, precision: str, folder: Path) -> list[tuple[float, str]]:
+    """The translations of the folder's model."""
     options = [data, "--path", folder / "checkpoint_last.pt", *_SEARCH, "--results-path", folder]
     apart(folder / "generate.log", generate.cli_main, options, PRECISIONS[precision])
     text = (folder / "generate-test.txt").read_text()
     found = {int(n): (float(s), t) for n, s, t in re.findall(r"^H-(\d+)\t(\S+)\t(.*)$", text, re.M)}
-    return Run(json.loads(losses.read_text()), [found[number] for number in sorted(found)])
+    return [found[number] for number in sorted(found)]
 
 
 def _train(result: Path) -> None:
@@ -126,6 +144,6 @@ def _train(result: Path) -> None:
         return found
 
     Trainer.train_step = watched
-    with Comparable():
+    with comparable():
         training.cli_main()
     result.write_text(json.dumps(losses))
