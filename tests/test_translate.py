@@ -17,7 +17,7 @@ from nmt_moe.corpus import wordpieces
 from nmt_moe.translate import __main__ as command
 from nmt_moe.translate.load import load
 from nmt_moe.translate.text import cleaned
-from tests import recipes
+from tests import preloaded, recipes
 from tests.commands import PLUGIN, run, train
 
 slow = pytest.mark.slow
@@ -68,19 +68,23 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return learned(folder, "--max-update", 150, "--lr", 0.02)
 
 
-def start(checkpoint: Path, *options: object) -> subprocess.Popen[bytes]:
+def start(checkpoint: Path | str, *options: object, fresh: bool = True) -> subprocess.Popen[bytes]:
+    """A ``fresh`` one has another locale, and imports all it needs, see :mod:`tests.preloaded`."""
+    words = ["-m", "nmt_moe.translate", str(checkpoint), *map(str, options)]
     return subprocess.Popen(
-        [sys.executable, "-m", "nmt_moe.translate", str(checkpoint), *map(str, options)],
-        env=os.environ | CPU | {"LC_ALL": "C"},
+        [sys.executable, *words] if fresh else preloaded.command("python", *words),
+        env=os.environ | CPU | ({"LC_ALL": "C"} if fresh else {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
 
 
-def translate(checkpoint: Path | str, text: bytes, *options: object) -> tuple[list[str], str]:
+def translate(
+    checkpoint: Path | str, text: bytes, *options: object, fresh: bool = False
+) -> tuple[list[str], str]:
     """The lines of the output, and what was said on stderr."""
-    process = start(checkpoint, "--device", "cpu", *options)
+    process = start(checkpoint, "--device", "cpu", *options, fresh=fresh)
     out, err = process.communicate(text, timeout=200)
     assert process.returncode == 0, err.decode()
     assert out.endswith(b"\n") or not out
@@ -117,7 +121,7 @@ def test_every_line_has_its_translation_whatever_it_holds(checkpoint) -> None:
         *("\u2028", f"{one}\r\n{two}", long, "dog" * 1000, "犬 " * 300, "\u200b", "?!", three),
     ]
     text = "\n".join(lines).encode().replace(b"big", b"b\xffig")  # and no line feed at the end
-    found, errors = translate(checkpoint, text, "--beam", 2, "--max-pieces", 20)
+    found, errors = translate(checkpoint, text, "--beam", 2, "--max-pieces", 20, fresh=True)
     asked = "\n".join(lines).split("\n")
     assert len(found) == len(asked) == len(lines) + 1
     assert [not line for line in found].count(True) >= 3
