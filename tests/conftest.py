@@ -1,5 +1,6 @@
 """What the tests of the commands share: a small corpus, and a model trained on it."""
 
+import compileall
 import os
 import random
 import sys
@@ -13,7 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from tests.commands import run, train
+from tests.commands import PLUGIN, run, train
 from tests.tally import Summary, tally  # noqa: F401  a fixture for all tests
 
 torch.set_num_threads(1)  # the tests' tensors are small
@@ -25,8 +26,11 @@ WORDS = [f"w{number}" for number in range(20)]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the run end with what the tests of reliability counted."""
+    """Let the run end with what the tests of reliability counted, and the commands begin faster."""
     config.pluginmanager.register(Summary())
+    if not hasattr(config, "workerinput"):
+        # Or hundreds of commands would each do it, where PYTHONDONTWRITEBYTECODE is set.
+        compileall.compile_dir(PLUGIN, quiet=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -51,6 +51,16 @@ def page(seen: Seen) -> Page:
     return seen.page
 
 
+@pytest.fixture(scope="module")
+def drawn(browser: Browser, report: Path) -> Iterator[Seen]:
+    """The report with all its charts, for tests that leave it as it is."""
+    found = opened(browser, report)
+    draw_all(found.page)
+    yield found
+    assert found.messages == []
+    found.page.context.close()
+
+
 def written(tmp_path: Path, *made: dict[str, Any]) -> Path:
     write_report(made, tmp_path / "report.html")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
@@ -70,17 +80,17 @@ def sections(page: Page) -> list[str]:
     return [part.get_attribute("id") or "" for part in page.locator("main > section").all()]
 
 
-def test_sections_are_there_and_nothing_else_is_loaded(seen: Seen, report: Path) -> None:
-    assert sections(seen.page) == SECTIONS
+def test_sections_are_there_and_nothing_else_is_loaded(drawn: Seen, report: Path) -> None:
+    assert sections(drawn.page) == SECTIONS
     for name in SECTIONS:
-        expect(seen.page.locator(f"#{name}")).to_be_visible()
-        expect(seen.page.locator(f"nav a[href='#{name}']")).to_be_visible()
-    draw_all(seen.page)
-    assert seen.page.locator(".chart .main-svg").count() >= 7
-    assert [url for url in seen.requests if not url.startswith("data:")] == [report.as_uri()]
+        expect(drawn.page.locator(f"#{name}")).to_be_visible()
+        expect(drawn.page.locator(f"nav a[href='#{name}']")).to_be_visible()
+    assert drawn.page.locator(".chart .main-svg").count() >= 7
+    assert [url for url in drawn.requests if not url.startswith("data:")] == [report.as_uri()]
 
 
-def test_overview_and_model_show_the_figures(page: Page) -> None:
+def test_overview_and_model_show_the_figures(drawn: Seen) -> None:
+    page = drawn.page
     overview = page.locator("#overview").inner_text()
     for text in ("data/run/training/checkpoint_best.pt", "en → de", "70,312", "2,400"):
         assert text in overview
@@ -100,9 +110,8 @@ def test_charts_wait_until_they_are_in_view(page: Page) -> None:
     last.locator(".main-svg").first.wait_for()
 
 
-def test_load_chart_shows_the_counts_in_order(page: Page, content: dict[str, Any]) -> None:
-    draw_all(page)
-    chart = page.locator("#balance .chart").first
+def test_load_chart_shows_the_counts_in_order(drawn: Seen, content: dict[str, Any]) -> None:
+    chart = drawn.page.locator("#balance .chart").first
     heights = chart.evaluate("node => node.data[0].y")
     counts = content["layers"][0]["counts"]
     mean = sum(counts) / len(counts)
@@ -143,7 +152,8 @@ def test_table_sorts_by_each_column(page: Page, content: dict[str, Any]) -> None
         assert experts(page)[-1] == 16
 
 
-def test_search_looks_into_contexts_and_tokens(page: Page, content: dict[str, Any]) -> None:
+def test_search_looks_into_contexts_and_tokens(drawn: Seen, content: dict[str, Any]) -> None:
+    page = drawn.page
     search = page.get_by_role("searchbox")
     search.fill("UNMISTAK")
     rows = page.locator("table.experts tbody tr")
@@ -197,8 +207,8 @@ def test_other_layers_have_their_own_table(page: Page, content: dict[str, Any]) 
     expect(page.locator("dialog h2")).to_contain_text("of decoder.1")
 
 
-def test_specialisation_against_the_baseline(page: Page) -> None:
-    rows = page.locator("#specialisation tbody tr")
+def test_specialisation_against_the_baseline(drawn: Seen) -> None:
+    rows = drawn.page.locator("#specialisation tbody tr")
     assert rows.count() == 4
     cells = rows.nth(0).locator("th, td").all_inner_texts()
     assert cells == [
@@ -234,7 +244,8 @@ def test_a_sentence_shows_its_experts(page: Page, content: dict[str, Any]) -> No
     expect(page.locator("dialog h2")).to_have_text(f"Expert {top} of encoder.2")
 
 
-def test_attention_beside_the_sentence(page: Page, content: dict[str, Any]) -> None:
+def test_attention_beside_the_sentence(drawn: Seen, content: dict[str, Any]) -> None:
+    page = drawn.page
     page.get_by_label("Sentence", exact=True).select_option(index=1)
     chart = page.locator("#sentences .chart")
     chart.scroll_into_view_if_needed()
