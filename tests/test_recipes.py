@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,11 +110,11 @@ def test_one_recipe_at_a_time_in_a_folder(tmp_path: Path) -> None:
     assert "no folder" in first.stderr
     with (tmp_path / "run/.lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        for arguments in ([], ["--clean"]):
-            again = run(
-                "multi30k.sh", *arguments, MULTI30K=tmp_path / "none", RUN_DIR=tmp_path / "run"
-            )
-            assert "another recipe is at work in" in error(again)
+        again = partial(run, "multi30k.sh", MULTI30K=tmp_path / "none", RUN_DIR=tmp_path / "run")
+        with ThreadPoolExecutor() as both:  # each waits for some seconds
+            ended = [both.submit(again), both.submit(again, "--clean")]
+        for finished in ended:
+            assert "another recipe is at work in" in error(finished.result())
 
 
 @pytest.mark.slow
