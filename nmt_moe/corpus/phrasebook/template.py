@@ -6,6 +6,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 LANGUAGES = ("en", "de", "fr")
 
@@ -68,8 +69,13 @@ class Template(Trilingual):
 
     def fields(self, language: str = "en") -> tuple[str, ...]:
         """Return the names of the fields in their first order of appearance, without repeats."""
-        names = (field for _, field, _, _ in string.Formatter().parse(self.text(language)))
-        return tuple(dict.fromkeys(name for name in names if name is not None))
+        return _fields(self.text(language))
+
+
+@cache
+def _fields(text: str) -> tuple[str, ...]:
+    names = (field for _, field, _, _ in string.Formatter().parse(text))
+    return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
 def slot_name(field: str) -> str:
@@ -82,14 +88,26 @@ def tidy(text: str) -> str:
 
     CLDR puts no-break spaces, thin spaces and sometimes invisible marks into its patterns.
     """
-    kept = []
-    for char in unicodedata.normalize("NFC", text).replace("\u2019", "'"):
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return " ".join(text.translate(_TIDY).split())
+
+
+class _Tidy(dict[int, str]):
+    """What a character becomes, looked up once: a corpus has few, and millions of times."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
         category = unicodedata.category(char)
         if category in ("Zs", "Zl", "Zp", "Cc"):
-            kept.append(" ")
-        elif category != "Cf":
-            kept.append(char)
-    return " ".join("".join(kept).split())
+            char = " "
+        elif category == "Cf":
+            char = ""
+        self[code] = char
+        return char
+
+
+_TIDY = _Tidy({ord("\u2019"): "'"})
 
 
 def sentence(text: str) -> str:
