@@ -1,6 +1,7 @@
 """The counts that end a run of tests, with the real pytest."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -33,10 +34,12 @@ def run(folder: Path, *arguments: str) -> str:
     (folder / "test_a.py").write_text(FILE)
     (folder / "test_b.py").write_text(FILE.replace("faults=1", "losses=len([8])"))
     (folder / "conftest.py").write_text(CONFTEST)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, str(folder)]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "xdist"]
+    command += [*arguments, str(folder)]
     root = Path(__file__).resolve().parents[1]
     command += ["--rootdir", str(folder), "-o", "addopts=--import-mode=importlib"]
-    return subprocess.run(command, capture_output=True, text=True, cwd=root).stdout
+    alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # others take a second each time
+    return subprocess.run(command, capture_output=True, text=True, cwd=root, env=alone).stdout
 
 
 def test_counts_of_several_processes_end_the_run(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import math
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from nmt_moe.claims.__main__ import main
 from nmt_moe.claims.logs import harvest, parse, read
 from nmt_moe.claims.results import load
 from nmt_moe.errors import UserError
+from tests import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).parent / "capacity"
@@ -174,8 +174,8 @@ def test_peak_memory_of_a_command(tmp_path: Path) -> None:
     found = {}
     for size in (60, 360):  # this package takes more than the first one itself
         program = f"a = b'1' * ({size} << 20); raise SystemExit(3)"
-        command = [sys.executable, "-m", "nmt_moe.claims", "peak", str(tmp_path / f"{size}")]
-        ended = subprocess.run([*command, sys.executable, "-c", program], cwd=ROOT)
-        assert ended.returncode == 3
+        command = ["python", "-m", "nmt_moe.claims", "peak", tmp_path / f"{size}"]
+        ended = commands.run(*command, sys.executable, "-c", program, fails=True)
+        assert ended.code == 3
         found[size] = int((tmp_path / f"{size}").read_text())
     assert 290 < found[360] - found[60] < 310
