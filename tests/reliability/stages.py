@@ -131,7 +131,7 @@ STAGES = {
     ),
     "translate": Stage(
         translate,
-        "{t}/run/checkpoint_last.pt --device cpu --beam 1 --max-pieces 50",
+        "{t}/run/checkpoint_last.pt --device cpu --beam 1 --batch-size 100 --max-pieces 50",
         stdin="{t}/valid.en",
         stdout="translated.txt",
         whole=False,
