@@ -20,8 +20,10 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
-@pytest.fixture
-def seen(browser: Browser, tmp_path: Path) -> Iterator[Seen]:
+@pytest.fixture(scope="module")
+def seen(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    """A page for both tests: what one opens the other does not look at."""
+    path = tmp_path_factory.mktemp("page") / "compare.html"
     pair = [
         contents.content(checkpoint=FIRST),
         contents.content(
@@ -29,8 +31,8 @@ def seen(browser: Browser, tmp_path: Path) -> Iterator[Seen]:
         ),
     ]
     pair[0]["data"]["perplexity"], pair[1]["data"]["perplexity"] = 8.0, 6.0
-    write_report(pair, tmp_path / "compare.html")
-    found = opened(browser, tmp_path / "compare.html")
+    write_report(pair, path)
+    found = opened(browser, path)
     yield found
     assert found.messages == []
     found.page.context.close()

@@ -26,16 +26,18 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
-@pytest.fixture
-def curves(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def curves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "curves.html"
     balance = {"moe_encoder_2_load_cv": [0.5] * 100}
     runs = [run("data/a/<b>moe</b>", 1, **balance), run("data/a/dense", 2)]
-    write_curves(runs, tmp_path / "curves.html")
-    return tmp_path / "curves.html"
+    write_curves(runs, path)
+    return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def seen(browser: Browser, curves: Path) -> Iterator[Seen]:
+    """A page for all tests; those that choose figures choose others than the rest look at."""
     found = opened(browser, curves)
     yield found
     assert found.messages == []
