@@ -186,10 +186,7 @@ def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_multi30k_loses_no_test_sentence(tmp_path: Path, captions: Path) -> None:
     small = {"VOCABULARY": "40", "RUN_DIR": tmp_path / "run"}
-    # As a user runs it, with processes of their own.
-    finished = run(
-        "multi30k.sh", *TRAINING, "--max-epoch", "1", fresh=True, MULTI30K=captions, **small
-    )
+    finished = run("multi30k.sh", *TRAINING, "--max-epoch", "1", MULTI30K=captions, **small)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "train: 100 pairs, 98 kept; dropped 1 with an empty side and 1 with" in finished.stdout
     assert "test: 9 pairs, all kept; 1 with an empty side and 1 with more" in finished.stdout
@@ -206,7 +203,9 @@ def test_multi30k_is_cloned(tmp_path: Path, captions: Path) -> None:
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "captions"]):
         who = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
         subprocess.run(["git", *who, *command], cwd=repository, check=True)
-    finished = run("multi30k.sh", RUN_DIR=tmp_path / "run", MULTI30K_URL=f"file://{repository}")
+    # As a user runs it, with processes of their own.
+    url = f"file://{repository}"
+    finished = run("multi30k.sh", fresh=True, RUN_DIR=tmp_path / "run", MULTI30K_URL=url)
     # The clone is there, and used: what it lacks is what is missed.
     assert headings(finished.stdout) == ["download", "corpus"]
     assert "holds neither train.en.gz nor train.en" in finished.stderr
