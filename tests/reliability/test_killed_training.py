@@ -138,7 +138,9 @@ def test_one_of_two_processes_killed_while_parts_are_replaced(
         tally(faults=1)
         if at:
             loaded = re.search(r"Loaded checkpoint .* @ (\d+) updates", printed)
-            assert loaded and int(loaded[1]) >= at, printed
+            # It may have been killed while it put new parts in place, before it loads them.
+            began = loaded or "Start iterating" in printed
+            assert not began or (loaded and int(loaded[1]) >= at), printed
         there = [updates(folder / name) if (folder / name).exists() else 0 for name in names]
         apart += there[0] != there[1]
         lost = max(there) < at
