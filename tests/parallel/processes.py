@@ -47,11 +47,20 @@ def _work(rank: int, processes: int, folder: Path, function: Callable, arguments
     end_by_itself()
     try:
         torch.set_num_threads(1)
-        dist.init_process_group(
-            "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=processes
-        )
+        store = dist.FileStore(f"{folder}/rendezvous", processes)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=processes)
+        _wait_for_others(store, rank, processes)
         torch.save(function(*arguments), folder / f"result-{rank}")
         dist.destroy_process_group()
     except BaseException:
         (folder / f"error-{rank}").write_text(f"process {rank}: {traceback.format_exc()}\n")
         raise
+
+
+def _wait_for_others(store: dist.Store, rank: int, processes: int) -> None:
+    """Until all are connected, as one that has nothing to say could end before.
+
+    Through the store, since a test may have replaced ``dist.barrier``.
+    """
+    store.set(f"connected-{rank}", "")
+    store.wait([f"connected-{other}" for other in range(processes)])
