@@ -21,8 +21,8 @@ from typing import Any
 
 from harness import fill, machine
 
-from nmt_moe.report.table import markdown
-from nmt_moe.report.training_log import last_validation
+from nmt_moe.common.table import markdown
+from nmt_moe.runs.training_log import last_validation
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "results" / "attention.json"

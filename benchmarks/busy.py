@@ -2,14 +2,13 @@
 
 The quickstart's training runs through its recipe and as a plain fairseq-train, first alone, then
 beside one process that does nothing but work, beside three, and alone again; and once with
-OMP_NUM_THREADS at the number of cores, which torch would keep (see nmt_moe/threads.py). A figure is
-the number of wordpieces per second between the first and the last line of the log within some
-seconds, after some to get used to it, and its share of the same training's speed alone, the mean of
-both times.
+OMP_NUM_THREADS at the number of cores, which torch would keep (see
+nmt_moe/fairseq_fixes/threads.py). A figure is the number of wordpieces per second between the first
+and the last line of the log within some seconds, after some to get used to it, and its share of the
+same training's speed alone, the mean of both times.
 
-On two cores a round takes about six minutes, and needs them for itself. It writes
-results/busy.json and the table in docs/reliability.md; --fill writes the table from the file and
-measures nothing.
+On two cores a round takes about six minutes, and needs them for itself. It writes results/busy.json
+and the table in docs/reliability.md; --fill writes the table from the file and measures nothing.
 """
 
 import json
@@ -27,7 +26,7 @@ from pathlib import Path
 
 from harness import fill, middle, parser, report, start
 
-from nmt_moe.report.table import markdown
+from nmt_moe.common.table import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "results" / "busy.json"

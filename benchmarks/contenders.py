@@ -23,7 +23,7 @@ from fairseq.trainer import Trainer
 from plain import make_plain
 from torch import Tensor, nn
 
-import nmt_moe  # noqa: F401  registers what fairseq looks up by name
+import nmt_moe.plugin  # noqa: F401  registers what fairseq looks up by name
 from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropy
 from nmt_moe.models.architectures import build, config
 from nmt_moe.plan.counts import operations

@@ -30,7 +30,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from nmt_moe.errors import UserError, exit_code
+from nmt_moe.common.errors import UserError, exit_code
 from nmt_moe.moe import MixtureOfExperts
 from nmt_moe.moe.balance import max_over_mean
 from nmt_moe.moe.gating import GATES

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from nmt_moe.drafts import beside, drafts
-from nmt_moe.report.table import markdown
+from nmt_moe.common.files import atomic_write, beside
+from nmt_moe.common.table import markdown
 
 Seconds = dict[str, list[float]]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -155,7 +155,7 @@ def report(
     content["figures"] = figures
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        with drafts([args.out]) as [file]:
+        with atomic_write([args.out]) as [file]:
             file.write(json.dumps(content, indent=1) + "\n")
     where = beside(args.out)
     if args.json:

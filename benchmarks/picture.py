@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib import pyplot as plt
 
-from nmt_moe.drafts import beside, drafts
+from nmt_moe.common.files import atomic_write, beside
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -86,7 +86,7 @@ def main() -> None:
     out = args.out or args.results / "benchmarks.svg"
     kind = out.suffix.removeprefix(".") or "svg"
     about = {"Date": None} if kind == "svg" else None
-    with drafts([out], "wb") as [file]:
+    with atomic_write([out], "wb") as [file]:
         figure.savefig(file, format=kind, metadata=about, dpi=150)
     print(out, file=beside(out))
 

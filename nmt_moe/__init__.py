@@ -1,12 +1,17 @@
 """nmt_moe: sparsely-gated mixtures of experts for machine translation, a fairseq plugin.
 
-Importing the package, as ``fairseq-train --user-dir nmt_moe`` does, registers its models and
-criterions with fairseq, makes its checkpoints safe, stops its trainings at NaN and ends them
-cleanly, lets them make way for other processes, lets no sentence of a set be left out, and shows
-its options with ``--help``.
+This package alone imports neither torch nor fairseq, so that each command answers at once. What it
+registers with fairseq is in :mod:`nmt_moe.plugin`.
 """
 
+import importlib
 import sys
+from pathlib import Path
+from typing import Any
+
+__version__ = "0.2.0"
+
+_LAZY = {"MixtureOfExperts": "moe", "Routing": "moe", "cv_squared": "moe", "load": "trained"}
 
 # python -m looks in the current folder first: a user's own tokenize.py, or a folder fairseq, there
 # would be taken for the module of that name. Of the commands of this package alone.
@@ -17,42 +22,28 @@ if (
 ):
     del sys.path[0]
 
-import logging
-import sys
-import warnings
-from pathlib import Path
-from types import SimpleNamespace
-
-import numpy as np
-
 if __name__ != "nmt_moe":  # a link or a copy: its models would be registered twice
     sys.exit(
         f"error: --user-dir must name a folder that is called nmt_moe, not {__name__}: "
         f"{Path(__file__).resolve().parent} is where this one is"
     )
 
-# Not for a user to act on: fairseq asks for tensorboardX where tensorboard is enough, and for
-# autocast by its old name at every update; torch remarks that oneDNN lacks LSTM projections.
-logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
-warnings.filterwarnings("ignore", message=".*torch.cuda.amp.autocast.* is deprecated")
-warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
 
-if not hasattr(np, "compat"):  # gone since numpy 2; fairseq reads single sentences with it
-    np.compat = SimpleNamespace(long=int)  # type: ignore[attr-defined]
+class _Folders(list):
+    """fairseq asks here whether ``--user-dir`` names this package, if it is imported already, and
+    would then not look for what it registers."""
 
-import nmt_moe.criterions.label_smoothed  # noqa: E402
-import nmt_moe.models.architectures  # noqa: E402
-import nmt_moe.optim.fairseq_adam  # noqa: E402
-import nmt_moe.optim.schedule  # noqa: E402
-import nmt_moe.tasks.gnmt_translation  # noqa: E402, F401
-from nmt_moe import checkpoint, errors, parsers, prefetch, threads  # noqa: E402
-from nmt_moe.corpus import reversible  # noqa: E402
-from nmt_moe.finite import training as finite_training  # noqa: E402
+    def __contains__(self, folder: object) -> bool:
+        named = super().__contains__(folder)
+        if named:
+            importlib.import_module("nmt_moe.plugin")
+        return named
 
-checkpoint.install()
-finite_training.install()
-prefetch.install()
-threads.install()
-parsers.install()
-reversible.install()
-errors.show_in_one_line()
+
+__path__ = _Folders(__path__)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"nmt_moe.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -290,7 +290,7 @@ train_into() {
         --save-dir "$out" --no-epoch-checkpoints --tensorboard-logdir "$out/tensorboard" \
         --log-format json --log-interval 100 \
         "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 |
-        tee -a "$out/$log" | python -m nmt_moe.report.progress || {
+        tee -a "$out/$log" | python -m nmt_moe.runs.progress || {
         (($? != 75)) || exit 75 # stopped by SIGTERM, and saved
         die "fairseq-train failed, all it printed is in $out/$log"
     }

@@ -60,4 +60,4 @@ if ((NODES > 1)); then
 fi
 # Several processes with as many threads as there are cores each are slower than one.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-exec python "$ROOT/nmt_moe/torchrun.py" "${where[@]}" --nproc_per_node "$GPUS" "$program" "$@"
+exec python "$ROOT/nmt_moe/runs/torchrun.py" "${where[@]}" --nproc_per_node "$GPUS" "$program" "$@"

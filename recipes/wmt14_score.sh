@@ -39,7 +39,7 @@ BETA=${BETA:-0.2}
 [[ -z ${AGAINST-} || -f $AGAINST ]] || die "no file AGAINST=$AGAINST"
 
 "$ROOT/recipes/setup.sh"
-found=$(python -m nmt_moe.score.testset "$CHECKPOINT" ${WORDS[1]+"${WORDS[1]}"}) || exit 1
+found=$(python -m nmt_moe.trained.testset "$CHECKPOINT" ${WORDS[1]+"${WORDS[1]}"}) || exit 1
 {
     read -r SOURCE
     read -r TARGET

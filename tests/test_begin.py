@@ -9,8 +9,8 @@ import pytest
 from fairseq import options
 from fairseq.data import encoders  # noqa: F401  registers the tokenizers
 
-import nmt_moe  # noqa: F401  as --user-dir does
-from nmt_moe.errors import UserError
+import nmt_moe.plugin  # noqa: F401  as --user-dir does
+from nmt_moe.common.errors import UserError
 from tests.commands import PLUGIN, run, train
 
 ROOT = Path(__file__).resolve().parents[1]

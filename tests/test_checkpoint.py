@@ -13,8 +13,8 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
-from nmt_moe.checkpoint import hooks
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
+from nmt_moe.fairseq_fixes import checkpoints as hooks
 from tests.commands import PLUGIN, TRAINING, Finished, run, train
 
 DAMAGED = "is no checkpoint, or is damaged or incomplete"

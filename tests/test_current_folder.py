@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import nmt_moe
-from nmt_moe.errors import exit_code
+from nmt_moe.common.errors import exit_code
 from tests.recipes import ROOT, environment, run
 from tests.reliability.old.use import FOLDER, unpack
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import nmt_moe  # noqa: F401 (makes the options of SGD in a checkpoint loadable)
+import nmt_moe.plugin  # noqa: F401 (makes the options of SGD in a checkpoint loadable)
 from tests.commands import BIN, PLUGIN, TINY, TRAINING, Finished, run, train
 
 # Without noise, so that only the sum of the gradients decides; one update.

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from nmt_moe.common.files import atomic_write
 from nmt_moe.corpus.clean.__main__ import main as clean
-from nmt_moe.drafts import drafts
 from nmt_moe.report.__main__ import main as report
 from nmt_moe.score.__main__ import main as score
 from tests.recipes import ROOT
@@ -21,7 +21,7 @@ from tests.recipes import ROOT
 
 def put(text: str, *paths: Path | str) -> None:
     """Write the text and the number of each file."""
-    with drafts([*map(Path, paths)]) as files:
+    with atomic_write([*map(Path, paths)]) as files:
         for number, file in enumerate(files):
             file.write(f"{text} {number}")
 
@@ -163,7 +163,7 @@ class TestNobodyElses:
 
     def test_a_failure_leaves_all_as_it_was(self, tmp_path: Path) -> None:
         put("old", *(tmp_path / name for name in "ab"))
-        with pytest.raises(RuntimeError), drafts([tmp_path / "a", tmp_path / "b"]) as files:
+        with pytest.raises(RuntimeError), atomic_write([tmp_path / "a", tmp_path / "b"]) as files:
             files[0].write("half")
             raise RuntimeError
         assert [(tmp_path / name).read_text() for name in "ab"] == ["old 0", "old 1"]
@@ -172,7 +172,7 @@ class TestNobodyElses:
 
 def _wait(folder: Path, name: str) -> None:
     """Write half of a file, and go on when the pipe ``name`` is read."""
-    with drafts([folder / "file"]) as [file]:
+    with atomic_write([folder / "file"]) as [file]:
         file.write(name)
         file.flush()
         (folder / name).write_text("")
@@ -230,28 +230,28 @@ def test_two_writers_of_two_files(tmp_path: Path, tally) -> None:
 
 # What else in nmt_moe makes or renames files, and why it may.
 OTHERS = {
-    "drafts.py": "the one way itself",
-    "checkpoint/hooks.py": "fairseq's own names, of which a killed training's parts are found",
+    "common/files.py": "the one way itself",
+    "fairseq_fixes/checkpoints.py": "fairseq's own names, by which parts of the killed are found",
     "checkpoint/parts.py": "the same",
     "corpus/download.py": "an archive that arrives over hours, and goes on growing",
     "corpus/transfer.py": "the same",
     "corpus/clean/duplicates.py": "in a folder that is removed",
     "corpus/clean/pipeline.py": "the same",
     "corpus/multilingual/mix.py": "the same",
-    "corpus/wordpieces.py": "the same",
-    "checkpoint/watch.py": "a note from one process to another",
-    "prefetch.py": "the same",
+    "corpus/wordpieces/model.py": "the same",
+    "fairseq_fixes/watchdog.py": "a note from one process to another",
+    "fairseq_fixes/batch_workers.py": "the same",
 }
 
 
 def test_nothing_else_writes_files() -> None:
-    """A new writer goes through drafts, too."""
+    """A new writer goes through atomic_write, too."""
     found = set()
     for path in (ROOT / "nmt_moe").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and _writes(call):
                 found.add(str(path.relative_to(ROOT / "nmt_moe")))
-    assert found <= set(OTHERS), "write with nmt_moe.drafts, or say above why not"
+    assert found <= set(OTHERS), "write with nmt_moe.common.files, or say above why not"
 
 
 def _writes(call: ast.Call) -> bool:

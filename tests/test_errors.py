@@ -15,8 +15,8 @@ from fairseq.tasks import FairseqTask
 from fairseq.utils import get_activation_fn
 from omegaconf import OmegaConf
 
-from nmt_moe import errors
-from nmt_moe.errors import UserError, exit_code, one_line
+from nmt_moe.common.errors import UserError, exit_code, one_line
+from nmt_moe.fairseq_fixes import errors
 
 
 def said(error: Exception, capsys: pytest.CaptureFixture[str]) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 
-import nmt_moe  # noqa: F401 (registers the model)
+import nmt_moe.plugin  # noqa: F401 (registers the model)
 from tests.commands import PLUGIN, Finished, run
 
 

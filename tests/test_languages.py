@@ -2,8 +2,8 @@
 
 import pytest
 
-from nmt_moe.errors import UserError
-from nmt_moe.languages import language, same
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.languages import language, same
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nmt_moe.errors import UserError
-from nmt_moe.launch import configure
+from nmt_moe.common.errors import UserError
+from nmt_moe.fairseq_fixes.training_options import configure
 from tests.commands import PLUGIN, TINY, TRAINING
 from tests.recipes import ROOT, environment, error, run
 from tests.recipes import TRAINING as SMALL_TRAINING

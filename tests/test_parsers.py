@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fairseq import options
 
-import nmt_moe  # noqa: F401  as --user-dir does
+import nmt_moe.plugin  # noqa: F401  as --user-dir does
 from tests.commands import PLUGIN, run, train
 from tests.test_generation import generate
 

@@ -13,7 +13,7 @@ import torch
 from fairseq.data.iterators import BufferedIterator
 
 atexit.register(lambda: print(time.monotonic() - until))  # after what the plugin registers
-import nmt_moe
+import nmt_moe.plugin
 
 
 class Batches:

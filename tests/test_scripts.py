@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from nmt_moe.scripts import _OTHER, _worths, size, words
+from nmt_moe.common.scripts import _OTHER, _worths, size, words
 
 
 @pytest.mark.parametrize(

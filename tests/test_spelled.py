@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt_moe.corpus import wordpieces
+from nmt_moe.corpus.wordpieces import model as wordpieces
 from tests.commands import PLUGIN, run, train
 from tests.test_translate import translate
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from fairseq.tasks import FairseqTask
 
-from nmt_moe.threads import KEPT_BY, STEPS, Threads, install
+from nmt_moe.fairseq_fixes.threads import KEPT_BY, STEPS, Threads, install
 from tests.commands import BIN, PLUGIN, TINY, TRAINING
 
 CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1

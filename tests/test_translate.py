@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from nmt_moe.checkpoint.parts import MARK, new_mark
-from nmt_moe.corpus import wordpieces
+from nmt_moe.corpus.wordpieces import model as wordpieces
+from nmt_moe.trained.load import load
 from nmt_moe.translate import __main__ as command
-from nmt_moe.translate.load import load
 from nmt_moe.translate.text import cleaned
 from tests import preloaded, recipes
 from tests.commands import PLUGIN, run, train

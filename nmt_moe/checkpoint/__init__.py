@@ -4,7 +4,3 @@ A training whose experts are spread over processes writes one complete checkpoin
 ``--moe-sharded-checkpoint``, each process its own part. ``python -m nmt_moe.checkpoint`` merges
 parts, splits complete ones, and shows what is in a file.
 """
-
-from nmt_moe.checkpoint.hooks import install
-
-__all__ = ["install"]

@@ -8,9 +8,9 @@ from pathlib import Path
 from nmt_moe.checkpoint.average import average, last
 from nmt_moe.checkpoint.convert import merge, split
 from nmt_moe.checkpoint.summary import summary, table
-from nmt_moe.drafts import beside
-from nmt_moe.errors import UserError, exit_code
-from nmt_moe.ranges import Parser, whole
+from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.files import beside
+from nmt_moe.common.ranges import Parser, integers
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -46,10 +46,10 @@ def _arguments() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.add_argument("file", metavar="FILE", help="a complete checkpoint")
     command.add_argument(
-        "--parts", type=whole(2), required=True, metavar="N", help="the number of processes"
+        "--parts", type=integers(2), required=True, metavar="N", help="the number of processes"
     )
     command.add_argument(
-        "--moe-expert-parallel-size", type=whole(0), default=0, metavar="N",
+        "--moe-expert-parallel-size", type=integers(0), default=0, metavar="N",
         help="what the training is given: processes that share the experts (default: 0, as many "
         "as divide both)",
     )  # fmt: skip
@@ -71,7 +71,7 @@ def _arguments() -> argparse.ArgumentParser:
         help="complete checkpoints of one model; with --last, the folder of a training",
     )  # fmt: skip
     command.add_argument(
-        "--last", type=whole(1), metavar="N",
+        "--last", type=integers(1), metavar="N",
         help="the N newest by updates among checkpoint_EPOCH_UPDATES.pt, checkpointEPOCH.pt and "
         "checkpoint_last.pt of the folder; all if there are fewer",
     )  # fmt: skip

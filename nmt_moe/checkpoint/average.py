@@ -11,8 +11,8 @@ from torch import Tensor
 from nmt_moe.checkpoint import dictionaries
 from nmt_moe.checkpoint.files import read, write
 from nmt_moe.checkpoint.parts import MARK, MERGE
-from nmt_moe.drafts import drafts, is_taken
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.files import atomic_write, is_taken
 
 _OF_A_TRAINING = re.compile(r"checkpoint(\d+|_\d+_\d+|_last)(-rank-\d+)?\.pt")
 _CHUNK = 1 << 22  # numbers that are summed at a time
@@ -45,7 +45,7 @@ def average(files: list[str], out: str, force: bool = False) -> None:
     whole["model"] = _mean(list(models.values()))
     whole.pop("last_optimizer_state", None)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    with drafts([Path(out)], "wb") as [written]:
+    with atomic_write([Path(out)], "wb") as [written]:
         write(whole, written, remove=False)
 
 

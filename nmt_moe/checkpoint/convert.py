@@ -14,8 +14,8 @@ from torch import Tensor
 from nmt_moe.checkpoint import dictionaries
 from nmt_moe.checkpoint.files import read, write
 from nmt_moe.checkpoint.parts import MARK, check_together, mark_in, new_mark, part_file, part_files
-from nmt_moe.drafts import drafts, is_taken
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.files import atomic_write, is_taken
 from nmt_moe.moe.mesh import team_size
 
 
@@ -59,7 +59,7 @@ def merge(files: list[str], out: str, force: bool = False) -> None:
     for slots in zip(*stacks, strict=True):
         container, key = slots[0]
         container[key] = _stacked([holder[key] for holder, key in slots], Path(out).parent)
-    with drafts([Path(out)], "wb") as [file]:
+    with atomic_write([Path(out)], "wb") as [file]:
         write(whole, file, remove=False)
 
 
@@ -111,7 +111,7 @@ def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -
             container[key] = container[key].chunk(size)[place % size].clone()
         return own
 
-    with drafts([*map(Path, names)], "wb") as written:
+    with atomic_write([*map(Path, names)], "wb") as written:
         for place, one in enumerate(written):
             write(part(place), one, remove=False)
     for name in set(before) - set(names):

@@ -10,7 +10,7 @@ from typing import Any
 
 from fairseq.utils import split_paths
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 
 KEY = "moe_dictionaries"
 """The key of the checksums in a checkpoint; those before this module have none."""

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from nmt_moe.checkpoint.plain import plain, restored
-from nmt_moe.errors import UserError
-from nmt_moe.finite.tensors import all_finite
+from nmt_moe.common.errors import UserError
+from nmt_moe.non_finite.tensors import all_finite
 
 _FOLDER = 0x10  # among the attributes of a file in a zip archive
 
@@ -120,7 +120,7 @@ def write(state: Any, file: Any, remove: bool = True) -> None:
     """``torch.save`` of the state, made plain, to a path or an open file, which is removed if that
     fails.
 
-    Without ``remove`` it stays, as one of :func:`~nmt_moe.drafts.drafts` has to.
+    Without ``remove`` it stays, as one of :func:`~nmt_moe.common.files.atomic_write` has to.
 
     Raises:
         UserError: it could not be written, or not be read again.

@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 
 _ENDING = 5  # seconds for the system to take back the memory of a killed training, then its lock
 _held: dict[str, int] = {}

@@ -11,7 +11,7 @@ from typing import Any
 import torch.distributed as dist
 
 from nmt_moe.checkpoint.files import read
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.moe.mesh import Mesh, active_mesh
 
 MARK = "moe_part"

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 
 _KIND = "moe_plain"
 """The key that marks what :func:`restored` makes again: its kind, beside its ``value``."""
@@ -28,7 +28,7 @@ _LEAVES = {
 _BASES: tuple[Any, ...] = (int, float, complex, bytes, dict, list, tuple, set)
 
 
-def allow() -> None:
+def _allow() -> None:
     """Let ``torch.load`` read what runs no code: the options of fairseq's older parts, and numpy's
     arrays, numbers and types, which checkpoints hold that were written before there was this
     module."""
@@ -188,3 +188,6 @@ def _class(value: Any) -> str:
         return f"{what} of type {value.dtype}"
     name = getattr(value, "__qualname__", None)
     return f"{what} ({name})" if name and not isinstance(value, type) else what
+
+
+_allow()

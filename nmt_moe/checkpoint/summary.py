@@ -10,7 +10,7 @@ from torch import Tensor
 from nmt_moe.checkpoint.convert import is_expert
 from nmt_moe.checkpoint.files import options, own_options, read
 from nmt_moe.checkpoint.parts import MARK
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 
 
 def summary(file: str) -> dict[str, Any]:

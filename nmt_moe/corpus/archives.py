@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 
 _BLOCK = 1 << 20
 _GZIP = b"\x1f\x8b"

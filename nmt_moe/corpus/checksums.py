@@ -7,10 +7,10 @@ beside it, which ``sha256sum --check`` reads too.
 import hashlib
 from pathlib import Path
 
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.files import atomic_write
 from nmt_moe.corpus import archives
 from nmt_moe.corpus.manifest import Archive
-from nmt_moe.drafts import drafts
-from nmt_moe.errors import UserError
 
 SUMS = "SHA256SUMS"
 _BLOCK = 1 << 20
@@ -61,7 +61,7 @@ def record(archive: Archive, folder: Path) -> None:
     if archive.sha256 or archive.name in sums:
         return
     sums |= {archive.name: _digests(folder / archive.name, ["sha256"])["sha256"]}
-    with drafts([folder / SUMS]) as [file]:
+    with atomic_write([folder / SUMS]) as [file]:
         file.writelines(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
 
 

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.ranges import Parser, integers, numbers
 from nmt_moe.corpus import checksums, manifest
 from nmt_moe.corpus.manifest import Archive
 from nmt_moe.corpus.transfer import Interrupted, Progress, discard, origin, transfer
-from nmt_moe.errors import UserError, exit_code
-from nmt_moe.ranges import Parser, real, whole
 
 _LONGEST_PAUSE = 60.0
 _LASTING_TRIES = 3
@@ -176,10 +176,14 @@ def main(arguments: list[str] | None = None) -> int:
         help="try these, in this order, instead of the manifest's",
     )  # fmt: skip
     for name, allowed, text in (
-        ("timeout", real(0, above=True), "seconds without data after which a try has failed"),
-        ("tries", whole(1), "how often to try again without getting anything more"),
-        ("pause", real(0), "seconds before the second try; doubled with each"),
-        ("interval", real(0), "seconds between two lines of progress"),
+        (
+            "timeout",
+            numbers(0, exclusive_low=True),
+            "seconds without data after which a try has failed",
+        ),
+        ("tries", integers(1), "how often to try again without getting anything more"),
+        ("pause", numbers(0), "seconds before the second try; doubled with each"),
+        ("interval", numbers(0), "seconds between two lines of progress"),
     ):
         default = getattr(Patience, name)
         parser.add_argument(

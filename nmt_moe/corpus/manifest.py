@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 
 PAIRS = ("en-de", "en-fr")
 _FOLDER = Path(__file__).with_name("manifests")

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
-from nmt_moe.corpus.lines import read_lines
-from nmt_moe.drafts import drafts
-from nmt_moe.errors import UserError, exit_code
-from nmt_moe.ranges import Parser, whole
+from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.files import atomic_write
+from nmt_moe.common.lines import read_lines
+from nmt_moe.common.ranges import Parser, integers
 
 SPLITS = ("train", "valid", "test")
 
@@ -39,7 +39,7 @@ def prepare(text: Path, out: Path, valid: int, test: int, seed: int) -> Counter[
     lines = _given(text) if text.is_dir() else _divided(text, valid, test, seed)
     written = Counter(dict.fromkeys(SPLITS, 0))
     out.mkdir(parents=True, exist_ok=True)
-    with drafts([out / f"{split}.txt" for split in SPLITS]) as opened:
+    with atomic_write([out / f"{split}.txt" for split in SPLITS]) as opened:
         files = dict(zip(SPLITS, opened, strict=True))
         for split, line in lines:
             files[split].write(line + "\n")
@@ -118,10 +118,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
     for split, default in (("valid", 1000), ("test", 2000)):
         parser.add_argument(
-            f"--{split}", type=whole(1), default=default, metavar="LINES",
+            f"--{split}", type=integers(1), default=default, metavar="LINES",
             help=f"lines of {split}.txt when TEXT is one file (default: {default})",
         )  # fmt: skip
-    parser.add_argument("--seed", type=whole(0), default=1, help="of the choice of these lines")
+    parser.add_argument("--seed", type=integers(0), default=1, help="of the choice of these lines")
 
     def run() -> None:
         args = parser.parse_args(arguments)

@@ -8,9 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from nmt_moe.corpus.lines import read_pairs
-from nmt_moe.drafts import drafts
-from nmt_moe.errors import UserError, exit_code
+from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.files import atomic_write
+from nmt_moe.common.lines import read_pairs
 
 SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 _IN_CLONE = Path("data/task1/raw")
@@ -41,7 +41,7 @@ def prepare(folder: Path, target: str, out: Path) -> dict[str, int]:
     out.mkdir(parents=True, exist_ok=True)
     pairs = dict.fromkeys(SPLITS, 0)
     for split, (source_path, target_path) in found.items():
-        with drafts([out / f"{split}.{language}" for language in languages]) as files:
+        with atomic_write([out / f"{split}.{language}" for language in languages]) as files:
             for pair in read_pairs(source_path, target_path):
                 pairs[split] += 1
                 for file, line in zip(files, pair, strict=True):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 
 # Nothing here takes more than linear time, whatever a damaged file holds.
 _TAG = re.compile(r"<doc\b([^<>]*)>|<seg\b([^<>]*)(?:>|(?=<)|\Z)|</seg\s*>", re.IGNORECASE)

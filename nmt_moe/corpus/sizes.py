@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nmt_moe.corpus.lines import read_lines
-from nmt_moe.corpus.reversible import WORD, spelled
-from nmt_moe.errors import UserError, visible
-from nmt_moe.report.table import markdown
+from nmt_moe.common.errors import UserError, visible
+from nmt_moe.common.lines import read_lines
+from nmt_moe.common.table import markdown
+from nmt_moe.corpus.wordpieces.reversible import WORD, spelled
 
 _PROGRESS = 2_000_000  # lines between two progress lines
 _MISSING = 1000  # different unknown pieces of a file that are counted one by one

@@ -18,8 +18,8 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
-from nmt_moe.drafts import drafts
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.files import atomic_write
 
 _BLOCK = 1 << 16
 _TRY_AGAIN = (408, 416, 425, 429)  # of the 4xx answers, those that another try may change
@@ -174,7 +174,7 @@ def transfer(
         if not resumed:
             part.unlink(missing_ok=True)  # before the note says that it is of this version
         version = _version(answer.headers)
-        with drafts([_note(part)]) as [file]:
+        with atomic_write([_note(part)]) as [file]:
             file.write(json.dumps({"url": url, "version": version, "total": total}))
         progress.start(have, total)
         have = _receive(answer, part, have, progress)

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.files import atomic_write
 from nmt_moe.corpus import archives, checksums, manifest, sgm
 from nmt_moe.corpus.download import add_choice
 from nmt_moe.corpus.manifest import Corpus, Manifest
-from nmt_moe.drafts import drafts
-from nmt_moe.errors import UserError, exit_code
 
 _LARGEST_SGM = 1 << 26
 
@@ -92,7 +92,7 @@ def _copy(archive: Path, corpora: list[Corpus], out: Path) -> None:
         for corpus in corpora
         for language, member in corpus.members.items()
     }
-    with drafts([*paths.values()], "wb") as files:
+    with atomic_write([*paths.values()], "wb") as files:
         sides = {member: _Side(file) for member, file in zip(paths, files, strict=True)}
         archives.extract(archive, sides)
         for side in sides.values():
@@ -121,7 +121,7 @@ def _write(split: str, corpora: list[Corpus], folder: Path, out: Path) -> None:
             (f"{archive}, {member}", content.getvalue()) for member, content in contents.items()
         )
         found += sgm.pairs(source, target)
-    with drafts([out / f"{split}.{language}" for language in corpora[0].members]) as files:
+    with atomic_write([out / f"{split}.{language}" for language in corpora[0].members]) as files:
         for pair in found:
             for file, line in zip(files, pair, strict=True):
                 file.write(f"{line}\n")

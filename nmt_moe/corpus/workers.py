@@ -12,7 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

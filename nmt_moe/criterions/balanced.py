@@ -11,6 +11,8 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 from torch import Tensor, nn
 
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.ranges import integers, numbers, option
 from nmt_moe.criterions import attention
 from nmt_moe.criterions.balance import (
     balance_losses,
@@ -20,10 +22,7 @@ from nmt_moe.criterions.balance import (
     vector_totals,
 )
 from nmt_moe.criterions.collapse import Limits, watch
-from nmt_moe.errors import UserError
 from nmt_moe.moe.routing import Routing
-from nmt_moe.ranges import option, real, whole
-from nmt_moe.report import tensorboard
 
 _LOGGER = logging.getLogger(__name__)
 OURS = "--criterion moe_label_smoothed_cross_entropy"
@@ -34,29 +33,29 @@ class BalanceConfig:
     """The weights of the losses, and when to warn of experts and attention that collapse."""
 
     moe_importance_weight: float = option(
-        0.01, real(0), "weight of CV(importance)^2 in the training loss"
+        0.01, numbers(0), "weight of CV(importance)^2 in the training loss"
     )
-    moe_load_weight: float = option(0.01, real(0), "weight of CV(load)^2 in the training loss")
+    moe_load_weight: float = option(0.01, numbers(0), "weight of CV(load)^2 in the training loss")
     moe_threshold_weight: float = option(
-        0.1, real(0), "weight of the loss that teaches strictly balanced gating its thresholds"
+        0.1, numbers(0), "weight of the loss that teaches strictly balanced gating its thresholds"
     )
     moe_collapse_load: float = option(
-        5.0, real(0), "warn of an expert with more than this times the mean load; 0: never"
+        5.0, numbers(0), "warn of an expert with more than this times the mean load; 0: never"
     )
     moe_collapse_dead: float = option(
-        0.1, real(0), "warn when more than this share of experts gets no token; 0: never"
+        0.1, numbers(0), "warn when more than this share of experts gets no token; 0: never"
     )
     moe_collapse_updates: int = option(
-        100, whole(0), "warn once either has lasted for so many updates in a row; 0: never"
+        100, integers(0), "warn once either has lasted for so many updates in a row; 0: never"
     )
     attention_dead_share: float = option(
         0.75,
-        real(0, 1),
+        numbers(0, 1),
         "warn when more than this share of the decoder's steps stays with one source position; "
         "0: never",
     )
     attention_dead_updates: int = option(
-        100, whole(0), "warn once that has lasted for so many updates in a row; 0: never"
+        100, integers(0), "warn once that has lasted for so many updates in a row; 0: never"
     )
 
 
@@ -83,7 +82,6 @@ class Balanced:
         type(self).attention_limits = attention.Limits(
             share=options.attention_dead_share, updates=options.attention_dead_updates
         )
-        tensorboard.install()
 
     def forward(self, model: Any, sample: dict, *args: Any, **kwargs: Any) -> tuple:
         """The loss to differentiate, its sample size, and what to log.

@@ -11,7 +11,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from torch import Tensor
 
-from nmt_moe import ranges
+from nmt_moe.common import ranges
 from nmt_moe.criterions.balanced import BalanceConfig, Balanced
 from nmt_moe.criterions.cross_entropy import smoothed_cross_entropy
 

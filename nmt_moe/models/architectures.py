@@ -14,8 +14,9 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, register_model_architecture
 from fairseq.tasks import TASK_REGISTRY
 from torch import nn
 
-from nmt_moe import begin, launch
-from nmt_moe.errors import UserError, suggestion
+from nmt_moe.common.errors import UserError, suggestion
+from nmt_moe.fairseq_fixes import start_checks as begin
+from nmt_moe.fairseq_fixes import training_options as launch
 from nmt_moe.models import language_model, translation
 from nmt_moe.models.config import LSTMMoEConfig, LSTMMoELanguageModelConfig, StackConfig
 from nmt_moe.models.task import check_task

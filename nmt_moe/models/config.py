@@ -6,20 +6,20 @@ from typing import Any
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
-from nmt_moe import ranges
-from nmt_moe.errors import UserError
+from nmt_moe.common import ranges
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.ranges import integers, numbers, option
 from nmt_moe.models.attention import ATTENTIONS
 from nmt_moe.moe.gating import GATES
-from nmt_moe.ranges import option, real, whole
 
 
 @dataclass
 class StackConfig(FairseqDataclass):
     """What every stack of LSTM and MoE layers has."""
 
-    dim: int = option(512, whole(1), "width of every layer's input and output, embeddings too")
+    dim: int = option(512, integers(1), "width of every layer's input and output, embeddings too")
     lstm_cells: int = option(
-        2048, whole(1), "cells of each LSTM, projected to --dim; equal to --dim: no projection"
+        2048, integers(1), "cells of each LSTM, projected to --dim; equal to --dim: no projection"
     )
     feed_forward: ChoiceEnum(["moe", "dense", "deep", "none"]) = field(  # type: ignore[valid-type]
         default="moe",
@@ -29,17 +29,17 @@ class StackConfig(FairseqDataclass):
             "a token; deep: one with as many hidden layers of that width; none: nothing"
         },
     )
-    moe_experts: int = option(32, whole(1), "experts in each MoE layer")
+    moe_experts: int = option(32, integers(1), "experts in each MoE layer")
     moe_k: int = option(
-        4, whole(1), "experts that see each token; with 1 the loss gives top-k gates no gradient"
+        4, integers(1), "experts that see each token; with 1 the loss gives top-k gates no gradient"
     )
     moe_groups: int = option(
         1,
-        whole(1),
+        integers(1),
         "groups of experts under a primary gate (appendix B); k counts at both "
         "levels; 1: no hierarchy",
     )
-    moe_hidden_dim: int = option(2048, whole(1), "hidden width of an expert")
+    moe_hidden_dim: int = option(2048, integers(1), "hidden width of an expert")
     moe_gating: ChoiceEnum(list(GATES)) = field(  # type: ignore[valid-type]
         default="noisy_top_k",
         metadata={
@@ -56,7 +56,7 @@ class StackConfig(FairseqDataclass):
     )
     moe_expert_parallel_size: int = option(
         0,
-        whole(0),
+        integers(0),
         "processes of a distributed training that share the experts, each holding "
         "its own (section 3.1); 0: as many as divide both; 1: each process holds all",
     )
@@ -69,13 +69,15 @@ class StackConfig(FairseqDataclass):
         },
     )
     # fairseq's own switch to one file per process, where it is above 0.
-    base_layers: int = option(0, whole(0), argparse.SUPPRESS)
+    base_layers: int = option(0, integers(0), argparse.SUPPRESS)
     no_moe_sigmoid: bool = field(
         default=False,
         metadata={"help": "leave out the sigmoid on the output of MoE and dense layers"},
     )
     dropout: float = option(
-        0.4, real(0, 1, below=True), "dropout on the output of every embedding, LSTM and MoE layer"
+        0.4,
+        numbers(0, 1, exclusive_high=True),
+        "dropout on the output of every embedding, LSTM and MoE layer",
     )
 
 
@@ -83,8 +85,8 @@ class StackConfig(FairseqDataclass):
 class LSTMMoEConfig(StackConfig):
     """The translation model (appendix E)."""
 
-    encoder_layers: int = option(3, whole(1), "LSTM layers of the encoder")
-    decoder_layers: int = option(2, whole(1), "LSTM layers of the decoder")
+    encoder_layers: int = option(3, integers(1), "LSTM layers of the encoder")
+    decoder_layers: int = option(2, integers(1), "LSTM layers of the decoder")
     encoder_bidirectional: bool = field(
         default=False,
         metadata={
@@ -125,7 +127,7 @@ class LSTMMoELanguageModelConfig(StackConfig):
     lstm_cells: int = _default("lstm_cells", 512)
     moe_hidden_dim: int = _default("moe_hidden_dim", 1024)
     dropout: float = _default("dropout", 0.1)
-    layers: int = option(2, whole(1), "LSTM layers")
+    layers: int = option(2, integers(1), "LSTM layers")
     moe_after: str = field(
         default="1",
         metadata={"help": "LSTM layers followed by a MoE layer, such as 1; empty for none"},

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from nmt_moe.errors import ErrorOfAll, UserError
+from nmt_moe.common.errors import ErrorOnEveryRank, UserError
 from nmt_moe.models.config import StackConfig
 from nmt_moe.moe.mesh import active_mesh
 
@@ -70,7 +70,7 @@ def _in_all(step: Callable[..., Any]) -> Callable[..., Any]:
 def check_alone(*args: Any, **kwargs: Any) -> None:
     """Raise a :class:`UserError` where processes that share experts are about to generate."""
     if active_mesh() is not None:
-        raise ErrorOfAll(
+        raise ErrorOnEveryRank(
             "processes that share experts cannot translate, each would need another number of "
             "steps: give each process all experts (--moe-expert-parallel-size 1)"
         )

@@ -1,6 +1,7 @@
 """Which of fairseq's tasks a model can learn, and what a training needs of them."""
 
 import logging
+from contextlib import nullcontext
 from multiprocessing.util import get_temp_dir
 from typing import Any
 
@@ -8,10 +9,11 @@ from fairseq.distributed.utils import get_global_rank
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from fairseq.tasks.multilingual_language_modeling import MultilingualLanguageModelingTask
 from fairseq.tasks.translation import TranslationTask
+from omegaconf import DictConfig, open_dict
 from torch import nn
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.criterions.balanced import balance
-from nmt_moe.errors import UserError
 from nmt_moe.moe import MixtureOfExperts
 from nmt_moe.moe.gating import NoisyTopKGate, StrictlyBalancedGate
 from nmt_moe.moe.hierarchy import HierarchicalGate
@@ -33,22 +35,15 @@ def check_task(arch: str, task: type, language_model: bool) -> None:
 def end_workers(task: Any) -> None:
     """Let the processes that load an epoch's batches (``--num-workers``) end with the epoch.
 
-    fairseq keeps them for the next epoch, which here has an iterator of its own (see
-    :func:`nmt_moe.launch.configure`): they would stay until Python happens to collect the old
-    one, and more of them with each epoch. An iterator's switch is no option of fairseq's tasks.
-    Their folder for sockets is this process' own: one that is killed could not remove its own.
+    fairseq keeps them for the next epoch, which here has an iterator of its own
+    (:func:`nmt_moe.fairseq_fixes.training_options.configure`): they would stay until Python happens
+    to collect the old one, and more of them with each epoch. Their folder for sockets is this
+    process' own: one that is killed could not remove its own.
     """
-    get = getattr(task, "get_batch_iterator", None)
-    if get is None:  # a model without a training
-        return
-
-    def get_batch_iterator(*args: Any, **kwargs: Any) -> Any:
+    if hasattr(task, "get_batch_iterator"):  # else a model without a training
         get_temp_dir()
-        iterator = get(*args, **kwargs)
-        iterator.persistent_workers = False
-        return iterator
-
-    task.get_batch_iterator = get_batch_iterator
+        with open_dict(task.cfg) if isinstance(task.cfg, DictConfig) else nullcontext():
+            task.cfg.persistent_workers = False
 
 
 def balance_experts(model: nn.Module, task: Any) -> None:

@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nmt_moe.moe import gpu
+from nmt_moe.moe.buffers import empty_activations
 from nmt_moe.moe.experts import Experts
-from nmt_moe.moe.kept import empty_activations
 from nmt_moe.moe.mesh import Mesh, exchange
 from nmt_moe.moe.routing import Routing
 

@@ -10,9 +10,9 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from nmt_moe.moe import gpu, kernel
+from nmt_moe.moe.buffers import empty_activations, empty_gradient
 from nmt_moe.moe.gpu import grouped_mm
 from nmt_moe.moe.grouped import segments
-from nmt_moe.moe.kept import empty_activations, empty_gradient
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.moe import gpu
 from nmt_moe.moe.balance import load_probability
 from nmt_moe.moe.gpu.logits import logits

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.moe.dispatch import mix
 from nmt_moe.moe.experts import Experts
 from nmt_moe.moe.gating import GATES, TopKGate

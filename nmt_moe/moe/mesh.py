@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup

@@ -11,11 +11,11 @@ from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 from torch import Tensor
 
-from nmt_moe import ranges
-from nmt_moe.errors import UserError
+from nmt_moe.common import ranges
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.ranges import numbers, option
 from nmt_moe.moe.mesh import active_mesh
 from nmt_moe.optim.moe_adam import MoEAdam, is_expert
-from nmt_moe.ranges import option, real
 
 
 @dataclass
@@ -25,8 +25,8 @@ class FairseqMoEAdamConfig(FairseqDataclass):
         default="(0.9, 0.999)",
         metadata={"help": "betas for Adam optimizer; experts use the second alone"},
     )
-    adam_eps: float = option(1e-8, real(0, above=True), "epsilon for Adam optimizer")
-    weight_decay: float = option(0.0, real(0), "weight decay, decoupled from the gradient")
+    adam_eps: float = option(1e-8, numbers(0, exclusive_low=True), "epsilon for Adam optimizer")
+    weight_decay: float = option(0.0, numbers(0), "weight decay, decoupled from the gradient")
     moe_adam_plain: bool = field(
         default=False,
         metadata={"help": "Adam with both full moments for experts, too: much more memory"},
@@ -39,7 +39,7 @@ class FairseqMoEAdamConfig(FairseqDataclass):
             "as it was, state and bias correction included (--moe-adam-plain updates it always)"
         },
     )
-    lr: list[float] = field(default=II("optimization.lr"), metadata={"range": real(0)})
+    lr: list[float] = field(default=II("optimization.lr"), metadata={"range": numbers(0)})
 
 
 @register_optimizer("moe_adam", dataclass=FairseqMoEAdamConfig)

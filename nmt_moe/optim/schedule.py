@@ -7,19 +7,21 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 from omegaconf import II
 
-from nmt_moe import ranges
-from nmt_moe.errors import UserError
-from nmt_moe.ranges import option, real, whole
+from nmt_moe.common import ranges
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.ranges import integers, numbers, option
 
 
 @dataclass
 class WarmupHoldInverseSqrtConfig(FairseqDataclass):
-    warmup_updates: int = option(2000, whole(0), "raise the learning rate linearly for N updates")
-    hold_updates: int = option(8000, whole(0), "then keep it at --lr for N updates")
-    decay_power: float = option(
-        0.5, real(0, above=True), "then lower it in proportion to update ** -power"
+    warmup_updates: int = option(
+        2000, integers(0), "raise the learning rate linearly for N updates"
     )
-    lr: list[float] = field(default=II("optimization.lr"), metadata={"range": real(0)})
+    hold_updates: int = option(8000, integers(0), "then keep it at --lr for N updates")
+    decay_power: float = option(
+        0.5, numbers(0, exclusive_low=True), "then lower it in proportion to update ** -power"
+    )
+    lr: list[float] = field(default=II("optimization.lr"), metadata={"range": numbers(0)})
 
 
 @register_lr_scheduler("warmup_hold_inverse_sqrt", dataclass=WarmupHoldInverseSqrtConfig)

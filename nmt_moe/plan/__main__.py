@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from nmt_moe.errors import UserError, exit_code
+from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.ranges import Parser, integers, numbers
 from nmt_moe.models.architectures import LANGUAGE, TRANSLATION, build, config
 from nmt_moe.plan import counts, devices
-from nmt_moe.ranges import Parser, real, whole
 
 _OPTIMIZERS = ("moe_adam", "adam")
 
@@ -187,16 +187,16 @@ def _arguments() -> argparse.ArgumentParser:
         help="change an option of the architecture, for example moe_experts=64; may be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--vocabulary", type=whole(4), default=32_000, metavar="N",
+        "--vocabulary", type=integers(4), default=32_000, metavar="N",
         help="symbols in each dictionary, fairseq's own included (default: 32000)",
     )  # fmt: skip
     parser.add_argument(
-        "--devices", type=whole(1), default=1, metavar="D",
+        "--devices", type=integers(1), default=1, metavar="D",
         help="data-parallel devices with one copy of each expert between them (section 3.1); "
         "where every device holds all experts, each needs the memory of 1 (default: 1)",
     )  # fmt: skip
     parser.add_argument(
-        "--batch-tokens", type=whole(1), default=16_000, metavar="N",
+        "--batch-tokens", type=integers(1), default=16_000, metavar="N",
         help="tokens on each side in a device's batch (default: 16000)",
     )  # fmt: skip
     parser.add_argument(
@@ -209,13 +209,13 @@ def _arguments() -> argparse.ArgumentParser:
         "and optimizer state are float32 all the same (default: float32)",
     )  # fmt: skip
     parser.add_argument(
-        "--flops", type=real(0, above=True), metavar="F",
+        "--flops", type=numbers(0, exclusive_low=True), metavar="F",
         help="floating-point operations per second of a device, two to a multiply-add, such as "
         "60e12; with --bandwidth this says whether experts, which do H multiply-adds for each "
         "number that they read or write, keep the device busy (section 3.2)",
     )  # fmt: skip
     parser.add_argument(
-        "--bandwidth", type=real(0, above=True), metavar="B",
+        "--bandwidth", type=numbers(0, exclusive_low=True), metavar="B",
         help="bytes per second that a device can send to the others, such as 12.5e9",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print all figures as one JSON object")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.moe import MixtureOfExperts
 from nmt_moe.optim.moe_adam import is_expert
 

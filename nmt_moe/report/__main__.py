@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nmt_moe.arguments import add_device, find_device
-from nmt_moe.drafts import beside, is_standard_output
-from nmt_moe.errors import UserError, exit_code
-from nmt_moe.ranges import Parser, whole
+from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.files import beside, is_standard_output
+from nmt_moe.common.ranges import Parser, integers
 from nmt_moe.report.curves import read_runs
 from nmt_moe.report.experts.analyse import analyse
 from nmt_moe.report.experts.data import find
 from nmt_moe.report.experts.trained import Options, Trained, read
 from nmt_moe.report.page import write_curves, write_report
+from nmt_moe.trained.device import add_device, find_device
 
 _USAGE = """python -m nmt_moe.report CHECKPOINT DATA [REFERENCES] [--out report.html]
        python -m nmt_moe.report --compare CHECKPOINT OTHER_CHECKPOINT [DATA [REFERENCES]]
@@ -73,10 +73,10 @@ def arguments() -> argparse.ArgumentParser:
         "be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--limit", type=whole(1), metavar="N", help="read the first N sentences only"
+        "--limit", type=integers(1), metavar="N", help="read the first N sentences only"
     )
     parser.add_argument(
-        "--max-tokens", type=whole(1), default=4000, metavar="N",
+        "--max-tokens", type=integers(1), default=4000, metavar="N",
         help="pieces on each side of a batch (default: 4000)",
     )  # fmt: skip
     parser.add_argument(

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nmt_moe.errors import UserError
-from nmt_moe.report.training_log import Records, records
+from nmt_moe.common.errors import UserError
+from nmt_moe.runs.training_log import Records, records
 
 Series = dict[str, list[Any]]
 

@@ -16,15 +16,15 @@ import torch
 from fairseq.data import Dictionary
 from sacrebleu.metrics import BLEU
 
-from nmt_moe.corpus.lines import read_lines
+from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.files import atomic_write
+from nmt_moe.common.lines import read_lines
+from nmt_moe.common.table import markdown
 from nmt_moe.corpus.multilingual.pairs import languages, parse_pairs, text_files
-from nmt_moe.drafts import drafts
-from nmt_moe.errors import UserError, exit_code
 from nmt_moe.models.architectures import build
 from nmt_moe.plan import counts
 from nmt_moe.report.series import options
-from nmt_moe.report.table import markdown
-from nmt_moe.report.training_log import last_validation
+from nmt_moe.runs.training_log import last_validation
 from nmt_moe.score.bleu import tokenizer
 
 MODELS = ("dense", "moe")
@@ -54,7 +54,7 @@ def divided(run: Path, model: str, references: Mapping[str, list[str]]) -> dict[
     rest = iter(lines)
     found = {pair: list(islice(rest, len(texts))) for pair, texts in references.items()}
     for pair, texts in found.items():
-        with drafts([run / model / f"{pair}.txt"]) as [file]:
+        with atomic_write([run / model / f"{pair}.txt"]) as [file]:
             file.writelines(f"{line}\n" for line in texts)
     return found
 

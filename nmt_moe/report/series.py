@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from fairseq.data import Dictionary
 
-from nmt_moe import scripts
-from nmt_moe.corpus.lines import read_lines
-from nmt_moe.errors import UserError, exit_code
+from nmt_moe.common import scripts
+from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.lines import read_lines
+from nmt_moe.common.table import markdown
 from nmt_moe.models.architectures import build, config
 from nmt_moe.models.config import StackConfig
 from nmt_moe.plan import counts
-from nmt_moe.report.table import markdown
-from nmt_moe.report.training_log import intervals, last_validation, moe_layers
+from nmt_moe.runs.training_log import intervals, last_validation, moe_layers
 
 _EVALUATED = re.compile(
     r"Evaluated ([\d,]+) tokens.*Loss \(base 2\): (\S+), Perplexity: (\S+)", re.DOTALL

@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from nmt_moe.common.errors import UserError, exit_code
 from nmt_moe.criterions.balanced import BalanceConfig
-from nmt_moe.errors import UserError, exit_code
-from nmt_moe.report.training_log import last_validation, moe_layers
+from nmt_moe.runs.training_log import last_validation, moe_layers
 
 _EXAMPLES = 5
 _WIDTH = 200  # characters of an example: a model at its start repeats itself without end

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nmt_moe.corpus.lines import read_lines
-from nmt_moe.drafts import beside, drafts
-from nmt_moe.errors import UserError, exit_code
-from nmt_moe.ranges import Parser, whole
+from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.files import atomic_write, beside
+from nmt_moe.common.lines import read_lines
+from nmt_moe.common.ranges import Parser, integers
 from nmt_moe.score import perplexity, writing
 from nmt_moe.score.bleu import measures
 
@@ -44,7 +44,7 @@ def _arguments() -> argparse.ArgumentParser:
         help="hypotheses of another system, to compare with by paired bootstrap",
     )  # fmt: skip
     parser.add_argument(
-        "--resamples", type=whole(1), default=1000, metavar="N",
+        "--resamples", type=integers(1), default=1000, metavar="N",
         help="of the paired bootstrap (default: 1000)",
     )  # fmt: skip
     parser.add_argument(
@@ -160,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
         found = figures(args)
         print("\n".join(table(found)), file=beside(args.json))
         if args.json:
-            with drafts([args.json]) as [file]:
+            with atomic_write([args.json]) as [file]:
                 file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
 
     return exit_code(run)

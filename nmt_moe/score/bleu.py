@@ -9,7 +9,7 @@ import sacremoses
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
 
-from nmt_moe.languages import Language, find, language
+from nmt_moe.common.languages import Language, find, language
 
 Prepare = Callable[[str], str]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nmt_moe.errors import UserError
-from nmt_moe.scripts import words
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.scripts import words
 
 _LINE = re.compile(r"([TDHP])-(\d+)\t(.*)")
 

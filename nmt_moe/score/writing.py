@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import regex
 
+from nmt_moe.common.scripts import LETTER
 from nmt_moe.corpus.clean.rules import INVISIBLE
-from nmt_moe.scripts import LETTER
 
 # Punctuation alone; and words with what may be in them; a letter of a script without spaces.
 _TOKEN = regex.compile(rf"{LETTER.pattern}|[\w\p{{Cf}}'’‘ʼ´`-]+|\S", regex.V1)

@@ -20,7 +20,7 @@ import torch
 from fairseq.sequence_generator import SequenceGenerator, SequenceGeneratorWithAlignment
 from torch import Tensor
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 
 
 def length_penalty(lengths: Tensor, alpha: float) -> Tensor:

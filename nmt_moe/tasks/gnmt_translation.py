@@ -6,9 +6,9 @@ from typing import Any
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
-from nmt_moe import ranges
-from nmt_moe.errors import UserError
-from nmt_moe.ranges import option, real
+from nmt_moe.common import ranges
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.ranges import numbers, option
 from nmt_moe.tasks.gnmt_score import GNMTGenerator, GNMTGeneratorWithAlignment
 
 
@@ -18,12 +18,12 @@ class GNMTTranslationConfig(TranslationConfig):
 
     gnmt_alpha: float = option(
         0.2,
-        real(0),
+        numbers(0),
         "length normalisation: log P is divided by ((5 + length) / 6)^alpha; with "
         "alpha and beta 0 the search is that of --task translation --unnormalized",
     )
     gnmt_beta: float = option(
-        0.2, real(0), "weight of the coverage penalty for source that no attention was on"
+        0.2, numbers(0), "weight of the coverage penalty for source that no attention was on"
     )
 
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from nmt_moe.arguments import add_device, find_device
-from nmt_moe.errors import exit_code
-from nmt_moe.languages import language
-from nmt_moe.ranges import Parser, real, whole
-from nmt_moe.translate.load import load
+from nmt_moe.common.errors import exit_code
+from nmt_moe.common.languages import language
+from nmt_moe.common.ranges import Parser, integers, numbers
+from nmt_moe.trained.device import add_device, find_device
+from nmt_moe.trained.load import load
 from nmt_moe.translate.sentences import Sentences, joined
 from nmt_moe.translate.text import buffered, read_clean
 
@@ -63,25 +63,25 @@ def _arguments() -> argparse.ArgumentParser:
         "--target-lang", metavar="LANGUAGE",
         help="where the model translates into several",
     )  # fmt: skip
-    parser.add_argument("--beam", type=whole(1), default=4, metavar="N", help="(default: 4)")
+    parser.add_argument("--beam", type=integers(1), default=4, metavar="N", help="(default: 4)")
     for name, what in (("alpha", "length normalisation"), ("beta", "coverage penalty")):
         parser.add_argument(
-            f"--gnmt-{name}", type=real(0), default=0.2, metavar="X",
+            f"--gnmt-{name}", type=numbers(0), default=0.2, metavar="X",
             help=f"weight of the {what} (default: 0.2)",
         )  # fmt: skip
     parser.add_argument(
-        "--batch-size", type=whole(1), default=64, metavar="N",
+        "--batch-size", type=integers(1), default=64, metavar="N",
         help="sentences translated together (default: 64)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-pieces", type=whole(1), default=150, metavar="N",
+        "--max-pieces", type=integers(1), default=150, metavar="N",
         help="a longer sentence is translated in parts (default: 150)",
     )  # fmt: skip
     parser.add_argument(
         "--lines-are-sentences", action="store_true", help="do not look for sentences in a line"
     )
     parser.add_argument(
-        "--buffer-lines", type=whole(1), metavar="N",
+        "--buffer-lines", type=integers(1), metavar="N",
         help="lines read before their translations are written "
         f"(default: {_BUFFER_LINES:,}; 1 at a terminal)",
     )  # fmt: skip

@@ -11,7 +11,7 @@ from itertools import chain, pairwise, zip_longest
 import regex
 from sentence_splitter import SentenceSplitter, SentenceSplitterException
 
-from nmt_moe.languages import find
+from nmt_moe.common.languages import find
 
 _LONG_WORD = 200  # the rules may take cubic time on a longer one, such as a row of dots
 _ENCLOSED = 300  # characters between two quotes or brackets that are looked at together

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 
 import regex
 
+from nmt_moe.common.scripts import LETTER
 from nmt_moe.corpus.clean.rules import plain
-from nmt_moe.corpus.reversible import WORD, within_character
-from nmt_moe.scripts import LETTER
+from nmt_moe.corpus.wordpieces.reversible import WORD, within_character
 from nmt_moe.translate.sentences import Sentences
 
 __all__ = ["Sentences", "buffered", "cleaned", "cut", "read_clean"]

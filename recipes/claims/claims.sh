@@ -111,7 +111,7 @@ side_by_side() { # side_by_side COMMAND SEED
 one_cell() { # one_cell COMMAND CELL-SEED OPTION...
     local SEED=${2##*-} out=$RUN_DIR/$2
     into "$out/options" echo "${*:3}"
-    python -m nmt_moe.claims machine >"$out/machine.json"
+    python -m nmt_moe.runs.claims machine >"$out/machine.json"
     "$1" "${@:2}"
 }
 
@@ -123,7 +123,7 @@ measure_test() { # measure_test CELL-SEED OPTION...: perplexity and balance of t
 }
 
 collect() {
-    python -m nmt_moe.claims collect "$RECIPE" "$RUN_DIR" --out "$RESULTS" --cells "${ALL[@]}" \
+    python -m nmt_moe.runs.claims collect "$RECIPE" "$RUN_DIR" --out "$RESULTS" --cells "${ALL[@]}" \
         --command "$COMMAND"
 }
 

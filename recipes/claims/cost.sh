@@ -17,7 +17,7 @@ EOF
 
 # common.sh calls it so.
 fairseq-train() {
-    python -m nmt_moe.claims peak "$STAGE/peak" "$ROOT/.venv/bin/fairseq-train" "$@"
+    python -m nmt_moe.runs.claims peak "$STAGE/peak" "$ROOT/.venv/bin/fairseq-train" "$@"
 }
 
 text_arguments "$@"

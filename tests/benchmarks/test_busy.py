@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nmt_moe.report.table import markdown
+from nmt_moe.common.table import markdown
 from tests.benchmarks.commands import benchmark, load
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 
-import nmt_moe  # noqa: F401 (registers the model)
+import nmt_moe.plugin  # noqa: F401 (registers the model)
 from nmt_moe.checkpoint.__main__ import main
 from nmt_moe.checkpoint.average import average, last
 from nmt_moe.checkpoint.convert import split
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from tests.checkpoint.test_parts import load, refused, whole_state
 from tests.commands import PLUGIN, run, train
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nmt_moe.checkpoint import lock
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from tests.commands import BIN, PLUGIN, TINY, TRAINING, train
 
 

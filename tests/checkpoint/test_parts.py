@@ -11,7 +11,7 @@ from fairseq.checkpoint_utils import torch_persistent_save
 from nmt_moe.checkpoint.__main__ import main
 from nmt_moe.checkpoint.convert import merge, split
 from nmt_moe.checkpoint.parts import MARK, _replaced, check, judge, new_mark, part_file, part_files
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.moe.mesh import mesh_for
 from tests.parallel.processes import run_in
 from tests.test_training import flat

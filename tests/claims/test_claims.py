@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from nmt_moe.claims import pictures, tables
-from nmt_moe.claims.__main__ import main
-from nmt_moe.claims.logs import harvest, parse, read
-from nmt_moe.claims.results import load
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
+from nmt_moe.runs.claims import pictures, tables
+from nmt_moe.runs.claims.__main__ import main
+from nmt_moe.runs.claims.logs import harvest, parse, read
+from nmt_moe.runs.claims.results import load
 from tests import commands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,7 +174,7 @@ def test_peak_memory_of_a_command(tmp_path: Path) -> None:
     found = {}
     for size in (60, 360):  # this package takes more than the first one itself
         program = f"a = b'1' * ({size} << 20); raise SystemExit(3)"
-        command = ["python", "-m", "nmt_moe.claims", "peak", tmp_path / f"{size}"]
+        command = ["python", "-m", "nmt_moe.runs.claims", "peak", tmp_path / f"{size}"]
         ended = commands.run(*command, sys.executable, "-c", program, fails=True)
         assert ended.code == 3
         found[size] = int((tmp_path / f"{size}").read_text())

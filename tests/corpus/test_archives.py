@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus import archives
-from nmt_moe.errors import UserError
 from tests.wmt14_archives import write
 
 TEXT = {

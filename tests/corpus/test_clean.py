@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus.clean import reading
 from nmt_moe.corpus.clean.__main__ import main
 from nmt_moe.corpus.clean.pipeline import Options, clean
 from nmt_moe.corpus.clean.rules import Limits, judge
-from nmt_moe.errors import UserError
 from tests.commands import run
 
 COMMAND = ["-m", "nmt_moe.corpus.clean", "--langs", "en", "de"]

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus.clean.language import foreign
-from nmt_moe.errors import UserError
 
 ENGLISH = "The government has decided that the law will be changed next year."
 GERMAN = "Die Regierung hat entschieden, dass das Gesetz nächstes Jahr geändert wird."

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus.clean import reading
 from nmt_moe.corpus.clean.reading import find, read_chunks
-from nmt_moe.errors import UserError
 
 LINES = st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"\r")), max_size=12)
 

@@ -11,9 +11,9 @@ from random import Random
 
 import pytest
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus import download
 from nmt_moe.corpus.manifest import Archive
-from nmt_moe.errors import UserError
 from tests.server import Fault, Server
 from tests.wmt14_archives import write
 

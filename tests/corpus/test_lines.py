@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nmt_moe.corpus.lines import read_lines, read_pairs
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.lines import read_lines, read_pairs
 
 
 def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:

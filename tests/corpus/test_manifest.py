@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sacrebleu.dataset import DATASETS
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus.manifest import PAIRS, archives_of, find, load
-from nmt_moe.errors import UserError
 
 
 @pytest.mark.parametrize("pair", PAIRS)

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor
 
-from nmt_moe.corpus import wordpieces
-from nmt_moe.corpus.lines import read_lines
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.lines import read_lines
 from nmt_moe.corpus.multilingual.__main__ import main
 from nmt_moe.corpus.multilingual.mix import SPLITS, Counts, mix
 from nmt_moe.corpus.multilingual.pairs import parse_pairs, tag
-from nmt_moe.errors import UserError
+from nmt_moe.corpus.wordpieces import model as wordpieces
 from tests.commands import run
 
 WORDS = "ein zwei drei vier fünf one two three four five un deux trois quatre cinq".split()

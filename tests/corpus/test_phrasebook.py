@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus.phrasebook import calendar, countries, labels, numbers, pairs
 from nmt_moe.corpus.phrasebook.__main__ import main
 from nmt_moe.corpus.phrasebook.files import contents, write
@@ -34,7 +35,6 @@ from nmt_moe.corpus.phrasebook.render import (
 from nmt_moe.corpus.phrasebook.sampling import choices, part, shares, shuffled
 from nmt_moe.corpus.phrasebook.slots import SLOTS
 from nmt_moe.corpus.phrasebook.template import LANGUAGES, slot_name, tidy
-from nmt_moe.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
-from nmt_moe.corpus import wordpieces
-from nmt_moe.corpus.lines import read_lines
-from nmt_moe.corpus.reversible import join
+from nmt_moe.common.lines import read_lines
+from nmt_moe.corpus.wordpieces import model as wordpieces
+from nmt_moe.corpus.wordpieces.reversible import join
 
 LEARNED = [
     "The dog runs through the park on May 3, 2021: 3½ hours, 10² metres, Acme™.",

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sacrebleu.dataset.fake_sgml import FakeSGMLDataset
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus import sgm
-from nmt_moe.errors import UserError
 from tests.wmt14_archives import sgm as written
 
 LINE = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

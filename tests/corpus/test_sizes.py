@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from nmt_moe.corpus import wordpieces
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus.sizes import find
-from nmt_moe.errors import UserError
+from nmt_moe.corpus.wordpieces import model as wordpieces
 
 DICTIONARY = "\u2581the 1\n\u2581dog 1\ns 1\n\u2581 1\n2 1\n. 1\n"
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmt_moe.corpus import wordpieces
-from nmt_moe.corpus.lines import read_lines
+from nmt_moe.common.lines import read_lines
+from nmt_moe.corpus.wordpieces import model as wordpieces
 
 SENTENCES = [
     "The dog runs through the park on May 3, 2021.",

@@ -7,8 +7,8 @@ from multiprocessing.connection import Connection
 
 import pytest
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus.workers import cores, ordered_map
-from nmt_moe.errors import UserError
 
 
 @pytest.mark.parametrize("workers", [1, 3])

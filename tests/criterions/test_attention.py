@@ -7,9 +7,9 @@ import torch
 from fairseq.logging import metrics
 from torch import Tensor
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.criterions.attention import VECTOR, Limits, attention_sums, figures, watch
 from nmt_moe.criterions.balanced import BalanceConfig
-from nmt_moe.errors import UserError
 from tests.criterions.test_collapse import resume
 from tests.criterions.test_label_smoothed import batch, criterion
 from tests.models.build import build_model

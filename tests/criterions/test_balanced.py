@@ -10,8 +10,8 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.tasks.translation import TranslationTask
 from omegaconf import OmegaConf
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.criterions.balanced import balance
-from nmt_moe.errors import UserError
 from nmt_moe.models.config import LSTMMoEConfig
 from nmt_moe.models.translation import LSTMMoEModel
 from tests.commands import train

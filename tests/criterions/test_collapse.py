@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.criterions.collapse import Limits, watch
-from nmt_moe.errors import UserError
 from tests.criterions.test_label_smoothed import criterion
 from tests.parallel.processes import run_in
 

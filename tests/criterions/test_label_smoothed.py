@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from fairseq.logging import metrics
 from torch import Tensor
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropy
 from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropyConfig as Config
-from nmt_moe.errors import UserError
 from nmt_moe.models.translation import LSTMMoEModel
 from tests.models.build import SOURCE, TARGET, build_model, dictionary, pad_batch
 

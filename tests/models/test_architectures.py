@@ -11,7 +11,7 @@ from fairseq.tasks.translation import TranslationTask
 from omegaconf import OmegaConf
 from torch import nn
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.models.architectures import LANGUAGE, TRANSLATION, build, config
 from nmt_moe.models.language_model import LSTMMoELanguageModel
 from nmt_moe.models.translation import LSTMMoEModel

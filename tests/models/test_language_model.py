@@ -6,7 +6,7 @@ import pytest
 import torch
 from fairseq.data import TruncatedDictionary
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.models.architectures import config
 from nmt_moe.models.language_model import LSTMMoELanguageModel
 from tests.models.build import SMALL, TARGET, build_model, dictionary, pad_batch

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from tests.models.build import SOURCE, TARGET, build_model, pad_batch
 
 VARIANTS = [

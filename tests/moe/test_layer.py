@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.moe import MixtureOfExperts
 from tests.moe.reference import naive_load, naive_mixture, naive_top_k
 

@@ -10,7 +10,7 @@ from fairseq.optim import FP16Optimizer, build_optimizer
 from omegaconf import OmegaConf
 from torch import nn
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.optim.fairseq_adam import FairseqMoEAdam, FairseqMoEAdamConfig
 from tests.commands import train
 

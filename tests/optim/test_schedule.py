@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import nn
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.optim.fairseq_adam import FairseqMoEAdamConfig
 from nmt_moe.optim.schedule import (
     WarmupHoldInverseSqrtConfig,

@@ -108,7 +108,7 @@ def _become(
         logging.basicConfig(format=shown, level=logging.INFO, stream=sys.stdout, force=True)
         os.environ.update(environment)
         sys.argv = command
-        errors.show_in_one_line()
+        errors.apply()
         prepare()
         fairseq_train.cli_main()
         code = 0

@@ -191,7 +191,10 @@ def trouble(cfg: Any, kind: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("nan", r"ErrorOfAll: NaN in the weights of decoder\.\S+\.experts\.w_out, experts 4, 5, 6"),
+        (
+            "nan",
+            r"OnEveryRank: NaN in the weights of decoder\.\S+\.experts\.w_out, experts 4, 5, 6",
+        ),
         ("no batch", r"process 1: (?s:.*)KeyError: 'net_input'"),
     ],
 )

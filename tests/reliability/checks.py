@@ -9,9 +9,10 @@ import pytest
 from fairseq.tokenizer import tokenize_line
 from sentencepiece import SentencePieceProcessor
 
-from nmt_moe.corpus import pieces, sgm
+from nmt_moe.common.errors import UserError
+from nmt_moe.corpus import sgm
 from nmt_moe.corpus.clean import __main__ as clean
-from nmt_moe.errors import UserError
+from nmt_moe.corpus.wordpieces import pieces
 from nmt_moe.translate.text import Sentences, cut, read_clean
 
 

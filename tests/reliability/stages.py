@@ -17,13 +17,13 @@ from fairseq_cli import interactive as fairseq_interactive
 from fairseq_cli import preprocess as fairseq_preprocess
 from fairseq_cli import train as fairseq_train
 
-from nmt_moe import errors
 from nmt_moe.checkpoint.__main__ import main as checkpoint
 from nmt_moe.corpus.clean.__main__ import main as clean
 from nmt_moe.corpus.monolingual import main as monolingual
 from nmt_moe.corpus.multi30k import main as multi30k
 from nmt_moe.corpus.phrasebook.__main__ import main as phrasebook
-from nmt_moe.corpus.wordpieces import main as wordpieces
+from nmt_moe.corpus.wordpieces.model import main as wordpieces
+from nmt_moe.fairseq_fixes import errors
 from nmt_moe.report.__main__ import main as report
 from nmt_moe.score.__main__ import main as score
 from nmt_moe.translate.__main__ import main as translate
@@ -44,7 +44,7 @@ def fairseq(name: str, main: Callable[[], None], arguments: list[str]) -> None:
     logging.root.handlers.clear()
     if name != "fairseq-generate":
         logging.basicConfig(level=logging.INFO, stream=sys.stdout)
-    errors.show_in_one_line()
+    errors.apply()
     main()
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus import archives, manifest, wmt14
-from nmt_moe.errors import UserError
 from tests.tally import Tally
 from tests.wmt14_archives import build
 

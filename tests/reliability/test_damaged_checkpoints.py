@@ -15,7 +15,7 @@ from fairseq import checkpoint_utils
 
 from nmt_moe.checkpoint import files
 from nmt_moe.checkpoint.__main__ import main as checkpoint_command
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.report.__main__ import main as report_command
 from nmt_moe.translate.__main__ import main as translate_command
 from tests.commands import PLUGIN, run, train

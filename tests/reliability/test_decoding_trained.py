@@ -14,7 +14,7 @@ from fairseq_cli import generate
 from hypothesis import given
 from hypothesis import strategies as st
 
-import nmt_moe  # noqa: F401 (registers the model)
+import nmt_moe.plugin  # noqa: F401 (registers the model)
 from tests.reliability.forked import apart
 from tests.reliability.searches import search, sentences
 from tests.reliability.test_decoding import BEAM, DRAWN

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus import download, manifest, transfer
 from nmt_moe.corpus.manifest import Archive
-from nmt_moe.errors import UserError
 from tests.server import Fault, Server
 from tests.tally import Tally
 from tests.wmt14_archives import write

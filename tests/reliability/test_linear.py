@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus import sgm
 from nmt_moe.corpus.clean.rules import normalise
-from nmt_moe.errors import UserError
 from tests.reliability.children import in_a_child
 from tests.tally import Tally
 

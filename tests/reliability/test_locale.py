@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from nmt_moe.common.errors import _lose
+from nmt_moe.common.files import atomic_write
 from nmt_moe.corpus.clean.__main__ import main as clean
-from nmt_moe.corpus.wordpieces import main as wordpieces
-from nmt_moe.drafts import drafts
-from nmt_moe.errors import _lose
+from nmt_moe.corpus.wordpieces.model import main as wordpieces
 from nmt_moe.report.__main__ import main as report
-from nmt_moe.report.progress import main as progress
 from nmt_moe.report.summary import main as summary
+from nmt_moe.runs.progress import main as progress
 from nmt_moe.score.__main__ import main as score
-from nmt_moe.score.testset import _newstests
+from nmt_moe.trained.testset import _newstests
 from tests.commands import PLUGIN
 from tests.reliability.stages import Stage, generate, interactive
 from tests.reliability.test_options_commands import parsers
@@ -96,7 +96,7 @@ def test_progress_of_a_log_of_any_bytes(encoding: str, monkeypatch) -> None:
 
 
 def test_a_path_that_is_no_utf8(tmp_path: Path) -> None:
-    with drafts([tmp_path / "file"]) as [file]:
+    with atomic_write([tmp_path / "file"]) as [file]:
         file.write(json.dumps({"path": os.fsdecode(b"\xff")}, ensure_ascii=False))
     assert json.loads((tmp_path / "file").read_text()) == {"path": "\udcff"}
     (tmp_path / "settings").write_bytes(b"from=\xff\ntest=full filtered\n")

@@ -13,7 +13,7 @@ from fairseq import checkpoint_utils
 from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks.translation import TranslationTask
 
-from nmt_moe.checkpoint import watch
+from nmt_moe.fairseq_fixes import watchdog as watch
 from tests.commands import Finished
 from tests.parallel import command
 from tests.reliability.processes import of_group

@@ -9,10 +9,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nmt_moe.errors import UserError
-from nmt_moe.finite.search import Search
-from nmt_moe.finite.tensors import all_finite
+from nmt_moe.common.errors import UserError
 from nmt_moe.moe.experts import Experts
+from nmt_moe.non_finite.search import Search
+from nmt_moe.non_finite.tensors import all_finite
 from nmt_moe.optim.moe_adam import _LARGE
 from tests import elsewhere
 from tests.models.build import SMALL

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nmt_moe.checkpoint import files, hooks
+from nmt_moe.checkpoint import files
+from nmt_moe.fairseq_fixes import checkpoints as hooks
 from tests.commands import BIN, PLUGIN, TINY, TRAINING
 from tests.parallel.command import TIMEOUT
 from tests.reliability import stages

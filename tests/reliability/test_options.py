@@ -18,13 +18,13 @@ from fairseq.optim import lr_scheduler
 from fairseq.options import get_training_parser, parse_args_and_arch
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.ranges import MOST, Range
 from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropyConfig
-from nmt_moe.errors import UserError
 from nmt_moe.models.architectures import build, config
 from nmt_moe.models.config import LSTMMoEConfig, LSTMMoELanguageModelConfig, StackConfig
 from nmt_moe.optim.fairseq_adam import FairseqMoEAdamConfig
 from nmt_moe.optim.schedule import WarmupHoldInverseSqrtConfig
-from nmt_moe.ranges import MOST, Range
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
 from tests.models.build import SMALL, build_model, dictionary
 from tests.parallel.trainer import configuration
@@ -56,11 +56,11 @@ def outside(allowed: Range) -> list[float]:
     if allowed.kind is int:
         return [int(allowed.low) - 1, -MOST, int(allowed.high) + 1, 10**400]
     found = [math.nan, math.inf, -math.inf, math.nextafter(allowed.low, -math.inf), -1e300]
-    if allowed.above:
+    if allowed.exclusive_low:
         found.append(allowed.low)
     if math.isfinite(allowed.high):
         found += [math.nextafter(allowed.high, math.inf), 1e300]
-        found += [allowed.high] * allowed.below
+        found += [allowed.high] * allowed.exclusive_high
     return found
 
 
@@ -68,9 +68,9 @@ def edges(allowed: Range) -> list[float]:
     """The numbers at the ends of a range."""
     if allowed.kind is int:
         return [int(allowed.low), int(allowed.high)]
-    low = math.nextafter(allowed.low, math.inf) if allowed.above else allowed.low
+    low = math.nextafter(allowed.low, math.inf) if allowed.exclusive_low else allowed.low
     high = min(allowed.high, 1e300)
-    return [low, math.nextafter(high, -math.inf) if allowed.below else high]
+    return [low, math.nextafter(high, -math.inf) if allowed.exclusive_high else high]
 
 
 def use(kind: type, name: str, value: Any) -> None:

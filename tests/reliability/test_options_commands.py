@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import nmt_moe
-from nmt_moe.ranges import Parser, Range
+from nmt_moe.common.ranges import Parser, Range
 from tests.commands import PLUGIN, run
 from tests.reliability.test_options import edges, outside
 

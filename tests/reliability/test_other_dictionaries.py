@@ -13,8 +13,8 @@ from fairseq_cli import interactive, validate
 
 from nmt_moe.checkpoint import dictionaries
 from nmt_moe.checkpoint.__main__ import main as checkpoint_command
-from nmt_moe.errors import UserError
-from nmt_moe.score import testset
+from nmt_moe.common.errors import UserError
+from nmt_moe.trained import testset
 from tests.checkpoint.test_parts import whole_state
 from tests.commands import PLUGIN, Finished
 from tests.reliability import stages

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from nmt_moe.checkpoint.stop import EXIT_CODE
+from nmt_moe.fairseq_fixes.sigterm import EXIT_CODE
 from tests.parallel import command
 from tests.recipes import ROOT, environment
 from tests.tally import Tally

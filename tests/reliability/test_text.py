@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from sentencepiece import SentencePieceProcessor
 
-from nmt_moe.corpus import wordpieces
+from nmt_moe.corpus.wordpieces import model as wordpieces
 from tests.reliability import texts
 from tests.reliability.checks import check_cleaning, check_sgm, check_text, check_wordpieces
 from tests.tally import Tally

@@ -10,8 +10,9 @@ import pytest
 from fairseq.data import data_utils
 from sentencepiece import SentencePieceProcessor
 
-from nmt_moe.corpus import wmt14, wordpieces
+from nmt_moe.corpus import wmt14
 from nmt_moe.corpus.manifest import find, load
+from nmt_moe.corpus.wordpieces import model as wordpieces
 from tests import preloaded
 from tests.commands import PLUGIN, Finished, run
 from tests.reliability import texts

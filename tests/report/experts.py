@@ -12,7 +12,7 @@ from fairseq.data import Dictionary, TruncatedDictionary, indexed_dataset
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from torch import Tensor
 
-from nmt_moe.corpus import wordpieces
+from nmt_moe.corpus.wordpieces import model as wordpieces
 from nmt_moe.models.architectures import TRANSLATION, config
 from nmt_moe.models.language_model import LSTMMoELanguageModel
 from nmt_moe.models.translation import LSTMMoEModel

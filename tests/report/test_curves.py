@@ -8,7 +8,7 @@ import pytest
 from fairseq.logging import progress_bar
 from fairseq.logging.meters import AverageMeter
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.report.curves import log_file, read_runs
 from tests.commands import train
 

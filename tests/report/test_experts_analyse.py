@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.report.experts import batches
 from nmt_moe.report.experts.analyse import analyse
 from nmt_moe.report.experts.data import Data

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from nmt_moe.report.load_map import load_map
+from nmt_moe.fairseq_fixes.load_map import load_map
 
 
 def test_each_field_has_its_load_and_colour():

@@ -1,6 +1,6 @@
 """The output of fairseq-train, shortened."""
 
-from nmt_moe.report.progress import follow
+from nmt_moe.runs.progress import follow
 
 INNER = (
     '2026-01-01 10:00:00 | INFO | train_inner | {"epoch": 1, "update": 0.2, "loss": "9.1", '

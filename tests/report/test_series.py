@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt_moe.common.table import markdown
 from nmt_moe.report import series
-from nmt_moe.report.table import markdown
 
 EVALUATED = """\
 2026-01-01 | INFO | fairseq_cli.eval_lm | Evaluated 1,200 tokens in 0.1s (9.10 tokens/s)

@@ -12,7 +12,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from nmt_moe.report import tensorboard
+from nmt_moe.fairseq_fixes import tensorboard
 from tests.commands import train
 
 NAME = "moe_encoder_2_load"
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(
         progress_bar, "TensorboardProgressBarWrapper", progress_bar.TensorboardProgressBarWrapper
     )
-    tensorboard.install()
+    tensorboard.FIXES[0].apply()
     metrics.reset()
     yield tmp_path
     metrics.reset()

@@ -8,8 +8,8 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 
-import nmt_moe  # noqa: F401 (registers the model)
-from nmt_moe.errors import UserError
+import nmt_moe.plugin  # noqa: F401 (registers the model)
+from nmt_moe.common.errors import UserError
 from nmt_moe.score.perplexity import read
 from tests.commands import PLUGIN, run
 

@@ -13,7 +13,7 @@ from fairseq.models.transformer import base_architecture as transformer_base
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from torch import Tensor, nn
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.models.architectures import build, config
 from nmt_moe.tasks.gnmt_score import coverage_penalty, length_penalty
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask

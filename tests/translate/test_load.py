@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from nmt_moe.errors import UserError
-from nmt_moe.translate.load import choose_tag
+from nmt_moe.common.errors import UserError
+from nmt_moe.trained.load import choose_tag
 
 
 def test_a_target_language_may_be_written_in_many_ways() -> None:

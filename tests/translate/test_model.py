@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from nmt_moe.corpus import wordpieces
-from nmt_moe.translate.load import load
+from nmt_moe.corpus.wordpieces import model as wordpieces
+from nmt_moe.trained.load import load
 from tests.report.experts import write_checkpoint
 
 POSITIONS = 60  # that the checkpoint's task allows

@@ -5,13 +5,13 @@ import sys
 import time
 from pathlib import Path
 
+from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.files import atomic_write, beside
+from nmt_moe.common.ranges import Parser, integers, numbers
 from nmt_moe.corpus.clean.language import foreign
 from nmt_moe.corpus.clean.pipeline import Options, clean
 from nmt_moe.corpus.clean.rules import CHARACTERS_BEYOND, WORDS_BEYOND, Limits
 from nmt_moe.corpus.workers import cores, interruptible
-from nmt_moe.drafts import beside, drafts
-from nmt_moe.errors import UserError, exit_code
-from nmt_moe.ranges import Parser, real, whole
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -33,19 +33,19 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="writes OUT.LANG")
     parser.add_argument("--report", type=Path, metavar="FILE", help="the counts as JSON too")
     parser.add_argument(
-        "--workers", type=whole(1), default=cores(), metavar="N",
+        "--workers", type=integers(1), default=cores(), metavar="N",
         help="processes (default: the cores, %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-words", type=whole(1), default=limits.words, metavar="N",
+        "--max-words", type=integers(1), default=limits.words, metavar="N",
         help="of each side (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-characters", type=whole(1), default=limits.characters, metavar="N",
+        "--max-characters", type=integers(1), default=limits.characters, metavar="N",
         help="of each side (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-ratio", type=real(1), default=limits.ratio, metavar="R",
+        "--max-ratio", type=numbers(1), default=limits.ratio, metavar="R",
         help=f"a side may have R times the words of the other and {WORDS_BEYOND} more, R times its "
         f"characters and {CHARACTERS_BEYOND} more (default: %(default)s)",
     )  # fmt: skip
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{args.out}: {seconds:.1f} s,", file=where, end=" ")
         print(f"{speed:,.0f} pairs per minute and process", file=where)
         if args.report:
-            with drafts([args.report]) as [file]:
+            with atomic_write([args.report]) as [file]:
                 file.write(report.as_json())
 
     return exit_code(run)

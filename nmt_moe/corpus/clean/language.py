@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from nmt_moe.errors import UserError
-from nmt_moe.languages import language
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.languages import language
 
 _CHARACTERS = 20  # of a side that is judged: names and short sentences look like many languages
 _SURE = 0.9  # probability of another language that is enough

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.files import atomic_write
 from nmt_moe.corpus.clean.duplicates import Duplicates, digest
 from nmt_moe.corpus.clean.reading import Chunk, find, read_chunks
 from nmt_moe.corpus.clean.report import Report, Tally
 from nmt_moe.corpus.clean.rules import CHANGES, Limits, judge
 from nmt_moe.corpus.workers import ordered_map
-from nmt_moe.drafts import drafts
-from nmt_moe.errors import UserError
 
 _PROGRESS = 10  # seconds between two progress lines
 _ENDING = 5  # seconds for the workers of a killed command to notice, and to let go of its lock
@@ -70,7 +70,7 @@ def clean(inputs: Sequence[Path], out: Path, languages: Sequence[str], options: 
                 raise UserError(f"{path} is an input: write to another --out")
     if len(set(inputs)) < len(inputs):
         raise UserError("an input is given twice")
-    with _scratch(out) as folder, drafts(outputs, "wb") as unique:
+    with _scratch(out) as folder, atomic_write(outputs, "wb") as unique:
         nothing = Counter({str(prefix): 0 for prefix in inputs})
         report = Report(
             languages, CHANGES, _removals(options), read=nothing.copy(), kept=nothing.copy()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 
 MAX_LINE = 2**20  # bytes; of a longer line only the start is read
 _PAIRS = 1000  # of a chunk

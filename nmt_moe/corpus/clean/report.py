@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nmt_moe.errors import visible
-from nmt_moe.report.table import markdown
+from nmt_moe.common.errors import visible
+from nmt_moe.common.table import markdown
 
 EXAMPLES = 3  # of each rule
 _CHARACTERS = 160  # shown of each side

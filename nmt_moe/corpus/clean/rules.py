@@ -12,8 +12,8 @@ from html.entities import html5
 
 import regex
 
+from nmt_moe.common.scripts import SPELT, size
 from nmt_moe.corpus.clean.reading import MAX_LINE
-from nmt_moe.scripts import SPELT, size
 
 # The ratio of short sentences says little: so much more than the ratio a side may be longer.
 WORDS_BEYOND, CHARACTERS_BEYOND = 5, 30

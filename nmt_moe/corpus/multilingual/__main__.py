@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from nmt_moe.corpus import wordpieces
+from nmt_moe.common.errors import exit_code
+from nmt_moe.common.files import atomic_write
+from nmt_moe.common.ranges import Parser, integers, numbers
+from nmt_moe.common.table import markdown
 from nmt_moe.corpus.multilingual.mix import Counts, mix, write_training_text
 from nmt_moe.corpus.multilingual.pairs import languages, parse_pairs, tag
 from nmt_moe.corpus.phrasebook.pairs import expand
-from nmt_moe.drafts import drafts
-from nmt_moe.errors import exit_code
-from nmt_moe.ranges import Parser, real, whole
-from nmt_moe.report.table import markdown
+from nmt_moe.corpus.wordpieces import model as wordpieces
 
 
 def add_tags(dictionary: Path, targets: Sequence[str]) -> None:
@@ -22,7 +22,7 @@ def add_tags(dictionary: Path, targets: Sequence[str]) -> None:
     known = {line.rpartition(" ")[0] for line in text.split("\n")}
     tags = dict.fromkeys(tag(target) for target in targets)
     text += "".join(f"{name} 1\n" for name in tags if name not in known)
-    with drafts([dictionary]) as [file]:
+    with atomic_write([dictionary]) as [file]:
         file.write(text)
 
 
@@ -79,15 +79,17 @@ def _arguments() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, help="folder for {train,valid,test}.{src,tgt}"
     )
     mixed.add_argument(
-        "--max-pieces", type=whole(1), default=250,
+        "--max-pieces", type=integers(1), default=250,
         help="leave out pairs with an empty side or with a side of more pieces (default: 250)",
     )  # fmt: skip
     mixed.add_argument(
-        "--temperature", type=real(1), default=1.0, metavar="T",
+        "--temperature", type=numbers(1), default=1.0, metavar="T",
         help="repeat lines of smaller pairs: n lines of training become N * (n / N) ** (1 / T), "
         "N are the largest pair's; 1 repeats none (default: 1)",
     )  # fmt: skip
-    mixed.add_argument("--seed", type=whole(0), default=1, help="of the choice of lines to repeat")
+    mixed.add_argument(
+        "--seed", type=integers(0), default=1, help="of the choice of lines to repeat"
+    )
     return parser
 
 

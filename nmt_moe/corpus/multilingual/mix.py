@@ -17,10 +17,10 @@ from typing import IO
 
 from sentencepiece import SentencePieceProcessor
 
-from nmt_moe.corpus.lines import read_lines, read_pairs
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.files import atomic_write
+from nmt_moe.common.lines import read_lines, read_pairs
 from nmt_moe.corpus.multilingual.pairs import languages, tag, text_files, training_files
-from nmt_moe.drafts import drafts
-from nmt_moe.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 SIDES = ("src", "tgt")
@@ -75,7 +75,7 @@ def mix(
     }
     largest = max(found["train"].kept for found in counts.values())
     for split in SPLITS:
-        with drafts(_paths(out, split)) as mixed:
+        with atomic_write(_paths(out, split)) as mixed:
             for pair in pairs:
                 found = counts[pair][split]
                 times = (largest / found.kept) ** (1 - 1 / temperature) if split == "train" else 1
@@ -134,7 +134,7 @@ def _encode(
     counts = Counts()
     first = tag(languages(pair)[1])
     out.mkdir(parents=True, exist_ok=True)
-    with drafts(_paths(out, split)) as files:
+    with atomic_write(_paths(out, split)) as files:
         for sentences in read_pairs(*text_files(folder, split, pair)):
             counts.read += 1
             source, target = (model.encode(sentence, out_type=str) for sentence in sentences)

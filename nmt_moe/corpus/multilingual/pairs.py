@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 
 
 def tag(language: str) -> str:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nmt_moe.common.errors import exit_code
+from nmt_moe.common.ranges import Parser, integers
 from nmt_moe.corpus.phrasebook.files import (
     TARGETS,
     check_target,
@@ -18,8 +20,6 @@ from nmt_moe.corpus.phrasebook.files import (
 from nmt_moe.corpus.phrasebook.generate import build
 from nmt_moe.corpus.phrasebook.pairs import build_pairs, expand
 from nmt_moe.corpus.phrasebook.render import pairs_available
-from nmt_moe.errors import exit_code
-from nmt_moe.ranges import Parser, whole
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,10 +45,10 @@ def parser() -> argparse.ArgumentParser:
         "amounts, names and lists of them)",
     )  # fmt: skip
     made.add_argument("--out", type=Path, default=Path("data/phrasebook"), help="folder to write")
-    made.add_argument("--train", type=whole(1), default=30000, help="number of training pairs")
-    made.add_argument("--valid", type=whole(1), default=500, help="number of validation pairs")
-    made.add_argument("--test", type=whole(1), default=1000, help="number of test pairs")
-    made.add_argument("--seed", type=whole(0), default=1, help="seed of the random draws")
+    made.add_argument("--train", type=integers(1), default=30000, help="number of training pairs")
+    made.add_argument("--valid", type=integers(1), default=500, help="number of validation pairs")
+    made.add_argument("--test", type=integers(1), default=1000, help="number of test pairs")
+    made.add_argument("--seed", type=integers(0), default=1, help="seed of the random draws")
     return made
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.files import atomic_write
+from nmt_moe.common.languages import same
 from nmt_moe.corpus.phrasebook.render import Sentence
-from nmt_moe.drafts import drafts
-from nmt_moe.errors import UserError
-from nmt_moe.languages import same
 
 TARGETS = ("de", "fr")
 
@@ -51,7 +51,7 @@ def write(texts: dict[str, str], folder: Path) -> None:
     leaves no half file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with drafts([folder / name for name in texts]) as files:
+    with atomic_write([folder / name for name in texts]) as files:
         for file, text in zip(files, texts.values(), strict=True):
             file.write(text)
 

@@ -12,10 +12,10 @@ import random
 from collections.abc import Iterator
 from itertools import islice
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.corpus.phrasebook.render import TEMPLATES, Sentence, pairs_available, render, size
 from nmt_moe.corpus.phrasebook.sampling import part, shares, shuffled
 from nmt_moe.corpus.phrasebook.template import LANGUAGES, Template
-from nmt_moe.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 # How many sentences in a row may have an unknown word before a template is given up.

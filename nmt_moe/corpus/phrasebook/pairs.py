@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.languages import same
 from nmt_moe.corpus.phrasebook.generate import SPLITS, build
 from nmt_moe.corpus.phrasebook.labels import KINDS, LANGUAGES, Kind
 from nmt_moe.corpus.phrasebook.sampling import shares, shuffled
 from nmt_moe.corpus.phrasebook.template import LANGUAGES as TEMPLATE_LANGUAGES
-from nmt_moe.errors import UserError
-from nmt_moe.languages import same
 
 Texts = list[tuple[str, str]]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.plan import counts
 from nmt_moe.report.experts.attention import AttentionTally
 from nmt_moe.report.experts.batches import Batch, Sentence, run

@@ -10,10 +10,10 @@ from typing import Any
 from fairseq.data.data_utils import load_indexed_dataset
 from torch import Tensor
 
-from nmt_moe.corpus.lines import read_lines, read_pairs
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.lines import read_lines, read_pairs
 from nmt_moe.report.experts.trained import Encoder, Trained
-from nmt_moe.translate import load
+from nmt_moe.trained import load
 from nmt_moe.translate.text import cleaned
 
 _TRANSLATED = 1000  # sentences that are translated together

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.moe import Routing
 from nmt_moe.report.experts.batches import Batch, Sentence, run
 from nmt_moe.report.experts.data import Pair

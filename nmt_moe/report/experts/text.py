@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from fairseq.data import Dictionary
 
-from nmt_moe.corpus.reversible import WORD, join
+from nmt_moe.corpus.wordpieces.reversible import WORD, join
 
 
 class Spelling:

@@ -12,11 +12,11 @@ from fairseq.utils import split_paths
 from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
-from nmt_moe.errors import UserError
+from nmt_moe.common.errors import UserError
 from nmt_moe.models.architectures import LANGUAGE, TRANSLATION
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
-from nmt_moe.translate import load
-from nmt_moe.translate.model import Translator
+from nmt_moe.trained import load
+from nmt_moe.trained.model import Translator
 from nmt_moe.translate.text import cleaned
 
 

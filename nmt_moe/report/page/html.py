@@ -10,7 +10,7 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from nmt_moe.drafts import drafts
+from nmt_moe.common.files import atomic_write
 from nmt_moe.report.page.names import distinct
 from nmt_moe.report.page.pack import finite, pack
 
@@ -58,7 +58,7 @@ def _write(title: str, data: dict[str, Any], path: Path) -> None:
         plotly=get_plotlyjs(),
         script=script,
     )
-    with drafts([path]) as [file]:
+    with atomic_write([path]) as [file]:
         file.write(page)
 
 

@@ -1,6 +1,6 @@
 """What reads the bytes of others: each takes any bytes, and says what must hold for them.
 
-Only an error of ours, :class:`~nmt_moe.errors.UserError`, may be the answer.
+Only an error of ours, :class:`~nmt_moe.common.errors.UserError`, may be the answer.
 """
 
 import codecs
@@ -15,12 +15,13 @@ from pathlib import Path
 
 from sentencepiece import SentencePieceProcessor
 
-from nmt_moe.corpus import archives, manifest, sgm, wordpieces
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.lines import read_lines
+from nmt_moe.corpus import archives, manifest, sgm
 from nmt_moe.corpus.clean.pipeline import Options, clean_chunk
 from nmt_moe.corpus.clean.reading import Chunk, read_chunks
 from nmt_moe.corpus.clean.rules import normalise, plain
-from nmt_moe.corpus.lines import read_lines
-from nmt_moe.errors import UserError
+from nmt_moe.corpus.wordpieces import model as wordpieces
 from tests.reliability import checks, texts
 
 

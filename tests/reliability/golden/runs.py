@@ -21,7 +21,7 @@ from fairseq.trainer import Trainer
 from fairseq_cli import generate, preprocess
 from fairseq_cli import train as training
 
-import nmt_moe  # noqa: F401 (registers the models)
+import nmt_moe.plugin  # noqa: F401 (registers the models)
 from tests.reliability.forked import apart
 
 UPDATES = 100

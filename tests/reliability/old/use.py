@@ -15,9 +15,9 @@ import torch
 from fairseq_cli import eval_lm, preprocess, validate
 from fairseq_cli import train as training
 
-import nmt_moe  # noqa: F401 (registers the models)
-from nmt_moe.corpus import wordpieces
-from nmt_moe.translate.load import load
+import nmt_moe.plugin  # noqa: F401 (registers the models)
+from nmt_moe.corpus.wordpieces import model as wordpieces
+from nmt_moe.trained.load import load
 from tests.reliability.forked import apart
 
 FOLDER = Path(__file__).parent

@@ -1,0 +1,178 @@
+"""Errors that a user can mend, shown as one line."""
+
+import ast
+import difflib
+import errno
+import io
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from nmt_moe.common import shared_memory
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class UserError(ValueError):
+    """Something the user gave does not fit; the message says what, and what to do."""
+
+
+class ErrorOnEveryRank(UserError):
+    """Raised on every rank of a training; rank 0 prints it."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What a mistyped name may have meant, else all that there is."""
+    close = difflib.get_close_matches(name, known)
+    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
+
+
+def one_line(error: BaseException) -> str | None:
+    """The line to show instead of a traceback, or None if the error is not the user's to mend.
+
+    fairseq raises what is meant for users as a bare ``Exception``, as ``OSError`` without a
+    number, as ``FileNotFoundError``, as an ``assert`` with a text, or as any other error with one,
+    in a ``raise`` of its own; it may do so while it handles a :class:`UserError` of ours that says
+    more.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        # What a worker of a pool could not write has been raised there first.
+        here = error.__cause__ is None
+        if here and error.filename is None and raised_within(error, "multiprocessing."):
+            return shared_memory.no_shared_memory()
+        what = error.filename or "what was to be written"
+        return f"no room for {what} ({error.strerror}): make room and give the same command again"
+    if isinstance(error, FileExistsError) and error.errno is None:  # fairseq-preprocess: its path
+        return f"there is {error} already: remove it, or choose another folder"
+    if isinstance(error, UnicodeDecodeError):
+        return f"the input is not UTF-8 text: {error}"
+    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
+        return f"a process that prepares batches (--num-workers) {shared_memory.why_worker_ended()}"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if out_of_memory or "can't allocate" in str(error):
+        return (
+            "there is too little memory: use a smaller --max-tokens or --batch-size, or a smaller "
+            "model"
+        )
+    kept = _not_kept(error)
+    if kept is not None:
+        return kept
+    wrong = _misspelt(error)
+    if wrong is not None:
+        return f"{wrong}: an option that is read as Python or JSON is misspelt"
+    meant_for_users = (
+        type(error) is Exception
+        or _raised_by_fairseq(error)
+        or isinstance(error, FileNotFoundError)
+        or (isinstance(error, OSError) and error.errno is None)
+        or (isinstance(error, AssertionError) and " " in str(error))
+    )
+    # A KeyError shows its text in quotation marks.
+    text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+    return " ".join(text.split()) if meant_for_users else None
+
+
+def _raised_by_fairseq(error: BaseException) -> bool:
+    """Whether fairseq itself says something: Python's own errors in its code are for developers."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or not error.args or " " not in str(error.args[0]):
+        return False
+    folder = Path(frames[-1].filename).parent
+    inside = any(name in folder.parts for name in ("fairseq", "fairseq_cli"))
+    return inside and (frames[-1].line or "").startswith("raise ")
+
+
+def _not_kept(error: BaseException) -> str | None:
+    """What is wrong with an option that does not get into fairseq's configuration."""
+    text = str(error)
+    found = re.search(r"override \w+\.(\w+)=null|Missing mandatory value: (\w+)", text)
+    if type(error).__module__ not in ("hydra.errors", "omegaconf.errors"):
+        return None
+    if found is not None:
+        return f"--{(found[1] or found[2]).replace('_', '-')} is missing"
+    return f"an option cannot be read: {text.splitlines()[0]}"
+
+
+def _misspelt(error: BaseException) -> str | None:
+    """The text of an option that ``eval``, ``literal_eval`` or ``json`` cannot read."""
+    if isinstance(error, json.JSONDecodeError):
+        return error.doc
+    if isinstance(error, SyntaxError) and error.filename in ("<string>", "<unknown>"):
+        return error.text or str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, ValueError) and frames and Path(frames[-1].filename) == Path(ast.__file__):
+        return str(error)
+    return None
+
+
+def raised_within(error: BaseException, package: str) -> bool:
+    """Whether it was raised by a package, or by what that has called."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").startswith(package) for frame, _ in frames)
+
+
+def visible(text: str) -> str:
+    """The text with escapes for what cannot be seen, line ends among them."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def exit_code(command: Callable[[], None]) -> int:
+    """Run a command line of ours: 0, or 1 with a line on stderr for what the user can mend."""
+    print_any_text()
+    try:
+        _check_package()
+        command()
+        sys.stdout.flush()
+    except (UserError, OSError) as error:
+        say(one_line(error) or str(error))
+        return 1
+    return 0
+
+
+def _check_package() -> None:
+    """A clone named nmt_moe, from the folder around it, may be taken for the package in it."""
+    package = sys.modules["nmt_moe"]
+    if package.__file__ is None:
+        raise UserError(
+            f"{next(iter(package.__path__))} stands in for the package nmt_moe here: type python "
+            "-P -m for python -m, or work in another folder"
+        )
+
+
+def print_any_text(encoding: str | None = None) -> None:
+    """Print escapes for characters that the encoding of standard output lacks.
+
+    That is the locale's, such as ISO-8859-1, or the one of ``PYTHONIOENCODING``; here another one
+    can be named. No text ends a command whose work is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if encoding and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def say(line: str) -> None:
+    print(f"error: {visible(line)}", file=sys.stderr)
+    _give_up_output()
+
+
+def _give_up_output() -> None:
+    """Python would fail once more at its end where there is no room for what is left to print."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

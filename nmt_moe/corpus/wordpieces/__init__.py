@@ -1,0 +1,1 @@
+"""Wordpieces: learned by sentencepiece, cut so that the text can be given back."""

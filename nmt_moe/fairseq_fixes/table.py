@@ -1,0 +1,41 @@
+"""All changes to foreign code in one table, applied when the plugin is imported."""
+
+from nmt_moe.fairseq_fixes import (
+    batch_workers,
+    checkpoints,
+    command_line,
+    errors,
+    non_finite,
+    numpy_compat,
+    post_process,
+    sigterm,
+    tensorboard,
+    threads,
+)
+from nmt_moe.fairseq_fixes.fix import Fix
+
+_ALWAYS: tuple[Fix, ...] = (
+    *checkpoints.FIXES,
+    *non_finite.FIXES,
+    *batch_workers.FIXES,
+    *threads.FIXES,
+    *command_line.FIXES,
+    *post_process.FIXES,
+    *tensorboard.FIXES,
+)
+
+FIXES: tuple[Fix, ...] = (*_ALWAYS, *errors.FIXES, *sigterm.FIXES)
+"""All of them, in the order in which they are applied."""
+
+
+def apply_all() -> None:
+    """Apply the fixes of the import; those of :mod:`.errors` in fairseq's own commands alone.
+
+    Raises:
+        UserError: fairseq is not the one that they were written for.
+    """
+    numpy_compat.restore()
+    batch_workers.end_with_the_program()
+    for fix in _ALWAYS:
+        fix.apply()
+    errors.apply()

@@ -1,1 +1,0 @@
-"""NaN and Inf in a training: stopped before the update, named, and kept out of checkpoints."""

@@ -1,0 +1,95 @@
+"""Follow ``fairseq-train --log-format json``: one short line for each report in its output.
+
+Use it as a filter: ``fairseq-train ... 2>&1 | python -m nmt_moe.runs.progress``.
+Errors and warnings pass through; the rest is for the log.
+"""
+
+import argparse
+import io
+import math
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from nmt_moe.common.errors import exit_code
+from nmt_moe.runs.training_log import record
+
+_PASS = re.compile(
+    r"\| (WARNING|ERROR) \||[Ee]rror: |Loaded checkpoint|num\. shared model params|^Killed"
+)
+
+
+def describe(figures: dict[str, Any]) -> str:
+    """One line for a person: where the training is, and how well it does."""
+    if "valid_loss" in figures:
+        perplexity = _perplexity(figures, "valid_")
+        return f"epoch {figures['epoch']}: validation perplexity {perplexity}"
+    prefix = "train_" if "train_loss" in figures else ""
+    parts = [f"update {_number(figures, prefix + 'num_updates')}"]
+    parts.append(f"perplexity {_perplexity(figures, prefix)}")
+    parts.append(f"{_number(figures, prefix + 'wps')} pieces/s")
+    done = f"epoch {figures['epoch']} done" if prefix else f"epoch {figures['epoch']}"
+    return f"{done}: {', '.join(parts)}"
+
+
+def _number(figures: dict[str, Any], name: str) -> str:
+    try:
+        return f"{float(figures[name]):,.0f}"
+    except (KeyError, TypeError, ValueError):
+        return "?"
+
+
+def _perplexity(figures: dict[str, Any], prefix: str) -> str:
+    for name, base in (("ppl", None), ("nll_loss", 2.0), ("loss", 2.0)):
+        try:
+            value = float(figures[prefix + name])
+        except (KeyError, TypeError, ValueError):
+            continue
+        value = value if base is None else base**value
+        return f"{value:,.2f}" if math.isfinite(value) else str(value)
+    return "?"
+
+
+def follow(lines: Iterable[str]) -> Iterator[str]:
+    """The lines to show; a traceback is shown whole."""
+    traceback = False
+    for line in _without_ignored(lines):
+        figures = record(line)
+        traceback = traceback or line.startswith("Traceback")
+        if figures is not None:
+            yield describe(figures)
+        elif traceback or _PASS.search(line):
+            yield line.rstrip("\n")
+
+
+def _without_ignored(lines: Iterable[str]) -> Iterator[str]:
+    """Leaves out exceptions that Python prints and ignores, as a worker that ends may do."""
+    ignored = False
+    for line in lines:
+        if line.startswith("Exception ignored in"):
+            ignored = True
+        elif ignored:
+            ignored = line.startswith(("Traceback", " "))  # the line of the exception is the last
+        else:
+            yield line
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    argparse.ArgumentParser(
+        prog="python -m nmt_moe.runs.progress",
+        description="Shorten the output of fairseq-train --log-format json (a filter).",
+    ).parse_args(arguments)
+
+    def run() -> None:
+        # A log is UTF-8, but for what libraries print.
+        log = io.TextIOWrapper(sys.stdin.buffer, "utf-8", "backslashreplace")
+        for line in follow(log):
+            print(line, flush=True)
+
+    return exit_code(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

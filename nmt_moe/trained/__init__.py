@@ -1,0 +1,1 @@
+"""Trained models: how one is opened, on which device, and what it is."""

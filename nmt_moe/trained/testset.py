@@ -1,0 +1,152 @@
+"""What it takes to score a checkpoint: its languages, and the test set that goes with it.
+
+The folder of a training holds beside its checkpoints what turns text into their input:
+``dict.LANGUAGE.txt`` of both languages and ``sentencepiece.model``. The checkpoint itself says
+where the binarised corpus was, ``PREPARED/binary``; the text of the test sets is in
+``PREPARED/corpus``.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from nmt_moe.checkpoint import dictionaries
+from nmt_moe.checkpoint.files import options, read
+from nmt_moe.checkpoint.parts import MARK, MERGE, part_files
+from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.trained.load import read_dictionary
+
+WORDPIECES = "sentencepiece.model"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer; as lines, in this order."""
+
+    source: str
+    """The language that is translated."""
+    target: str
+    """The language it is translated into."""
+    prefix: Path
+    """The texts are ``prefix.LANGUAGE``."""
+    name: str
+    """Of the test set, for people and for a folder."""
+
+
+def find(checkpoint: Path, testset: str | None = None) -> Found:
+    """Find and check what a checkpoint is scored with.
+
+    Args:
+        checkpoint: a complete checkpoint of a translation model for one pair of languages.
+        testset: ``full`` or ``filtered``, where WMT'14 was prepared with it, or the path of any
+            text without ``.LANGUAGE``; None is the test set of the prepared corpus.
+
+    Raises:
+        UserError: something is missing; says what and where it should be.
+    """
+    state = _read(checkpoint)
+    task = options(state["cfg"], "task")
+    source, target = task.get("source_lang"), task.get("target_lang")
+    if not (source and target):
+        raise UserError(
+            f"{checkpoint} has no source and target language (its task is {task.get('_name')}): "
+            "only translation models have a BLEU score"
+        )
+    for name in (f"dict.{source}.txt", f"dict.{target}.txt", WORDPIECES):
+        if not (checkpoint.parent / name).is_file():
+            raise UserError(
+                f"{checkpoint.parent / name} is missing: copy it there, the dictionaries from the "
+                f"folder that was trained on ({task.get('data')}), {WORDPIECES} from where the "
+                "wordpieces were learned (model.model)"
+            )
+    sides = {"source": source, "target": target}
+    files = {side: checkpoint.parent / f"dict.{lang}.txt" for side, lang in sides.items()}
+    symbols = {side: read_dictionary(file).symbols for side, file in files.items()}
+    dictionaries.check(
+        str(checkpoint), state, symbols, {side: str(file) for side, file in files.items()}
+    )
+    data = Path((task.get("data") or ".").split(":")[0])  # fairseq takes several, colons between
+    prefix, name = _testset(data.parent, source, target, testset)
+    return Found(source, target, prefix, name)
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    if not checkpoint.is_file():
+        parts = part_files(str(checkpoint))
+        if parts:
+            raise UserError(f"there is no {checkpoint}, but {parts[0]}, a part of it: {MERGE}")
+        raise UserError(f"there is no checkpoint {checkpoint}")
+    state = read(str(checkpoint))
+    if MARK in state:
+        raise UserError(f"{checkpoint} is a part of a checkpoint: {MERGE}")
+    if not state.get("cfg"):
+        raise UserError(f"{checkpoint} is of an older fairseq: its options are in another form")
+    return state
+
+
+def _testset(prepared: Path, source: str, target: str, wanted: str | None) -> tuple[Path, str]:
+    """The texts without ``.LANGUAGE``, and their name."""
+    corpus = prepared / "corpus"
+    names = {corpus / "test": "test", corpus / f"{source}-{target}" / "test": "test"}
+    for number, name in enumerate(_newstests(prepared)):
+        names[corpus / (f"test-{name}" if number else "test")] = f"newstest2014-{name}"
+    if wanted is None:
+        choices = list(names)
+    else:
+        named = [prefix for prefix, name in names.items() if name == f"newstest2014-{wanted}"]
+        choices = [Path(wanted), *named]
+    for prefix in choices:
+        sides = [prefix.with_name(f"{prefix.name}.{language}") for language in (source, target)]
+        missing = [side for side in sides if not side.is_file()]
+        if not missing:
+            return prefix, names.get(prefix, prefix.name)
+        if len(missing) == 1:
+            raise UserError(f"the test set {prefix} lacks a side: there is no {missing[0]}")
+    if wanted is None:
+        raise UserError(
+            f"there is no test set {choices[0]}.{source} beside the corpus that was trained on: "
+            f"name one, PREFIX of PREFIX.{source} and PREFIX.{target}"
+        )
+    raise UserError(
+        f"there is no test set '{wanted}': no files {wanted}.{source} and {wanted}.{target}, and "
+        f"{corpus} has {', '.join(_newstests(prepared)) or 'none that has a name'}"
+    )
+
+
+def _newstests(prepared: Path) -> list[str]:
+    """The test sets that ``wmt14_prepare.sh`` was asked for, ``full`` and ``filtered``."""
+    settings = prepared / "settings"
+    if settings.is_file():
+        for line in settings.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("test="):
+                return line.removeprefix("test=").split()
+    return []
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nmt_moe.trained.testset",
+        description="Find what a checkpoint is scored with: prints its source language, its "
+        "target language, the path of the test set without .LANGUAGE, and the test set's name.",
+    )
+    parser.add_argument("checkpoint", type=Path, help="a file in the folder of a training")
+    parser.add_argument(
+        "testset", nargs="?",
+        help="full or filtered, of WMT'14, or PREFIX of the files PREFIX.LANGUAGE (default: the "
+        "test set of the prepared corpus)",
+    )  # fmt: skip
+    args = parser.parse_args(arguments)
+
+    def run() -> None:
+        lines = "".join(f"{field}\n" for field in astuple(find(args.checkpoint, args.testset)))
+        sys.stdout.buffer.write(os.fsencode(lines))  # a path has to be the same for who reads it
+
+    return exit_code(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
