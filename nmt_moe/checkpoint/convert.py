@@ -16,7 +16,7 @@ from nmt_moe.checkpoint.files import read, write
 from nmt_moe.checkpoint.parts import MARK, check_together, mark_in, new_mark, part_file, part_files
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write, is_taken
-from nmt_moe.moe.mesh import team_size
+from nmt_moe.moe.mesh import expert_parallel_size
 
 
 def merge(files: list[str], out: str, force: bool = False) -> None:
@@ -92,7 +92,7 @@ def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -
         raise UserError(
             f"{file} is of a training without --optimizer moe_adam, which spread experts need"
         )
-    size = team_size(min(experts), team, parts)
+    size = expert_parallel_size(min(experts), team, parts)
     if size < 2:
         raise UserError(
             f"{min(experts)} experts cannot be spread over {parts} processes: choose --parts "

@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from nmt_moe.checkpoint.files import read
 from nmt_moe.common.errors import UserError
-from nmt_moe.moe.mesh import Mesh, active_mesh
+from nmt_moe.moe.mesh import Mesh, training_mesh
 
 MARK = "moe_part"
 """The key of a part's mark: a part's number, of how many, how many hold every expert once, the
@@ -26,16 +26,16 @@ MERGE = (
 
 def own_part() -> int | None:
     """The number of the part that this process writes; None in a training without parts."""
-    mesh = active_mesh()
-    return mesh.place if mesh is not None and mesh.parts else None
+    mesh = training_mesh()
+    return mesh.rank if mesh is not None and mesh.parts else None
 
 
 def mark(state: dict[str, Any]) -> None:
     """Mark the state of this process as a part."""
-    mesh = active_mesh()
+    mesh = training_mesh()
     if mesh is not None:
         updates = state["optimizer_history"][-1]["num_updates"]
-        state[MARK] = new_mark(mesh.place, mesh.world, mesh.size, mesh.run, updates)
+        state[MARK] = new_mark(mesh.rank, mesh.world_size, mesh.ep_size, mesh.run, updates)
 
 
 def new_mark(part: int, of: int, team: int, run: str, num_updates: int) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def check(path: str) -> None:
     All processes have to call it, and come to the same conclusion: else one that lacks its part
     would start anew beside others that go on.
     """
-    mesh = active_mesh()
+    mesh = training_mesh()
     if mesh is None or not mesh.parts:
         found = part_files(path)
         if found and not os.path.exists(path):
@@ -110,14 +110,14 @@ def check(path: str) -> None:
             )
         return
     reports = _reports(path, mesh)
-    if _replaced(path, reports, mesh.place):
+    if _replaced(path, reports, mesh.rank):
         reports = _reports(path, mesh)
-    judge(path, reports, mesh.size)
+    judge(path, reports, mesh.ep_size)
 
 
 def _reports(path: str, mesh: Mesh) -> list[dict[str, Any]]:
     """What each process has found, see :func:`judge`; and the mark in a new part as ``draft``."""
-    file = part_file(path, mesh.place)
+    file = part_file(path, mesh.rank)
     report: dict[str, Any] = {}
     if os.path.exists(file):
         try:
@@ -128,7 +128,7 @@ def _reports(path: str, mesh: Mesh) -> list[dict[str, Any]]:
         report["instead"] = next(filter(os.path.exists, [*part_files(path), path]), None)
     with suppress(UserError, OSError):
         report["draft"] = mark_in(file, read(f"{file}.tmp"))
-    reports = [report] * mesh.world
+    reports = [report] * mesh.world_size
     dist.all_gather_object(reports, report)
     return reports
 

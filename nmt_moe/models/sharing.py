@@ -9,7 +9,8 @@ from torch import nn
 
 from nmt_moe.common.errors import ErrorOnEveryRank, UserError
 from nmt_moe.models.config import StackConfig
-from nmt_moe.moe.mesh import active_mesh
+from nmt_moe.moe.experts import Experts
+from nmt_moe.moe.mesh import set_training_mesh, training_mesh
 
 
 def share_experts(model: nn.Module, cfg: StackConfig, task: Any) -> None:
@@ -27,7 +28,9 @@ def share_experts(model: nn.Module, cfg: StackConfig, task: Any) -> None:
     Raises:
         UserError: a checkpoint in parts is wanted, and there are none.
     """
-    if active_mesh() is None:
+    meshes = (module.mesh for module in model.modules() if isinstance(module, Experts))
+    set_training_mesh(next(meshes, None))
+    if training_mesh() is None:
         if cfg.moe_sharded_checkpoint:
             raise UserError(
                 "--moe-sharded-checkpoint needs experts that are spread over at least 2 "
@@ -69,7 +72,7 @@ def _in_all(step: Callable[..., Any]) -> Callable[..., Any]:
 
 def check_alone(*args: Any, **kwargs: Any) -> None:
     """Raise a :class:`UserError` where processes that share experts are about to generate."""
-    if active_mesh() is not None:
+    if training_mesh() is not None:
         raise ErrorOnEveryRank(
             "processes that share experts cannot translate, each would need another number of "
             "steps: give each process all experts (--moe-expert-parallel-size 1)"

@@ -62,8 +62,8 @@ class _Combine(torch.autograd.Function):
 
 def _run_elsewhere(experts: Experts, x_AD: Tensor, counts_E: Tensor, mesh: Mesh) -> Tensor:
     """As many rows travel as there are, ``P`` processes each having its share of the experts."""
-    counts_PE = counts_E.view(mesh.size, -1)
-    one_each = [1] * mesh.size
+    counts_PE = counts_E.view(mesh.ep_size, -1)
+    one_each = [1] * mesh.ep_size
     received_PE = exchange(counts_PE, one_each, one_each, mesh)
     # Read once: reading waits for the device.
     sent, received = torch.stack([counts_PE, received_PE]).tolist()

@@ -41,7 +41,7 @@ class Experts(nn.Module):
     ) -> None:
         super().__init__()
         self.num_experts, self.recompute, self.mesh = num_experts, recompute, mesh
-        here = num_experts if mesh is None else num_experts // mesh.size
+        here = num_experts if mesh is None else num_experts // mesh.ep_size
         self.w_in = nn.Parameter(torch.empty(here, dim, hidden_dim))
         self.w_out = nn.Parameter(torch.empty(here, hidden_dim, dim))
         for weight in (self.w_in, self.w_out):
@@ -49,7 +49,7 @@ class Experts(nn.Module):
             if mesh is not None:
                 weight.expert = True  # type: ignore[attr-defined]  # fairseq: no copies elsewhere
         if mesh is not None:
-            mesh.members.append(weakref.ref(self))
+            mesh.modules.append(weakref.ref(self))
         self._complete: dict[str, Tensor | None] = {}
         self.reset_parameters()
 

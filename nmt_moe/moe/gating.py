@@ -191,7 +191,7 @@ def batchwise_mask(gate_GNE: Tensor, k: int, mesh: Mesh | None = None) -> Tensor
     better_GNE, equal_GNE = gate_GNE > bar_G1E, gate_GNE == bar_G1E
     better_PG1E = collect(better_GNE.sum(1, keepdim=True), mesh)
     equal_PG1E = collect(equal_GNE.sum(1, keepdim=True), mesh)
-    before = 0 if mesh is None else mesh.place
+    before = 0 if mesh is None else mesh.rank
     left_G1E = m - better_PG1E.sum(0) - equal_PG1E[:before].sum(0)
     return better_GNE | (equal_GNE & (equal_GNE.cumsum(1) <= left_G1E))
 

@@ -7,7 +7,7 @@ import math
 import uuid
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -18,47 +18,53 @@ from nmt_moe.common.errors import UserError
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-    from nmt_moe.moe.experts import Experts
 
-_meshes: list[Mesh] = []
+class Spread(Protocol):
+    """A module of which each rank holds a part."""
+
+    def gather(self) -> None:
+        """Bring all of it to rank 0."""
+
+    def release(self) -> None:
+        """Forget what was gathered."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """``world`` processes in ``world / size`` teams; each team holds every expert once.
+    """``world_size`` processes in ``world_size / ep_size`` expert-parallel groups; each group
+    holds every expert once.
 
-    A layer's experts are spread over the team in order, ``E / size`` on each member. All
+    A layer's experts are spread over the group in order, ``E / ep_size`` on each rank of it. All
     processes together make one batch: a sum over it is a sum over the world.
     """
 
-    size: int
-    """Processes of a team, at least 2."""
     rank: int
-    """This process's place in its team."""
-    world: int
-    place: int
-    """This process's place in the world."""
-    team: ProcessGroup
-    replicas: ProcessGroup | None
+    world_size: int
+    ep_rank: int
+    """This process' rank in its expert-parallel group."""
+    ep_size: int
+    """Processes of an expert-parallel group, at least 2."""
+    ep_group: ProcessGroup
+    replica_group: ProcessGroup | None
     """The processes with the same experts as this one; None if there is no other."""
     parts: bool = False
-    """Whether each process writes its own part of a checkpoint, and not the first one all."""
+    """Whether each rank writes its own part of a checkpoint, instead of rank 0 a complete one."""
     run: str = ""
-    """A name for this start of a training: the processes have it in common with no other."""
-    members: list[weakref.ref[Experts]] = field(default_factory=list)
+    """A name for this start of a training: its processes have it in common with no other."""
+    modules: list[weakref.ref[Spread]] = field(default_factory=list)
 
-    def layers(self) -> list[Experts]:
+    def spread(self) -> list[Spread]:
         """The experts of every layer, in the order in which they were made."""
-        return [experts for member in self.members if (experts := member()) is not None]
+        return [module for one in self.modules if (module := one()) is not None]
 
     def own(self, num_experts: int) -> slice:
         """The experts of this process."""
-        share = num_experts // self.size
-        return slice(self.rank * share, (self.rank + 1) * share)
+        share = num_experts // self.ep_size
+        return slice(self.ep_rank * share, (self.ep_rank + 1) * share)
 
 
 def mesh_for(num_experts: int, size: int, parts: bool = False) -> Mesh | None:
-    """The processes that share ``num_experts`` experts; None where each process has them all.
+    """The processes that share ``num_experts`` experts; None where each rank has them all.
 
     Every process of a training must ask, and in the same order.
 
@@ -72,62 +78,74 @@ def mesh_for(num_experts: int, size: int, parts: bool = False) -> Mesh | None:
     """
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return None
-    world = dist.get_world_size()
-    size = team_size(num_experts, size, world)
-    return None if size == 1 else _mesh(size, world, parts)
+    world_size = dist.get_world_size()
+    size = expert_parallel_size(num_experts, size, world_size)
+    return None if size == 1 else _mesh(size, world_size, parts)
 
 
-def team_size(num_experts: int, size: int, world: int) -> int:
+def expert_parallel_size(num_experts: int, size: int, world_size: int) -> int:
     """``size``, or if that is 0 the most processes that divide both others.
 
     Raises:
         UserError: ``size`` does not divide the processes of the world or the experts.
     """
-    size = size or math.gcd(world, num_experts)
-    for what, count in {"processes": world, "experts": num_experts}.items():
+    size = size or math.gcd(world_size, num_experts)
+    for what, count in {"processes": world_size, "experts": num_experts}.items():
         if count % size:
             raise UserError(
                 f"--moe-expert-parallel-size {size} does not divide the {count} {what}: "
-                f"choose one that divides both, such as {math.gcd(world, num_experts)}"
+                f"choose one that divides both, such as {math.gcd(world_size, num_experts)}"
             )
     return size
 
 
 @functools.cache
-def _mesh(size: int, world: int, parts: bool) -> Mesh:
+def _mesh(ep_size: int, world_size: int, parts: bool) -> Mesh:
     rank = dist.get_rank()
     # Every process has to take part in making every group.
-    teams = [dist.new_group(list(range(i, i + size))) for i in range(0, world, size)]
-    places = [dist.new_group(list(range(place, world, size))) for place in range(size)]
+    ep_groups = [
+        dist.new_group(list(range(first, first + ep_size)))
+        for first in range(0, world_size, ep_size)
+    ]
+    replicas = [
+        dist.new_group(list(range(ep_rank, world_size, ep_size))) for ep_rank in range(ep_size)
+    ]
     run = [uuid.uuid4().hex]
     dist.broadcast_object_list(run)
-    mesh = Mesh(
-        size=size,
-        rank=rank % size,
-        world=world,
-        place=rank,
-        team=teams[rank // size],
-        replicas=places[rank % size] if world > size else None,
+    return Mesh(
+        rank=rank,
+        world_size=world_size,
+        ep_rank=rank % ep_size,
+        ep_size=ep_size,
+        ep_group=ep_groups[rank // ep_size],
+        replica_group=replicas[rank % ep_size] if world_size > ep_size else None,
         parts=parts,
         run=run[0],
     )
-    _meshes.append(mesh)
-    return mesh
 
 
-def active_mesh() -> Mesh | None:
-    """The one that this training's layers share; None where each process has all experts."""
-    return _meshes[-1] if _meshes else None
+_training: Mesh | None = None
+
+
+def set_training_mesh(mesh: Mesh | None) -> None:
+    """Say how the model of this process' training is spread: its optimizer and checkpoints ask."""
+    global _training
+    _training = mesh
+
+
+def training_mesh() -> Mesh | None:
+    """How the model of this process' training is spread; None where each rank has all experts."""
+    return _training
 
 
 class _Exchange(torch.autograd.Function):
-    """Rows to the members of the team and rows from them, in the order of the members."""
+    """Rows to the ranks of the expert-parallel group and rows from them, in their order."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, sends: list[int], receives: list[int], mesh: Mesh) -> Tensor:
         ctx.arguments = receives, sends, mesh
         received = x.new_empty(sum(receives), *x.shape[1:])
-        dist.all_to_all_single(received, x.contiguous(), receives, sends, mesh.team)
+        dist.all_to_all_single(received, x.contiguous(), receives, sends, mesh.ep_group)
         return received
 
     @staticmethod
@@ -136,7 +154,7 @@ class _Exchange(torch.autograd.Function):
 
 
 def exchange(x: Tensor, sends: list[int], receives: list[int], mesh: Mesh) -> Tensor:
-    """Send ``sends[i]`` rows to member ``i`` and receive ``receives[i]`` from it."""
+    """Send ``sends[i]`` rows to rank ``i`` of the group and receive ``receives[i]`` from it."""
     return _Exchange.apply(x, sends, receives, mesh)
 
 
@@ -161,7 +179,7 @@ def collect(x: Tensor, mesh: Mesh | None) -> Tensor:
     """``[P, ...]``: the ``x`` of each process of the world, which all have the same shape."""
     if mesh is None:
         return x.unsqueeze(0)
-    parts = [torch.empty_like(x) for _ in range(mesh.world)]
+    parts = [torch.empty_like(x) for _ in range(mesh.world_size)]
     dist.all_gather(parts, x.contiguous())
     return torch.stack(parts)
 
@@ -174,32 +192,32 @@ class _ExpertGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        if ctx.mesh.replicas is not None:
-            dist.all_reduce(gradient, group=ctx.mesh.replicas)
-        return gradient.div_(ctx.mesh.world), None
+        if ctx.mesh.replica_group is not None:
+            dist.all_reduce(gradient, group=ctx.mesh.replica_group)
+        return gradient.div_(ctx.mesh.world_size), None
 
 
 def expert_weight(weight: Tensor, mesh: Mesh | None) -> Tensor:
     """The weight, with the gradient of a parameter that every process has a copy of.
 
     That is the mean over the processes of the gradients of their losses. An expert's comes
-    from the tokens of all of them, in each team, and so is a sum at first.
+    from the tokens of all of them, in each group, and so is a sum at first.
     """
     return weight if mesh is None else _ExpertGradient.apply(weight, mesh)
 
 
 def gather_experts(x: Tensor, mesh: Mesh) -> Tensor | None:
-    """What the first team holds of a stack over experts, whole, on the first process' CPU.
+    """What the first expert-parallel group holds of a stack over experts, on rank 0's CPU.
 
     All processes have to call it; the others get None.
     """
-    if mesh.place >= mesh.size:
+    if mesh.rank >= mesh.ep_size:
         return None
-    if mesh.place:
+    if mesh.rank:
         dist.send(x.contiguous(), 0)
         return None
     parts = [x.cpu()]
-    for source in range(1, mesh.size):
+    for source in range(1, mesh.ep_size):
         part = torch.empty_like(x)
         dist.recv(part, source)
         parts.append(part.cpu())

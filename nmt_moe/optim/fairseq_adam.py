@@ -14,7 +14,7 @@ from torch import Tensor
 from nmt_moe.common import ranges
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import numbers, option
-from nmt_moe.moe.mesh import active_mesh
+from nmt_moe.moe.mesh import training_mesh
 from nmt_moe.optim.moe_adam import MoEAdam, is_expert
 
 
@@ -59,7 +59,7 @@ class FairseqMoEAdam(FairseqOptimizer):
                 "--optimizer moe_adam must know experts from other parameters, which --fp16 "
                 "flattens into one vector: add --fp16-no-flatten-grads"
             )
-        self.mesh = active_mesh()
+        self.mesh = training_mesh()
         self._optimizer = MoEAdam(params, mesh=self.mesh, **self.optimizer_config)
 
     @property
@@ -89,7 +89,7 @@ class FairseqMoEAdam(FairseqOptimizer):
         others = [param for param in self.params if not is_expert(param)]
         squares = gradients.squared_norm(experts)
         if self.mesh is not None:
-            dist.all_reduce(squares, group=self.mesh.team)
+            dist.all_reduce(squares, group=self.mesh.ep_group)
         norm = (squares + gradients.squared_norm(others)).sqrt()
         if max_norm > 0:
             self.multiply_grads((max_norm / (norm + 1e-6)).clamp(max=1))

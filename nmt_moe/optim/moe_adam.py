@@ -126,7 +126,7 @@ class MoEAdam(torch.optim.Optimizer):
             raise error
         if self.mesh.parts:
             return
-        for experts in self.mesh.layers():
+        for experts in self.mesh.spread():
             experts.gather()
         for param, state in self._sharded_states():
             self._complete[param] = {
@@ -160,7 +160,7 @@ class MoEAdam(torch.optim.Optimizer):
     def _release(self) -> None:
         """Forget what was gathered."""
         self._complete.clear()
-        for experts in self.mesh.layers() if self.mesh is not None else ():
+        for experts in self.mesh.spread() if self.mesh is not None else ():
             experts.release()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from nmt_moe.checkpoint.__main__ import main
 from nmt_moe.checkpoint.convert import merge, split
 from nmt_moe.checkpoint.parts import MARK, _replaced, check, judge, new_mark, part_file, part_files
 from nmt_moe.common.errors import UserError
-from nmt_moe.moe.mesh import mesh_for
+from nmt_moe.moe.mesh import mesh_for, set_training_mesh
 from tests.parallel.processes import run_in
 from tests.test_training import flat
 
@@ -239,16 +239,17 @@ def test_processes_agree_and_replace_parts_only_together(tmp_path):
 def two_saves(path: str) -> tuple[str, dict[str, Any]]:
     """The second fails in one process: what both ranks have then, and before if one is gone."""
     mesh = mesh_for(4, 2, parts=True)
-    own = part_file(path, mesh.place)
+    set_training_mesh(mesh)
+    own = part_file(path, mesh.rank)
     check(path)
     torch_persistent_save(whole_state(updates=1), own)
     check(path)
     away = Path(own + ".away")
-    if mesh.place == 1:
+    if mesh.rank == 1:
         Path(own).rename(away)
     with pytest.raises(UserError) as missing:
         check(path)
-    if mesh.place == 1:
+    if mesh.rank == 1:
         away.rename(own)
         torch.save = fails
     with pytest.raises((UserError, RuntimeError)):

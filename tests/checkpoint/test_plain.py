@@ -20,11 +20,9 @@ from omegaconf import OmegaConf
 
 from nmt_moe.checkpoint import files
 from nmt_moe.checkpoint.__main__ import main
-from nmt_moe.checkpoint.plain import allow, plain, restored
+from nmt_moe.checkpoint.plain import plain, restored
 from nmt_moe.common.errors import UserError
 from tests.checkpoint.test_parts import whole_state
-
-allow()
 
 Pair = namedtuple("Pair", "a b")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from fairseq.logging import metrics
 
-from nmt_moe.moe.mesh import active_mesh
+from nmt_moe.moe.mesh import training_mesh
 from tests.parallel.processes import run_in
 from tests.parallel.trainer import batch, configuration, make_trainer, part_of, sentence_pairs
 from tests.test_training import flat
@@ -33,7 +33,7 @@ def gradients(cfg: Any, sizes: list[int], team: int, ddp_backend: str, dtype: to
     losses = trainer.criterion.losses
     training_loss = losses[0] if losses and sample else torch.zeros(())
 
-    mesh = active_mesh()
+    mesh = training_mesh()
     found = {}
     for name, parameter in trainer.get_model().named_parameters():
         own = slice(None)
