@@ -4,8 +4,8 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -43,6 +43,16 @@ def _say_what_is_cut(unraisable: "sys.UnraisableHookArgs") -> None:
         print(f"warning: no room for {visible(str(name))}: it is cut", file=sys.stderr)
     else:
         sys.__unraisablehook__(unraisable)
+
+
+@contextmanager
+def ignored_in_garbage() -> Iterator[None]:
+    """Say nothing of objects that fail while they are deleted."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
 
 
 def _is_first() -> bool:

@@ -40,10 +40,11 @@ def end_workers(task: Any) -> None:
     to collect the old one, and more of them with each epoch. Their folder for sockets is this
     process' own: one that is killed could not remove its own.
     """
-    if hasattr(task, "get_batch_iterator"):  # else a model without a training
+    cfg = getattr(task, "cfg", None)
+    if cfg is not None:  # else a model without a training
         get_temp_dir()
-        with open_dict(task.cfg) if isinstance(task.cfg, DictConfig) else nullcontext():
-            task.cfg.persistent_workers = False
+        with open_dict(cfg) if isinstance(cfg, DictConfig) else nullcontext():
+            cfg.persistent_workers = False
 
 
 def balance_experts(model: nn.Module, task: Any) -> None:

@@ -1,7 +1,6 @@
 """The sentences of a report: a folder of ``fairseq-preprocess``, or text with its references."""
 
 import itertools
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.lines import read_lines, read_pairs
+from nmt_moe.fairseq_fixes import errors
 from nmt_moe.report.experts.trained import Encoder, Trained
 from nmt_moe.trained import load
 from nmt_moe.translate.text import cleaned
@@ -94,17 +94,15 @@ def _sides(folder: Path, split: str, trained: Trained) -> list[Any]:
 
 def _opened(files: list[Path]) -> list[Any]:
     # A dataset of fairseq that could not be opened complains once more when it is deleted.
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        found = [load_indexed_dataset(str(file)) for file in files]
-        for dataset in found:
-            if dataset:  # the end of a file that is cut off
-                dataset[len(dataset) - 1]
-        return found
-    except Exception:  # there is no one error for what cannot be read
-        damaged = _damaged(files[0].with_suffix(""))
-    finally:
-        sys.unraisablehook = hook
+    with errors.ignored_in_garbage():
+        try:
+            found = [load_indexed_dataset(str(file)) for file in files]
+            for dataset in found:
+                if dataset:  # the end of a file that is cut off
+                    dataset[len(dataset) - 1]
+            return found
+        except Exception:  # there is no one error for what cannot be read
+            damaged = _damaged(files[0].with_suffix(""))
     raise damaged
 
 
