@@ -2,15 +2,15 @@
 
 import os
 import re
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from nmt_moe.checkpoint import dictionaries
-from nmt_moe.checkpoint.files import read, write
-from nmt_moe.checkpoint.parts import MARK, MERGE
+from nmt_moe.checkpoint.files import write
+from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write, is_taken
 
@@ -35,14 +35,13 @@ def average(files: list[str], out: str, force: bool = False) -> None:
     """
     if is_taken(Path(out)) and not force:
         raise UserError(f"there is {out} already: give --force to replace it")
-    states = {file: _complete(file) for file in files}
-    newest = max(files, key=lambda file: _updates(states[file]))
-    whole = states[newest]
-    models = {file: states[file]["model"] for file in [newest, *files]}
-    for file in files:
-        _check_same(newest, models[newest], file, models[file])
-        dictionaries.check_same(newest, whole, file, states[file])
-    whole["model"] = _mean(list(models.values()))
+    found = [Checkpoint.complete(file) for file in dict.fromkeys(files)]
+    newest = max(found, key=attrgetter("updates"))
+    for checkpoint in found:
+        _check_same(newest, checkpoint)
+        dictionaries.check_same(newest, checkpoint)
+    models = [newest.model, *(one.model for one in found if one is not newest)]
+    whole = newest.state | {"model": _mean(models)}
     whole.pop("last_optimizer_state", None)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write([Path(out)], "wb") as [written]:
@@ -64,7 +63,7 @@ def last(folder: str, number: int) -> list[str]:
     if not os.path.isdir(folder):
         raise UserError(f"--last: {folder} is no folder")
     found = {
-        _updates(_complete(str(path), checked=True)): str(path)
+        Checkpoint.complete(path, checked=True).updates: str(path)
         for path in sorted(Path(folder).iterdir())
         if _OF_A_TRAINING.fullmatch(path.name)
     }
@@ -76,25 +75,14 @@ def last(folder: str, number: int) -> list[str]:
     return [found[updates] for updates in sorted(found, reverse=True)[:number]]
 
 
-def _complete(file: str, checked: bool = False) -> dict[str, Any]:
-    state = read(file, checked)
-    if MARK in state:
-        raise UserError(f"{file} is a part of a checkpoint: {MERGE}")
-    return state
-
-
-def _updates(state: dict[str, Any]) -> int:
-    return state["optimizer_history"][-1]["num_updates"]
-
-
-def _check_same(one: str, model: dict[str, Tensor], other: str, second: dict[str, Tensor]) -> None:
+def _check_same(first: Checkpoint, second: Checkpoint) -> None:
     """Raise a :class:`UserError` that names a parameter in which they differ."""
-    for name in [*model, *second]:
-        if name not in second or name not in model:
-            has, lacks = (one, other) if name in model else (other, one)
-            what = f"{has} has {name}, and {lacks} has not"
-        elif (here := _kind(model[name])) != (there := _kind(second[name])):
-            what = f"{name} is {here} in {one}, {there} in {other}"
+    for name in [*first.model, *second.model]:
+        if name not in second.model or name not in first.model:
+            has, lacks = (first, second) if name in first.model else (second, first)
+            what = f"{has.path} has {name}, and {lacks.path} has not"
+        elif (here := _kind(first.model[name])) != (there := _kind(second.model[name])):
+            what = f"{name} is {here} in {first.path}, {there} in {second.path}"
         else:
             continue
         raise UserError(f"{what}: these are different models, which have no mean")

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from nmt_moe.checkpoint import dictionaries
-from nmt_moe.checkpoint.files import read, write
-from nmt_moe.checkpoint.parts import MARK, check_together, mark_in, new_mark, part_file, part_files
+from nmt_moe.checkpoint.files import write
+from nmt_moe.checkpoint.parts import check_together, mark_in, new_mark
+from nmt_moe.checkpoint.record import MARK, Checkpoint, part_file, part_files
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write, is_taken
 from nmt_moe.moe.mesh import expert_parallel_size
@@ -38,12 +39,12 @@ def merge(files: list[str], out: str, force: bool = False) -> None:
         if not files:
             raise UserError(f"there is no {name}, and no part {part_file(name, 0)}")
     _refuse([out], force)
-    states = {file: read(file) for file in files}
-    marks = {file: mark_in(file, state) for file, state in states.items()}
+    found = {file: Checkpoint.read(file) for file in files}
+    marks = {file: mark_in(part) for file, part in found.items()}
     check_together(marks)
-    for part, state in states.items():
-        dictionaries.check_same(files[0], states[files[0]], part, state)
-    by_place = {marks[file]["part"]: state for file, state in states.items()}
+    for part in found.values():
+        dictionaries.check_same(found[files[0]], part)
+    by_place = {marks[file]["part"]: part.state for file, part in found.items()}
     team = marks[files[0]]["team"]
     missing = [str(place) for place in range(team) if place not in by_place]
     if missing:
@@ -81,11 +82,11 @@ def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -
     """
     before = part_files(out)
     _refuse(before, force)
-    state = read(file)
-    if MARK in state:
+    whole = Checkpoint.read(file)
+    if whole.part is not None:
         raise UserError(f"{file} is a part of a checkpoint already: merge the parts first")
-    experts = {len(weight) for name, weight in state["model"].items() if is_expert(name)}
-    optimizer = state.get("last_optimizer_state")
+    experts = {len(weight) for name, weight in whole.model.items() if is_expert(name)}
+    optimizer = whole.state.get("last_optimizer_state")
     if not experts:
         raise UserError(f"{file}: the model has no experts to spread over processes")
     if optimizer is not None and "plain" not in optimizer["param_groups"][0]:
@@ -100,11 +101,10 @@ def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -
         )
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     run, names = uuid.uuid4().hex, [part_file(out, place) for place in range(parts)]
-    updates = state["optimizer_history"][-1]["num_updates"]
 
     def part(place: int) -> dict[str, Any]:
-        own = read(file, checked=True)
-        own[MARK] = new_mark(place, parts, size, run, updates)
+        own = Checkpoint.read(file, checked=True).state
+        own[MARK] = new_mark(place, parts, size, run, whole.updates)
         _set_options(own, size, f"-rank-{place}")
         for container, key in list(expert_tensors(own)):
             # A copy: of a view, all that it is a view of would be saved.

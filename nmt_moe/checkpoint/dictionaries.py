@@ -10,6 +10,7 @@ from typing import Any
 
 from fairseq.utils import split_paths
 
+from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import UserError
 
 KEY = "moe_dictionaries"
@@ -74,14 +75,14 @@ def check(
             )
 
 
-def check_same(path: str, state: Mapping[str, Any], other: str, second: Mapping[str, Any]) -> None:
+def check_same(first: Checkpoint, second: Checkpoint) -> None:
     """Raise a :class:`UserError` if two checkpoints were trained with different dictionaries."""
-    one, two = state.get(KEY) or {}, second.get(KEY) or {}
+    one, two = first.state.get(KEY) or {}, second.state.get(KEY) or {}
     for name in one.keys() & two.keys():
         if one[name] != two[name]:
             raise UserError(
-                f"{path} and {other} were trained with different {name} dictionaries: a number "
-                "is another piece in each, so that they do not go together"
+                f"{first.path} and {second.path} were trained with different {name} dictionaries: "
+                "a number is another piece in each, so that they do not go together"
             )
 
 

@@ -1,6 +1,5 @@
 """Files of checkpoints: read without running code, written whole or not at all."""
 
-import glob
 import os
 import pickle
 import re
@@ -14,7 +13,6 @@ import torch
 
 from nmt_moe.checkpoint.plain import plain, restored
 from nmt_moe.common.errors import UserError
-from nmt_moe.non_finite.tensors import all_finite
 
 _FOLDER = 0x10  # among the attributes of a file in a zip archive
 
@@ -97,23 +95,6 @@ def own_options(cfg: Mapping[str, Any], of: str) -> dict[str, Any]:
         return found
     others = {name for part in cfg.values() if isinstance(part, Mapping) for name in part}
     return {k: v for k, v in found.items() if k == "_name" or k not in others | cfg.keys()}
-
-
-def last_good(folder: str) -> tuple[str, int] | None:
-    """The checkpoint in a folder with the most updates whose weights are finite, and their number.
-
-    Of one in parts, the first part."""
-    found = []
-    for path in glob.glob(os.path.join(glob.escape(folder), "checkpoint*.pt")):
-        if re.search(r"-rank-[1-9]\d*\.pt$", path):
-            continue
-        with suppress(UserError, OSError):
-            updates = read(path)["optimizer_history"][-1]["num_updates"]
-            found.append((updates, "checkpoint_last" in path, path))
-    for updates, _, path in sorted(found, reverse=True):
-        if all_finite(read(path, checked=True)["model"].values()):
-            return path, updates
-    return None
 
 
 def write(state: Any, file: Any, remove: bool = True) -> None:

@@ -1,8 +1,6 @@
-"""Checkpoints in parts: what marks a part, and which parts belong together."""
+"""Checkpoints in parts: how each process marks its own, and which parts belong together."""
 
-import glob
 import os
-import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,18 +8,9 @@ from typing import Any
 
 import torch.distributed as dist
 
-from nmt_moe.checkpoint.files import read
+from nmt_moe.checkpoint.record import MARK, MERGE, Checkpoint, part_file, part_files
 from nmt_moe.common.errors import UserError
 from nmt_moe.moe.mesh import Mesh, training_mesh
-
-MARK = "moe_part"
-"""The key of a part's mark: a part's number, of how many, how many hold every expert once, the
-launch that wrote it, and its number of updates."""
-
-MERGE = (
-    "make the parts one file (python -m nmt_moe.checkpoint merge), which every command reads and "
-    "any number of processes can go on from"
-)
 
 
 def own_part() -> int | None:
@@ -52,30 +41,15 @@ def wait_for_others() -> None:
         dist.barrier()
 
 
-def part_file(path: str, part: int) -> str:
-    """The name that fairseq gives a part of the checkpoint ``path``."""
-    return f"{path.removesuffix('.pt')}-rank-{part}.pt"
-
-
-def part_files(path: str) -> list[str]:
-    """The parts of the checkpoint ``path`` that are there."""
-    found = {}
-    for file in glob.glob(f"{glob.escape(path.removesuffix('.pt'))}-rank-*.pt"):
-        number = re.fullmatch(r".*-rank-(\d+)\.pt", file)
-        if number is not None:
-            found[int(number[1])] = file
-    return [found[number] for number in sorted(found)]
-
-
-def mark_in(file: str, state: Mapping[str, Any]) -> dict[str, Any]:
+def mark_in(checkpoint: Checkpoint) -> dict[str, Any]:
     """The mark of a part.
 
     Raises:
         UserError: it is a complete checkpoint.
     """
-    if MARK not in state:
-        raise UserError(f"{file} is a complete checkpoint, not a part of one")
-    return state[MARK]
+    if checkpoint.part is None:
+        raise UserError(f"{checkpoint.path} is a complete checkpoint, not a part of one")
+    return checkpoint.part
 
 
 def check_together(marks: Mapping[str, dict[str, Any]]) -> None:
@@ -121,13 +95,13 @@ def _reports(path: str, mesh: Mesh) -> list[dict[str, Any]]:
     report: dict[str, Any] = {}
     if os.path.exists(file):
         try:
-            report["mark"] = mark_in(file, read(file))
+            report["mark"] = mark_in(Checkpoint.read(file))
         except (UserError, OSError) as error:
             report["error"] = str(error)
     else:
         report["instead"] = next(filter(os.path.exists, [*part_files(path), path]), None)
     with suppress(UserError, OSError):
-        report["draft"] = mark_in(file, read(f"{file}.tmp"))
+        report["draft"] = mark_in(Checkpoint.read(f"{file}.tmp"))
     reports = [report] * mesh.world_size
     dist.all_gather_object(reports, report)
     return reports

@@ -8,9 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from nmt_moe.checkpoint.convert import is_expert
-from nmt_moe.checkpoint.files import options, own_options, read
-from nmt_moe.checkpoint.parts import MARK
-from nmt_moe.common.errors import UserError
+from nmt_moe.checkpoint.files import own_options
+from nmt_moe.checkpoint.record import Checkpoint
 
 
 def summary(file: str) -> dict[str, Any]:
@@ -19,24 +18,21 @@ def summary(file: str) -> dict[str, Any]:
     Raises:
         UserError: it is no checkpoint, or one of a fairseq that is too old.
     """
-    state = read(file)
-    cfg = state.get("cfg")
-    if not cfg:
-        raise UserError(f"{file} is of an older fairseq: its options are in another form")
-    history = state["optimizer_history"][-1]
-    weights = _distinct(state["model"].items())
-    optimizer = state.get("last_optimizer_state")
+    checkpoint = Checkpoint.read(file)
+    arch, task = (checkpoint.options(of)["_name"] for of in ("model", "task"))
+    weights = _distinct(checkpoint.model.items())
+    optimizer = checkpoint.state.get("last_optimizer_state")
     return {
         "file": file,
         "bytes": os.path.getsize(file),
-        "part": state.get(MARK),
-        "updates": history["num_updates"],
-        "epoch": state["extra_state"]["train_iterator"]["epoch"],
-        "arch": options(cfg, "model")["_name"],
-        "task": options(cfg, "task")["_name"],
+        "part": checkpoint.part,
+        "updates": checkpoint.updates,
+        "epoch": checkpoint.state["extra_state"]["train_iterator"]["epoch"],
+        "arch": arch,
+        "task": task,
         "options": {
             name: value
-            for name, value in own_options(cfg, "model").items()
+            for name, value in own_options(checkpoint.cfg, "model").items()
             if name[0] != "_" and name != "base_layers"
         },
         "dtypes": sorted({str(weight.dtype).removeprefix("torch.") for weight in weights.values()}),
@@ -44,7 +40,7 @@ def summary(file: str) -> dict[str, Any]:
         "parameters_in_experts": _numbers(
             weight for name, weight in weights.items() if is_expert(name)
         ),
-        "optimizer": None if optimizer is None else options(cfg, "optimizer")["_name"],
+        "optimizer": None if optimizer is None else checkpoint.options("optimizer")["_name"],
         "optimizer_state_bytes": 0 if optimizer is None else _bytes(optimizer["state"]),
     }
 

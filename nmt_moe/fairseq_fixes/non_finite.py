@@ -14,7 +14,7 @@ from typing import Any
 import torch.distributed as dist
 from fairseq.distributed import utils as distributed_utils
 
-from nmt_moe.checkpoint.files import last_good
+from nmt_moe.checkpoint.record import last_good
 from nmt_moe.common.errors import ErrorOnEveryRank, UserError
 from nmt_moe.fairseq_fixes.fix import Fix
 from nmt_moe.non_finite.search import Search
@@ -108,7 +108,7 @@ def _error(trainer: Any, message: str) -> ErrorOnEveryRank:
         where = (
             f"there is no good checkpoint in {trainer.cfg.checkpoint.save_dir}"
             if good is None
-            else f"the last good checkpoint is {good[0]}, of update {good[1]}"
+            else f"the last good checkpoint is {good.path}, of update {good.updates}"
         )
         lines = [
             f"{message}; {where}. Go on from there with a lower --lr, a longer warm-up or "

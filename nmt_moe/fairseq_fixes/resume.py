@@ -11,6 +11,7 @@ from typing import Any
 from fairseq.distributed import utils as distributed_utils
 
 from nmt_moe.checkpoint import files, parts
+from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import ErrorOnEveryRank, UserError
 
 _logger = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def explaining(load: Callable[..., Any]) -> Callable[..., Any]:
 
 def _check_meaning(cfg: Any, filename: str) -> None:
     """Refuse weights that would fit and mean something else; defaults may have changed since."""
-    saved = files.read(filename, checked=True).get("cfg") or {}
+    saved = Checkpoint.read(filename, checked=True).cfg
     there, here = (
         files.own_options(options, "model") if options else {} for options in (saved, cfg)
     )
@@ -195,7 +196,7 @@ def _of_ours(error: BaseException | None) -> bool:
 
 def _what_differs(cfg: Any, filename: str, error: Exception) -> str:
     weights = str(error).startswith(_WEIGHTS)
-    saved = files.read(filename, checked=True).get("cfg") or {}
+    saved = Checkpoint.read(filename, checked=True).cfg
     found: list[str] = []
     instead = "take another --save-dir"
     for of in ("model",) if weights else _STATE:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import torch
 
-from nmt_moe.checkpoint import files
+from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import ErrorOnEveryRank, UserError
 from nmt_moe.fairseq_fixes import command_line as parsers
 
@@ -91,7 +91,7 @@ def _keep_batches(args: Namespace) -> None:
     if path == "checkpoint_last.pt":
         path = os.path.join(args.save_dir, path)
     with suppress(UserError, OSError, KeyError, TypeError):  # said where it is restored
-        dataset = files.read(path, checked=True)["cfg"]["dataset"]
+        dataset = Checkpoint.read(path, checked=True).options("dataset")
         args.required_batch_size_multiple = dataset["required_batch_size_multiple"]
 
 
