@@ -22,12 +22,16 @@ from typing import Any
 from harness import fill, machine
 
 from nmt_moe.common.table import markdown
+from nmt_moe.criterions import logged
 from nmt_moe.runs.training_log import last_validation
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "results" / "attention.json"
 KINDS = ("additive", "multiplicative")
-FIGURES = ("ppl", "attention_entropy", "attention_top_share", "attention_last_share")
+FIGURES = (
+    logged.PERPLEXITY,
+    *map(logged.of_attention, (logged.ENTROPY, logged.TOP_SHARE, logged.LAST_SHARE)),
+)
 SETTINGS = [
     *("--arch", "lstm_moe_tiny", "--encoder-bidirectional", "--dropout", "0"),
     *("--criterion", "moe_label_smoothed_cross_entropy", "--label-smoothing", "0.1"),

@@ -13,6 +13,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import meters, metrics
 from torch import Tensor
 
+from nmt_moe.criterions import logged
 from nmt_moe.criterions.collapse import in_training
 
 _LOGGER = logging.getLogger(__name__)
@@ -76,10 +77,10 @@ def figures(sums_6: Tensor) -> dict[str, float]:
     steps, entropy, top, last, later, stuck = sums_6.tolist()
     steps, later = max(steps, 1), max(later, 1)
     return {
-        "entropy": round(entropy / steps, 3),
-        "top_share": round(top / steps, 4),
-        "last_share": round(last / steps, 4),
-        "stuck": round(stuck / later, 4),
+        logged.ENTROPY: round(entropy / steps, 3),
+        logged.TOP_SHARE: round(top / steps, 4),
+        logged.LAST_SHARE: round(last / steps, 4),
+        logged.STUCK: round(stuck / later, 4),
     }
 
 
@@ -88,7 +89,7 @@ def log_attention(sums_6: Tensor) -> None:
     metrics.log_custom(meters.SumMeter, f"_{VECTOR}", sums_6)
     for place, name in enumerate(figures(sums_6)):
         metrics.log_derived(
-            f"attention_{name}",
+            logged.of_attention(name),
             lambda found, name=name: figures(found[f"_{VECTOR}"].sum)[name],
             priority=55 + place,
         )
@@ -111,7 +112,7 @@ def watch(sums_6: Tensor, limits: Limits) -> None:
         if "told" in kept:
             return
         before = kept["updates"].val if "updates" in kept else 0
-        dead = figures(sums_6)["stuck"] > limits.share
+        dead = figures(sums_6)[logged.STUCK] > limits.share
         streak = before + 1 if dead else 0
         metrics.log_scalar("updates", streak, weight=0)  # 0: the latest replaces the one before
         if streak < limits.updates:
@@ -120,10 +121,10 @@ def watch(sums_6: Tensor, limits: Limits) -> None:
     if distributed_utils.get_global_rank() == 0:
         now = figures(sums_6)
         _LOGGER.warning(
-            f"attention is dead: for {limits.updates} updates {now['stuck']:.0%} of the decoder's "
-            "steps have stayed with one source position and read nothing else "
-            f"({now['last_share']:.0%} of the weight is on the last one), so translations will not "
-            "follow their source. It seldom comes back: start anew with a lower --lr, a longer "
-            "--warmup-updates or the other --attention; see 'When attention dies' in README.md. "
-            "Not said again in this training"
+            f"attention is dead: for {limits.updates} updates {now[logged.STUCK]:.0%} of the "
+            "decoder's steps have stayed with one source position and read nothing else "
+            f"({now[logged.LAST_SHARE]:.0%} of the weight is on the last one), so translations "
+            "will not follow their source. It seldom comes back: start anew with a lower --lr, a "
+            "longer --warmup-updates or the other --attention; see 'When attention dies' in "
+            "README.md. Not said again in this training"
         )

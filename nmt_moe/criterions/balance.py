@@ -8,6 +8,7 @@ import torch
 from fairseq.logging import meters, metrics
 from torch import Tensor
 
+from nmt_moe.criterions import logged
 from nmt_moe.moe.balance import cv_squared, max_over_mean
 from nmt_moe.moe.routing import Routing
 
@@ -87,18 +88,18 @@ def vector_totals(logging_outputs: list[dict[str, Any]]) -> dict[str, Tensor]:
 
 
 def _log_layer(layer: str) -> None:
-    shown = f"moe_{layer.replace('.', '_')}"
-
     def derive(name: str, vector: str, function: Callable[[Tensor], float], priority: int) -> None:
         metrics.log_derived(
-            f"{shown}_{name}",
+            logged.of_layer(layer, name),
             lambda found: function(found[f"_moe_{vector}/{layer}"].sum),
             priority=priority,
         )
 
-    derive("importance_cv", "importance", lambda v: round(cv_squared(v).sqrt().item(), 3), 60)
-    derive("load_cv", "load", lambda v: round(cv_squared(v).sqrt().item(), 3), 61)
-    derive("load_max", "counts", lambda v: round(max_over_mean(v).item(), 2), 62)
-    derive("unused", "counts", lambda v: int((v == 0).sum()), 63)
-    derive("entropy", "entropy", lambda v: round((v[0] / v[1].clamp_min(1)).item(), 3), 64)
-    derive("top_share", "counts", lambda v: round((v.max() / v.sum().clamp_min(1)).item(), 5), 65)
+    derive(logged.IMPORTANCE_CV, "importance", lambda v: round(cv_squared(v).sqrt().item(), 3), 60)
+    derive(logged.LOAD_CV, "load", lambda v: round(cv_squared(v).sqrt().item(), 3), 61)
+    derive(logged.LOAD_MAX, "counts", lambda v: round(max_over_mean(v).item(), 2), 62)
+    derive(logged.UNUSED, "counts", lambda v: int((v == 0).sum()), 63)
+    derive(logged.ENTROPY, "entropy", lambda v: round((v[0] / v[1].clamp_min(1)).item(), 3), 64)
+    derive(
+        logged.TOP_SHARE, "counts", lambda v: round((v.max() / v.sum().clamp_min(1)).item(), 5), 65
+    )

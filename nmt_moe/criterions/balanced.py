@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import integers, numbers, option
-from nmt_moe.criterions import attention
+from nmt_moe.criterions import attention, logged
 from nmt_moe.criterions.balance import (
     balance_losses,
     log_balance,
@@ -116,12 +116,12 @@ class Balanced:
         """The losses of the gates of one call, which are logged, too."""
         importance, load = balance_losses(routing)
         losses = {
-            "moe_importance_loss": self.importance_weight * scale * importance,
-            "moe_load_loss": self.load_weight * scale * load,
+            logged.IMPORTANCE_LOSS: self.importance_weight * scale * importance,
+            logged.LOAD_LOSS: self.load_weight * scale * load,
         }
         thresholds = threshold_loss(routing)
         if thresholds is not None:  # a sum over tokens, as the cross entropy is
-            losses["moe_threshold_loss"] = self.threshold_weight * thresholds
+            losses[logged.THRESHOLD_LOSS] = self.threshold_weight * thresholds
         for name, loss in losses.items():
             logging_output[name] = logging_output.get(name, 0) + loss.detach()
         logging_output.update(logging_vectors(routing, sample["net_input"], self.padding_idx))
@@ -140,7 +140,7 @@ class Balanced:
         """Log the criterion's own numbers, the gates' losses in the same unit, and the balance."""
         super().reduce_metrics(logging_outputs)  # type: ignore[misc]
         sample_size = sum(log.get("sample_size", 0) for log in logging_outputs)
-        for name in ("moe_importance_loss", "moe_load_loss", "moe_threshold_loss"):
+        for name in (logged.IMPORTANCE_LOSS, logged.LOAD_LOSS, logged.THRESHOLD_LOSS):
             if logging_outputs and name in logging_outputs[0]:
                 total = sum(log[name] for log in logging_outputs)
                 bits = total / sample_size / math.log(2)

@@ -21,10 +21,13 @@ from fairseq.utils import split_paths
 
 from nmt_moe.common.errors import ErrorOnEveryRank, UserError, suggestion
 from nmt_moe.common.ranges import integers, name_of
+from nmt_moe.criterions import logged
 
 _LOGGER = logging.getLogger(__name__)
-_HIGHER_IS_BETTER = {"bleu": True, "accuracy": True, "loss": False, "nll_loss": False, "ppl": False}
-_SPEED = {"wps", "wpb", "bsz"}
+_HIGHER_IS_BETTER = {"bleu": True, "accuracy": True} | dict.fromkeys(
+    (logged.LOSS, logged.CROSS_ENTROPY, logged.PERPLEXITY), False
+)
+_SPEED = {logged.PIECES_PER_SECOND, logged.PIECES_PER_BATCH, "bsz"}
 
 
 def check_options(args: Namespace) -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from fairseq.logging import metrics, progress_bar
 from torch import Tensor
 
+from nmt_moe.criterions import logged
 from nmt_moe.fairseq_fixes.fix import Fix
 
 ROWS = 256
@@ -42,7 +43,7 @@ class TensorboardWithExperts(progress_bar.TensorboardProgressBarWrapper):
 
 
 def _write(writer: Any, tag: str, layer: str, counts_E: Tensor, step: int) -> None:
-    name = f"moe_{layer.replace('.', '_')}_load"
+    name = logged.of_layer(layer, "load")
     experts = len(counts_E)
     edge_R = _edges(experts)
     load_R = _sums(counts_E)

@@ -21,6 +21,7 @@ from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_lines
 from nmt_moe.common.table import markdown
 from nmt_moe.corpus.multilingual.pairs import languages, parse_pairs, text_files
+from nmt_moe.criterions import logged
 from nmt_moe.models.architectures import build
 from nmt_moe.plan import counts
 from nmt_moe.report.series import options
@@ -28,6 +29,7 @@ from nmt_moe.runs.training_log import last_validation
 from nmt_moe.score.bleu import tokenizer
 
 MODELS = ("dense", "moe")
+_PERPLEXITY = logged.of_split("valid", logged.PERPLEXITY)
 
 
 def bleu(hypotheses: list[str], references: list[str], language: str) -> tuple[float, str]:
@@ -111,9 +113,9 @@ def _sizes(run: Path) -> Iterator[list[str]]:
             f"{sum(counts.operations(model).values()):,}",
             f"{counts.parameters(model):,}",
             f"{counts.parameters_without_embedding_and_softmax(model):,}",
-            str(valid.get("valid_num_updates", "-")),
+            str(valid.get(logged.of_split("valid", logged.UPDATES), "-")),
             str(seed(checkpoint)),
-            f"{float(valid['valid_ppl']):.2f}" if "valid_ppl" in valid else "-",
+            f"{float(valid[_PERPLEXITY]):.2f}" if _PERPLEXITY in valid else "-",
             f"{int((run / name / '.seconds').read_text()):,}"
             if (run / name / ".seconds").is_file()
             else "-",

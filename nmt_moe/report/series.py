@@ -19,10 +19,11 @@ from nmt_moe.common import scripts
 from nmt_moe.common.errors import UserError, exit_code
 from nmt_moe.common.lines import read_lines
 from nmt_moe.common.table import markdown
+from nmt_moe.criterions import logged
 from nmt_moe.models.architectures import build, config
 from nmt_moe.models.config import StackConfig
 from nmt_moe.plan import counts
-from nmt_moe.runs.training_log import intervals, last_validation, moe_layers
+from nmt_moe.runs.training_log import intervals, last_validation
 
 _EVALUATED = re.compile(
     r"Evaluated ([\d,]+) tokens.*Loss \(base 2\): (\S+), Perplexity: (\S+)", re.DOTALL
@@ -44,7 +45,7 @@ def language_models(run: Path, names: Sequence[str]) -> Iterator[str]:
         pieces, bits, per_piece = evaluation(run / name / "test.log")
         log = _log(run / name)
         valid = last_validation(log) or {}
-        unused = [f"valid_moe_{layer}_unused" for layer in moe_layers(valid)]
+        unused = [_valid(logged.of_layer(layer, logged.UNUSED)) for layer in logged.layers(valid)]
         rows.append([
             _title(cfg),
             f"{sum(counts.operations(model).values()):,}",
@@ -52,8 +53,10 @@ def language_models(run: Path, names: Sequence[str]) -> Iterator[str]:
             f"{per_piece:.2f}",
             f"{2 ** (bits * pieces / words):.2f}",
             _combined([valid], unused, sum, ".0f"),
-            _combined([valid], ["valid_num_updates"], max, ",.0f"),
-            _combined(intervals(log).values(), ["ups"], statistics.median, ".1f"),
+            _combined([valid], [_valid(logged.UPDATES)], max, ",.0f"),
+            _combined(
+                intervals(log).values(), [logged.UPDATES_PER_SECOND], statistics.median, ".1f"
+            ),
             f"{int((run / name / '.seconds').read_text()):,}",
         ])  # fmt: skip
     heads = (
@@ -102,20 +105,24 @@ def gatings(run: Path, names: Sequence[str]) -> Iterator[str]:
         _row(
             f"training perplexity, update {update}",
             [[done.get(update, {})] for done in trainings],
-            "ppl",
+            logged.PERPLEXITY,
         )
         for update in sorted({update for done in trainings for update in done})
     ]
-    rows.append(_row("validation perplexity", validations, "valid_ppl"))
-    for layer in moe_layers(validations[0][0]):
-        for when, prefix, records in (
-            ("training", "", recent),
-            ("validation", "valid_", validations),
+    rows.append(_row("validation perplexity", validations, _valid(logged.PERPLEXITY)))
+    for layer in logged.layers(validations[0][0]):
+        cv, most, unused = (
+            logged.of_layer(layer, name)
+            for name in (logged.LOAD_CV, logged.LOAD_MAX, logged.UNUSED)
+        )
+        for when, name, records in (
+            ("training", str, recent),
+            ("validation", _valid, validations),
         ):
-            where, key = f"{layer.replace('_', ' ')}, {when}", f"{prefix}moe_{layer}"
-            rows.append(_row(f"{where}: CV(load)", records, f"{key}_load_cv"))
-            rows.append(_row(f"{where}: max/mean load", records, f"{key}_load_max"))
-            rows.append(_row(f"{where}: unused experts", records, f"{key}_unused", max, ".0f"))
+            where = f"{layer.replace('_', ' ')}, {when}"
+            rows.append(_row(f"{where}: CV(load)", records, name(cv)))
+            rows.append(_row(f"{where}: max/mean load", records, name(most)))
+            rows.append(_row(f"{where}: unused experts", records, name(unused), max, ".0f"))
     yield from markdown(["", *names], rows)
     yield ""
     yield (
@@ -123,6 +130,10 @@ def gatings(run: Path, names: Sequence[str]) -> Iterator[str]:
         "of unused experts, the line that has most. The load of a noisy gate in training is "
         "its smooth estimate."
     )
+
+
+def _valid(figure: str) -> str:
+    return logged.of_split("valid", figure)
 
 
 def _row(

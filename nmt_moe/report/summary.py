@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.criterions import logged
 from nmt_moe.criterions.balanced import BalanceConfig
-from nmt_moe.runs.training_log import last_validation, moe_layers
+from nmt_moe.runs.training_log import last_validation
 
 _EXAMPLES = 5
 _WIDTH = 200  # characters of an example: a model at its start repeats itself without end
@@ -51,14 +52,14 @@ def _end(stamp: Path) -> float:
 
 def balance(figures: dict[str, Any]) -> Iterator[str]:
     """A line for each mixture-of-experts layer, from the figures of a validation."""
-    layers = moe_layers(figures)
+    layers = logged.layers(figures)
     if not layers:
         return
     yield f"{'layer':14} {'CV importance':>14} {'CV load':>9} {'max/mean load':>14} {'unused':>7}"
     for layer in layers:
         importance, load, peak, unused = (
-            _figure(figures, f"valid_moe_{layer}_{name}")
-            for name in ("importance_cv", "load_cv", "load_max", "unused")
+            _figure(figures, logged.of_layer(layer, name))
+            for name in (logged.IMPORTANCE_CV, logged.LOAD_CV, logged.LOAD_MAX, logged.UNUSED)
         )
         yield (
             f"{layer.replace('_', ' '):14} {importance:>14} {load:>9} {peak:>14} "
@@ -68,12 +69,12 @@ def balance(figures: dict[str, Any]) -> Iterator[str]:
 
 def attention(figures: dict[str, Any]) -> Iterator[str]:
     """Whether the decoder reads the source, from the figures of a validation."""
-    stuck = figures.get("valid_attention_stuck")
+    stuck = figures.get(logged.of_split("valid", logged.of_attention(logged.STUCK)))
     if stuck is None:
         return
     entropy, top, last = (
-        _figure(figures, f"valid_attention_{name}")
-        for name in ("entropy", "top_share", "last_share")
+        _figure(figures, logged.of_attention(name))
+        for name in (logged.ENTROPY, logged.TOP_SHARE, logged.LAST_SHARE)
     )
     yield f"{entropy} bits, {top} of the weight on the top position, {last} on the last one"
     if float(stuck) > BalanceConfig.attention_dead_share:
@@ -84,7 +85,7 @@ def attention(figures: dict[str, Any]) -> Iterator[str]:
 
 
 def _figure(figures: dict[str, Any], name: str) -> str:
-    value = figures.get(name)
+    value = figures.get(logged.of_split("valid", name))
     return "-" if value is None else f"{float(value):.2f}"
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nmt_moe.common.errors import exit_code
+from nmt_moe.criterions import logged
 from nmt_moe.runs.training_log import record
 
 _PASS = re.compile(
@@ -22,13 +23,13 @@ _PASS = re.compile(
 
 def describe(figures: dict[str, Any]) -> str:
     """One line for a person: where the training is, and how well it does."""
-    if "valid_loss" in figures:
+    if logged.of_split("valid", logged.LOSS) in figures:
         perplexity = _perplexity(figures, "valid_")
         return f"epoch {figures['epoch']}: validation perplexity {perplexity}"
-    prefix = "train_" if "train_loss" in figures else ""
-    parts = [f"update {_number(figures, prefix + 'num_updates')}"]
+    prefix = "train_" if logged.of_split("train", logged.LOSS) in figures else ""
+    parts = [f"update {_number(figures, prefix + logged.UPDATES)}"]
     parts.append(f"perplexity {_perplexity(figures, prefix)}")
-    parts.append(f"{_number(figures, prefix + 'wps')} pieces/s")
+    parts.append(f"{_number(figures, prefix + logged.PIECES_PER_SECOND)} pieces/s")
     done = f"epoch {figures['epoch']} done" if prefix else f"epoch {figures['epoch']}"
     return f"{done}: {', '.join(parts)}"
 
@@ -41,7 +42,11 @@ def _number(figures: dict[str, Any], name: str) -> str:
 
 
 def _perplexity(figures: dict[str, Any], prefix: str) -> str:
-    for name, base in (("ppl", None), ("nll_loss", 2.0), ("loss", 2.0)):
+    for name, base in (
+        (logged.PERPLEXITY, None),
+        (logged.CROSS_ENTROPY, 2.0),
+        (logged.LOSS, 2.0),
+    ):
         try:
             value = float(figures[prefix + name])
         except (KeyError, TypeError, ValueError):

@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from nmt_moe.criterions import logged
+
 Records = dict[int, dict[str, float | None]]
 """Figures by their name, by the number of the update."""
 
-_LAYER = re.compile(r"(?:valid_)?moe_(.+)_importance_cv")
 # What --log-format simple prints at an interval, and tqdm in its bar.
 _INTERVAL = re.compile(r"\bepoch \d+:.*?\s(\w+=.*)")
 _PAIR = re.compile(r"(\w+)=\s*([^\s,\]]+)")
 # What both print at the end of an epoch, and after a validation.
 _END = re.compile(r"(?:^|\| )epoch \d+ \| (valid on 'valid' subset \| )?(\w+ [^|']+(?:\| .*)?)$")
-_PLACES = {"epoch", "update", "num_updates"}
+_VALID_LOSS = logged.of_split("valid", logged.LOSS)
+_PLACES = {"epoch", "update", logged.UPDATES}
 
 
 def record(line: str) -> dict[str, Any] | None:
@@ -38,7 +40,7 @@ def last_validation(lines: Iterable[str]) -> dict[str, Any] | None:
     last = None
     for line in lines:
         figures = record(line)
-        if figures is not None and "valid_loss" in figures:
+        if figures is not None and _VALID_LOSS in figures:
             last = figures
     return last
 
@@ -51,8 +53,8 @@ def intervals(lines: Iterable[str]) -> dict[int, dict[str, Any]]:
     found = {}
     for line in lines:
         figures = record(line)
-        if figures is not None and "loss" in figures and "num_updates" in figures:
-            found[int(figures["num_updates"])] = figures
+        if figures is not None and logged.LOSS in figures and logged.UPDATES in figures:
+            found[int(figures[logged.UPDATES])] = figures
     return dict(sorted(found.items()))
 
 
@@ -70,8 +72,8 @@ def records(lines: Iterable[str]) -> dict[str, Records]:
         numbers = {
             name: number for name, text in texts.items() if (number := _number(text)) is not None
         }
-        if "num_updates" in numbers and "loss" in numbers:
-            found[kind][int(numbers["num_updates"])] = {
+        if logged.UPDATES in numbers and logged.LOSS in numbers:
+            found[kind][int(numbers[logged.UPDATES])] = {
                 name: number if math.isfinite(number) else None
                 for name, number in numbers.items()
                 if name not in _PLACES
@@ -83,7 +85,10 @@ def _figures(line: str) -> tuple[str, dict[str, Any]]:
     """What a line is about, and its figures by name without "train_" and "valid_"."""
     figures = record(line)
     if figures is not None:
-        kind = next((kind for kind in ("train", "valid") if f"{kind}_loss" in figures), "")
+        kind = next(
+            (kind for kind in ("train", "valid") if logged.of_split(kind, logged.LOSS) in figures),
+            "",
+        )
         return kind or "train_inner", {
             name.removeprefix(f"{kind}_"): value for name, value in figures.items()
         }
@@ -100,8 +105,3 @@ def _number(text: Any) -> float | None:
         return float(text)
     except (TypeError, ValueError):
         return None
-
-
-def moe_layers(figures: dict[str, Any]) -> list[str]:
-    """The mixture-of-experts layers that a record is about, such as ``encoder_2``."""
-    return [match[1] for match in map(_LAYER.fullmatch, figures) if match]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nmt_moe.common.errors import UserError
+from nmt_moe.criterions import logged
 
 _SEARCHES = ("fairseq", "gnmt", "fairseq1", "gnmt1")
 _TAGS = "|".join(("about", "train_inner", "train", "valid", "test", "test1", *_SEARCHES))
@@ -59,7 +60,7 @@ class Log:
     def curve(self, key: str) -> dict[int, float]:
         """A figure of the validations by the number of updates."""
         return {
-            int(line.figures["valid_num_updates"]): float(line.figures[key])
+            int(line.figures[logged.of_split("valid", logged.UPDATES)]): float(line.figures[key])
             for line in self.records
             if line.tag == "valid" and key in line.figures
         }

@@ -11,6 +11,7 @@ matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
 from nmt_moe.common.files import atomic_write
+from nmt_moe.criterions import logged
 from nmt_moe.runs.claims.logs import Log
 from nmt_moe.runs.claims.tables import FIGURES, Figure, Run, by_cell, values
 
@@ -94,11 +95,11 @@ def dots(head: str, log: bool = False) -> Callable[..., None]:
 def curves(axes: Any, cells: Cells, run: Run) -> None:
     """The validation perplexity against the wordpieces read in training, seeds averaged."""
     for name, logs in cells.items():
-        curve = [log.curve("valid_ppl") for log in logs]
+        curve = [log.curve(logged.of_split("valid", logged.PERPLEXITY)) for log in logs]
         common = sorted(set.intersection(*(set(found) for found in curve)))
-        # wpb is that of the last lines of training; it hardly changes.
-        line = logs[0].last("train_inner", "wpb")
-        pieces = float(line.figures["wpb"]) if line else 1.0
+        # It is that of the last lines of training; it hardly changes.
+        line = logs[0].last("train_inner", logged.PIECES_PER_BATCH)
+        pieces = float(line.figures[logged.PIECES_PER_BATCH]) if line else 1.0
         means = [statistics.fmean(found[update] for found in curve) for update in common]
         axes.plot([update * pieces / 1e6 for update in common], means, marker=".", label=name)
     axes.set(

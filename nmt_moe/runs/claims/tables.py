@@ -8,6 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from nmt_moe.common.table import markdown
+from nmt_moe.criterions.logged import (
+    CROSS_ENTROPY,
+    IMPORTANCE_CV,
+    LOAD_CV,
+    LOAD_MAX,
+    PERPLEXITY,
+    PIECES_PER_SECOND,
+    UNUSED,
+    UPDATES,
+    UPDATES_PER_SECOND,
+    of_layer,
+    of_split,
+)
 from nmt_moe.runs.claims.logs import Log
 
 Run = dict[str, Any]
@@ -33,29 +46,32 @@ def _per_word(bits: float, run: Run) -> float:
 
 def _balance(layer: str, tag: str) -> list[Figure]:
     """The columns of table 6 about a layer, in training or in the test."""
-    prefix = "test_" if tag == "test" else ""
-    when = f"{'test' if prefix else 'training'}"
+    when = "test" if tag == "test" else "training"
+
+    def of(figure: str) -> str:
+        name = of_layer(layer, figure)
+        return of_split(tag, name) if tag == "test" else name
+
     return [
-        Figure(f"CV(importance), {when}", tag, f"{prefix}moe_{layer}_importance_cv"),
-        Figure(f"CV(load), {when}", tag, f"{prefix}moe_{layer}_load_cv"),
-        Figure(f"max/mean load, {when}", tag, f"{prefix}moe_{layer}_load_max"),
-        Figure(f"unused, {when}", tag, f"{prefix}moe_{layer}_unused", ".1f"),
+        Figure(f"CV(importance), {when}", tag, of(IMPORTANCE_CV)),
+        Figure(f"CV(load), {when}", tag, of(LOAD_CV)),
+        Figure(f"max/mean load, {when}", tag, of(LOAD_MAX)),
+        Figure(f"unused, {when}", tag, of(UNUSED), ".1f"),
     ]
 
 
-_PERPLEXITY = Figure("test ppl/piece", "test", "test_ppl")
-_SECOND_PERPLEXITY = Figure("2nd text: ppl/piece", "test1", "test1_ppl")
-_PER_WORD = Figure("per word", "test", "test_nll_loss", ".2f", _per_word)
+_PERPLEXITY = Figure("test ppl/piece", "test", of_split("test", PERPLEXITY))
+_SECOND_PERPLEXITY = Figure("2nd text: ppl/piece", "test1", of_split("test1", PERPLEXITY))
+_PER_WORD = Figure("per word", "test", of_split("test", CROSS_ENTROPY), ".2f", _per_word)
 _OPERATIONS = Figure("ops/timestep", "about", "operations", ",.0f")
 _PARAMETERS = Figure("parameters", "about", "parameters", ",.0f")
-_UPDATES = Figure("updates", "valid", "valid_num_updates", ",.0f")
-_TIME = Figure("ms/update", "train_inner", "ups", ",.0f", lambda ups, run: 1000 / ups)
+_UPDATES = Figure("updates", "valid", of_split("valid", UPDATES), ",.0f")
+_TIME = Figure("ms/update", "train_inner", UPDATES_PER_SECOND, ",.0f", lambda ups, run: 1000 / ups)
 
 FIGURES: dict[str, list[Figure]] = {
     "capacity": [
         _OPERATIONS, _PARAMETERS, _PERPLEXITY, _PER_WORD,
-        Figure("CV(load), test", "test", "test_moe_decoder_1_load_cv"),
-        Figure("unused, test", "test", "test_moe_decoder_1_unused", ".1f"),
+        *(_balance("decoder_1", "test")[place] for place in (1, 3)),
         _UPDATES,
     ],
     "balance": [_PERPLEXITY, *_balance("decoder_1", "train_inner"), *_balance("decoder_1", "test")],
@@ -75,7 +91,7 @@ FIGURES: dict[str, list[Figure]] = {
     ],
     "cost": [
         _OPERATIONS, _PARAMETERS, _TIME,
-        Figure("tokens/s", "train_inner", "wps", ",.0f"),
+        Figure("tokens/s", "train_inner", PIECES_PER_SECOND, ",.0f"),
         Figure("peak memory, MiB", "about", "peak_mib", ",.0f"),
     ],
 }  # fmt: skip

@@ -1,0 +1,41 @@
+"""The names of the figures that a training logs, for ``train.log``, TensorBoard and the tables.
+
+fairseq names its own; the criterions here add those of the experts and of attention. Imports
+no torch, so that programs which only read logs stay light.
+"""
+
+import re
+from collections.abc import Iterable
+
+LOSS, CROSS_ENTROPY, PERPLEXITY = "loss", "nll_loss", "ppl"
+UPDATES, UPDATES_PER_SECOND = "num_updates", "ups"
+PIECES_PER_SECOND, PIECES_PER_BATCH = "wps", "wpb"
+
+IMPORTANCE_LOSS, LOAD_LOSS = "moe_importance_loss", "moe_load_loss"
+THRESHOLD_LOSS = "moe_threshold_loss"
+
+# Of a layer or of attention, see below.
+IMPORTANCE_CV, LOAD_CV, LOAD_MAX = "importance_cv", "load_cv", "load_max"
+UNUSED, ENTROPY, TOP_SHARE = "unused", "entropy", "top_share"
+LAST_SHARE, STUCK = "last_share", "stuck"
+
+
+def of_layer(layer: str, figure: str) -> str:
+    """The name of a figure of an MoE layer, such as ``encoder.2`` or ``encoder_2``."""
+    return f"moe_{layer.replace('.', '_')}_{figure}"
+
+
+def layers(names: Iterable[str]) -> list[str]:
+    """The layers, such as ``encoder_2``, that these names are about."""
+    pattern = re.compile(rf"(?:\w+_)?moe_(.+)_{IMPORTANCE_CV}")
+    return [found[1] for found in map(pattern.fullmatch, names) if found]
+
+
+def of_attention(figure: str) -> str:
+    """The name of a figure of the decoder's attention."""
+    return f"attention_{figure}"
+
+
+def of_split(split: str, figure: str) -> str:
+    """The name of a figure of ``train``, ``valid`` or ``test``, which is the whole split's."""
+    return f"{split}_{figure}"
