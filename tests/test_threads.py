@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from fairseq.tasks import FairseqTask
 
-from nmt_moe.fairseq_fixes.threads import KEPT_BY, STEPS, Threads, install
+from nmt_moe.fairseq_fixes import threads as threads_module
+from nmt_moe.fairseq_fixes.threads import KEPT_BY, Threads
 from tests.commands import BIN, PLUGIN, TINY, TRAINING
 
 CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
@@ -56,18 +56,17 @@ def test_busy_processes_are_noticed_within_a_step(threads: Threads, busy: None) 
 
 
 def test_a_users_own_number_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    step = FairseqTask.train_step
-    for name in STEPS:
-        monkeypatch.setattr(FairseqTask, name, getattr(FairseqTask, name))
+    watched = []
+    monkeypatch.setattr(Threads, "watch", lambda self: watched.append(self))
     monkeypatch.setattr(sys, "argv", ["fairseq-train"])
     for name in KEPT_BY:
         monkeypatch.delenv(name, raising=False)
-    with monkeypatch.context() as set_by_user:
-        set_by_user.setenv("OMP_NUM_THREADS", str(CORES))
-        install()
-        assert FairseqTask.train_step is step
-    install()
-    assert FairseqTask.train_step is not step
+    for own, begun in ((str(CORES), 0), ("", 1)):
+        monkeypatch.setenv("OMP_NUM_THREADS", own)
+        threads_module._watch.cache_clear()
+        for fix in threads_module.FIXES:
+            assert fix.wrap(lambda sample: sample + 1)(1) == 2
+        assert len(watched) == begun
 
 
 @pytest.mark.slow

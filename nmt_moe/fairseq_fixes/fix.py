@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,7 @@ class Fix:
         if self in getattr(before, "nmt_moe_fixes", ()):
             return
         made_in = getattr(before, "__module__", "") or ""
-        if made_in.partition(".")[0] not in (self.target.partition(".")[0], _OURS):
+        if re.split("[.:]", made_in)[0] not in (re.split("[.:]", self.target)[0], _OURS):
             _LOGGER.warning(f"{made_in} has replaced {self.target}, which nmt_moe changes as well")
         after = self.wrap(before)
         after.nmt_moe_fixes = (*getattr(before, "nmt_moe_fixes", ()), self)

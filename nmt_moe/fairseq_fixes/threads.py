@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,13 @@ class Threads:
         self.processors = os.sched_getaffinity(0)
         self.most = self.threads = torch.get_num_threads()
         self.best: list[int] = []
-        self.watched = self.said = False
+        self.said = False
         # Called with Python's lock, as the interpreter's main thread calls what is pending.
         self.take = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(self._take)
 
     def watch(self) -> None:
-        """Begin to look, where that has not begun and more than one thread computes."""
-        if not self.watched and self.most > 1 and not torch.cuda.is_initialized():
-            self.watched = True
+        """Begin to look, where more than one thread computes."""
+        if self.most > 1 and not torch.cuda.is_initialized():
             threading.Thread(target=self._look, name="threads", daemon=True).start()
 
     def _look(self) -> None:
@@ -114,19 +114,17 @@ def _own() -> dict[int, float]:
     return spent
 
 
-_threads: Threads | None = None
+@cache
+def _watch() -> None:
+    """In one of fairseq's commands look from its first step on whether others are at work."""
+    command = Path(sys.argv[0]).name.startswith("fairseq-")
+    if command and os.path.exists("/proc/stat") and not any(map(os.environ.get, KEPT_BY)):
+        Threads().watch()
 
 
 def _watched(step: Callable[..., Any]) -> Callable[..., Any]:
-    """From the first step of one of fairseq's commands on, look whether others are at work."""
-    command = Path(sys.argv[0]).name.startswith("fairseq-")
-    if not command or not os.path.exists("/proc/stat") or any(map(os.environ.get, KEPT_BY)):
-        return step
-
     def step_after_watch(*args: Any, **kwargs: Any) -> Any:
-        global _threads
-        _threads = _threads or Threads()
-        _threads.watch()
+        _watch()
         return step(*args, **kwargs)
 
     return step_after_watch

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch._dynamo  # noqa: F401 (long; torch imports it with the first optimizer)
 from fairseq_cli import train as fairseq_train
 
-from nmt_moe import errors  # so that --user-dir finds the package imported, too
+import nmt_moe.plugin  # noqa: F401 (before processes are forked)
+from nmt_moe.fairseq_fixes import errors
 from tests.commands import PLUGIN, TINY, TRAINING, Finished
 from tests.forks import end_by_itself
 

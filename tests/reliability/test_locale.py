@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from nmt_moe.common.errors import _lose
 from nmt_moe.common.files import atomic_write
 from nmt_moe.corpus.clean.__main__ import main as clean
 from nmt_moe.corpus.wordpieces.model import main as wordpieces
+from nmt_moe.fairseq_fixes.errors import _lose
 from nmt_moe.report.__main__ import main as report
 from nmt_moe.report.summary import main as summary
 from nmt_moe.runs.progress import main as progress
