@@ -4,14 +4,8 @@ This package alone imports neither torch nor fairseq, so that each command answe
 registers with fairseq is in :mod:`nmt_moe.plugin`.
 """
 
-import importlib
+import os
 import sys
-from pathlib import Path
-from typing import Any
-
-__version__ = "0.2.0"
-
-_LAZY = {"MixtureOfExperts": "moe", "Routing": "moe", "cv_squared": "moe", "load": "trained"}
 
 # python -m looks in the current folder first: a user's own tokenize.py, or a folder fairseq, there
 # would be taken for the module of that name. Of the commands of this package alone.
@@ -25,8 +19,19 @@ if (
 if __name__ != "nmt_moe":  # a link or a copy: its models would be registered twice
     sys.exit(
         f"error: --user-dir must name a folder that is called nmt_moe, not {__name__}: "
-        f"{Path(__file__).resolve().parent} is where this one is"
+        f"{os.path.dirname(os.path.realpath(__file__))} is where this one is"
     )
+
+import importlib
+from typing import Any
+
+from nmt_moe.fairseq_fixes import warnings
+
+__version__ = "0.2.0"
+
+_LAZY = {"MixtureOfExperts": "moe", "Routing": "moe", "cv_squared": "moe", "load": "trained"}
+
+warnings.silence()  # before any room imports fairseq
 
 
 class _Folders(list):
