@@ -176,7 +176,7 @@ def test_a_failed_write_leaves_the_checkpoints_before_it(data, trained, tmp_path
     options = ["--max-update", 155]
     limit = limit_files(len(trained.read_bytes()) // 2)
     failed = train(data, tmp_path, *options, fails=True, preexec_fn=limit)
-    assert "make room and give the same command again" in failed.error()
+    assert "free some space and rerun the same command" in failed.error()
     assert last.read_bytes() == best.read_bytes() == trained.read_bytes()
     assert sorted(tmp_path.iterdir()) == [best, last]  # nothing half-written
 
@@ -237,7 +237,7 @@ def test_a_full_disk(data, trained, small_disk, room, complete):
     # Saves at the ends of epoch 1 and 2.
     options = ["--batch-size", 100, "--max-epoch", 2]
     failed = train(data, folder, *options, fails=True)
-    assert "make room and give the same command again" in failed.error()
+    assert "free some space and rerun the same command" in failed.error()
     assert sorted(path.name for path in folder.iterdir()) == complete
     for name in complete:
         assert updates(folder / name) == 2

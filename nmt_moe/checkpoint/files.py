@@ -119,5 +119,5 @@ def write(state: Any, file: Any, remove: bool = True) -> None:
             raise
         raise UserError(
             f"could not write {path.removesuffix('.tmp')}, perhaps because the disk is full: "
-            "what was there before is whole; make room and give the same command again"
+            "what was there before is whole; free some space and rerun the same command"
         ) from error

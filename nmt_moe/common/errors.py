@@ -1,4 +1,4 @@
-"""Errors that a user can mend, shown as one line."""
+"""Errors that a user can fix, shown as one line."""
 
 import ast
 import difflib
@@ -18,7 +18,7 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class UserError(ValueError):
-    """Something the user gave does not fit; the message says what, and what to do."""
+    """An input or option is wrong; the message says which one, and what to do."""
 
 
 class ErrorOnEveryRank(UserError):
@@ -26,18 +26,17 @@ class ErrorOnEveryRank(UserError):
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """What a mistyped name may have meant, else all that there is."""
+    """A hint for a mistyped name: the close ones among the known names, else all of them."""
     close = difflib.get_close_matches(name, known)
     return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
 
 
 def one_line(error: BaseException) -> str | None:
-    """The line to show instead of a traceback, or None if the error is not the user's to mend.
+    """The line to show instead of a traceback, or None if the user cannot fix the error.
 
-    fairseq raises what is meant for users as a bare ``Exception``, as ``OSError`` without a
-    number, as ``FileNotFoundError``, as an ``assert`` with a text, or as any other error with one,
-    in a ``raise`` of its own; it may do so while it handles a :class:`UserError` of ours that says
-    more.
+    fairseq raises messages for users as a bare ``Exception``, as ``OSError`` without a number, as
+    ``FileNotFoundError``, as an ``assert`` with a text, or as any other error with a text in a
+    ``raise`` of its own; it may do so while it handles a :class:`UserError` that says more.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -50,7 +49,7 @@ def one_line(error: BaseException) -> str | None:
         if here and error.filename is None and raised_within(error, "multiprocessing."):
             return shared_memory.no_shared_memory()
         what = error.filename or "what was to be written"
-        return f"no room for {what} ({error.strerror}): make room and give the same command again"
+        return f"no room for {what} ({error.strerror}): free some space and rerun the same command"
     if isinstance(error, FileExistsError) and error.errno is None:  # fairseq-preprocess: its path
         return f"there is {error} already: remove it, or choose another folder"
     if isinstance(error, UnicodeDecodeError):
@@ -94,7 +93,7 @@ def _raised_by_fairseq(error: BaseException) -> bool:
 
 
 def _not_kept(error: BaseException) -> str | None:
-    """What is wrong with an option that does not get into fairseq's configuration."""
+    """The message for an option that Hydra cannot put into fairseq's configuration."""
     text = str(error)
     found = re.search(r"override \w+\.(\w+)=null|Missing mandatory value: (\w+)", text)
     if type(error).__module__ not in ("hydra.errors", "omegaconf.errors"):
@@ -117,20 +116,20 @@ def _misspelt(error: BaseException) -> str | None:
 
 
 def raised_within(error: BaseException, package: str) -> bool:
-    """Whether it was raised by a package, or by what that has called."""
+    """Whether a frame of the traceback belongs to a package."""
     frames = traceback.walk_tb(error.__traceback__)
     return any(frame.f_globals.get("__name__", "").startswith(package) for frame, _ in frames)
 
 
 def visible(text: str) -> str:
-    """The text with escapes for what cannot be seen, line ends among them."""
+    """The text with escapes for characters that cannot be printed, line ends among them."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
 
 
 def exit_code(command: Callable[[], None]) -> int:
-    """Run a command line of ours: 0, or 1 with a line on stderr for what the user can mend."""
+    """Run a command: 0, or 1 with one line on stderr for an error that the user can fix."""
     print_any_text()
     try:
         _check_package()

@@ -1,9 +1,9 @@
-"""The one way in which files are written: complete, or as they were before.
+"""Atomic file writes: temporary file, then rename.
 
-What is written is a draft beside the file, under a name that nobody else has; it takes the file's
-place when it is complete. A link stays, and what it leads to is replaced. What is no regular file,
-such as a pipe, and what this process has open already, such as /dev/stdout, is written into. A path
-of ``-`` is standard output.
+The temporary file lies beside the target under a name that no other process has. A symbolic link
+stays; the file that it leads to is replaced. A path that is no regular file, such as a pipe, or
+that this process has open already, such as /dev/stdout, is written into. The path ``-`` is standard
+output.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ _LINKS = 40  # as many as Linux follows
 
 @contextlib.contextmanager
 def atomic_write(paths: Sequence[Path], mode: str = "w") -> Iterator[list[IO[Any]]]:
-    """Files to write, in UTF-8 or with ``mode="wb"``; all get their names at the end.
+    """Open temporary files for all paths, in UTF-8 or with ``mode="wb"``; rename them at the end.
 
-    If something fails, what was there before stays, and nothing else is left; of a process that was
-    killed the next one for the same path removes the draft. Of several processes that write the
-    same files at once, one has written all of them. The mode of a file that is there stays.
+    After a failure the old files stay and no temporary file is left; one of a killed process is
+    removed by the next write to the same path. Where several processes write the same files at
+    once, all of them are of one process in the end. A file keeps its mode and owner.
 
     Raises:
-        OSError: it names one of the paths, not a draft.
+        OSError: names one of the paths, not a temporary file.
     """
     text = {} if "b" in mode else _TEXT
     outputs: list[_Output] = []
@@ -92,7 +92,7 @@ def _descriptor(path: Path) -> int | None:
 
 
 class _Output:
-    """A path that is written to; ``draft`` is empty where there is none."""
+    """A path that is written to; ``draft`` is its temporary file, empty if it has none."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.target, self.draft = path, os.path.realpath(path), ""
@@ -126,7 +126,7 @@ class _Output:
         return number
 
     def _make(self, mode: int) -> int:
-        """A new draft, locked as long as this process writes it."""
+        """Make a temporary file, locked as long as this process writes it."""
         start = f".{self._name[:50]}."
         _remove_left(self.folder, start)
         while True:
@@ -139,20 +139,20 @@ class _Output:
             os.close(number)  # another process took it for one that was left
 
     def publish(self) -> None:
-        """Give the draft its name."""
+        """Rename the temporary file to its target."""
         if self.draft:
             os.replace(self.draft, self.target)
             self.draft = ""
 
     def discard(self) -> None:
-        """Leave no draft."""
+        """Remove the temporary file, if there is one."""
         if self.draft:
             with contextlib.suppress(OSError):
                 os.unlink(self.draft)
 
 
 def _remove_left(folder: str, start: str) -> None:
-    """Remove drafts that processes have left which were killed: nobody locks them."""
+    """Remove temporary files of killed processes: nobody locks them."""
     ours = re.compile(re.escape(start) + r"[0-9a-f]{16}\.draft")
     with contextlib.suppress(OSError):  # who may not list the folder may still write there
         for name in filter(ours.fullmatch, os.listdir(folder)):
@@ -168,7 +168,7 @@ def _remove_left(folder: str, start: str) -> None:
 
 @contextlib.contextmanager
 def _one_at_a_time(folders: Iterable[str]) -> Iterator[None]:
-    """Let no other process give files their names in these folders now."""
+    """Let no other process rename files in these folders now."""
     with contextlib.ExitStack() as stack:
         for folder in sorted(folders):
             with contextlib.suppress(OSError):  # as above

@@ -1,4 +1,4 @@
-"""The range of a number that users give, declared where its option is defined."""
+"""Ranges of numeric options, declared where the option is defined."""
 
 import argparse
 import math
@@ -9,23 +9,23 @@ from typing import Any
 from nmt_moe.common.errors import UserError
 
 MOST = 2**31 - 1
-"""The largest whole number of an option that names no other."""
+"""The largest integer of an option that names no other bound."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """The whole numbers (``kind`` int) or finite numbers (float) between two bounds.
+    """All integers (``kind`` int) or finite numbers (``kind`` float) between two bounds.
 
-    As the ``type`` of an argument it also reads them.
+    A range can be the ``type`` of an argument of argparse.
     """
 
     kind: type[int] | type[float]
     low: float
     high: float
     exclusive_low: bool = False
-    """Whether ``low`` is not in it."""
+    """Whether ``low`` itself is excluded."""
     exclusive_high: bool = False
-    """Whether ``high`` is not in it."""
+    """Whether ``high`` itself is excluded."""
 
     def __contains__(self, value: float) -> bool:
         if isinstance(value, float) and (not math.isfinite(value) or self.kind is int):
@@ -40,7 +40,7 @@ class Range:
         return f"{low} and {'less than' if self.exclusive_high else 'at most'} {self.high:.15g}"
 
     def refusal(self, value: object) -> str:
-        """What a value that is none of these must be."""
+        """The message for a value outside the range, such as ``must be at least 1, not 0``."""
         what = f"{self}"
         if not isinstance(value, int | float):
             what = f"a {'whole ' if self.kind is int else ''}number, {what}"
@@ -51,7 +51,7 @@ class Range:
         return f"must be {what}, not {value!r}"
 
     def __call__(self, text: str) -> float:
-        """The number that a text is, for argparse."""
+        """Read a number from text, for argparse."""
         try:
             value = self.kind(text)
         except ValueError:
@@ -62,19 +62,19 @@ class Range:
 
 
 def integers(low: int, high: int = MOST) -> Range:
-    """The whole numbers from ``low`` to ``high``."""
+    """The integers from ``low`` to ``high``, both included."""
     return Range(int, low, high)
 
 
 def numbers(
     low: float, high: float = math.inf, *, exclusive_low: bool = False, exclusive_high: bool = False
 ) -> Range:
-    """The numbers from ``low`` to ``high``, either of which may be left out."""
+    """The numbers from ``low`` to ``high``; either bound can be excluded."""
     return Range(float, low, high, exclusive_low, exclusive_high)
 
 
 def option(default: Any, allowed: Range, help: str | None = None) -> Any:
-    """A field of a config whose numbers, one or a list of them, :func:`check` looks at."""
+    """A field of a dataclass, a number or a list of them, that :func:`check` looks at."""
     metadata: dict[str, Any] = {"range": allowed}
     if help is not None:
         metadata["help"] = help if help == argparse.SUPPRESS else f"{help} ({allowed})"
@@ -99,15 +99,15 @@ def check(config: Any, values: Any = None) -> None:
 
 
 def name_of(name: str) -> str:
-    """The option of a field."""
+    """The command-line option of a field: ``--moe-k`` for ``moe_k``."""
     return "--" + name.replace("_", "-")
 
 
 class Parser(argparse.ArgumentParser):
-    """Says of a number outside its :class:`Range` in one line what it must be.
+    """Explains a number outside its :class:`Range` in one line.
 
     Raises:
-        UserError: when it parses such a number.
+        UserError: instead of exiting with the usage, for such a number.
     """
 
     def error(self, message: str) -> Any:

@@ -100,7 +100,7 @@ def _copy_whole(copy: Callable[..., Any]) -> Callable[..., Any]:
             _remove(part)
             raise UserError(
                 f"could not copy {src_path} to {dst_path} ({error.strerror}): what was there "
-                "before is whole; make room and give the same command again"
+                "before is whole; free some space and rerun the same command"
             ) from error
         except BaseException:
             if not complete:  # else others may have replaced theirs, and need this one
