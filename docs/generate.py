@@ -1,0 +1,418 @@
+"""Write the parts of README.md and docs/ that are made from code and from committed figures.
+
+Such a part stands between ``<!-- generated: NAME ARGUMENTS -->`` and ``<!-- end -->``; NAME is a
+function of ``PARTS``. With ``--check`` nothing is written, and stale files are named.
+
+    python docs/generate.py [--check]
+"""
+
+import argparse
+import ast
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from nmt_moe.common.table import markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS, BENCHMARKS = ROOT / "results", ROOT / "benchmarks" / "results"
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROOMS = ROOT / "docs" / "pictures" / "rooms.svg"
+PART = re.compile(
+    r"^(<!-- generated: (\S+)((?: [^\n]+)?) -->\n).*?^(<!-- end -->)$", re.DOTALL | re.MULTILINE
+)
+LARGEST = 0.05
+"""The p-value below which a difference counts as significant."""
+
+Table = tuple[list[str], list[list[str]]]
+
+
+def read_table(path: Path) -> Table:
+    """The heads and rows of the first Markdown table of a file."""
+    lines = [line for line in path.read_text().splitlines() if line.startswith("|")]
+    heads, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return heads, rows
+
+
+def chosen(found: Table, columns: str) -> str:
+    """The first column of a table and those that are named, in this order; all without names."""
+    heads, rows = found
+    places = list(range(len(heads)))
+    if columns:
+        places = [0, *(heads.index(name.strip()) for name in columns.split(";"))]
+    shown = [[row[place] for place in places] for row in rows]
+    return "\n".join(markdown([heads[place] for place in places], shown))
+
+
+def table(arguments: str) -> str:
+    """``PATH [COLUMN; COLUMN ...]``: a table of figures of a Markdown file."""
+    path, _, columns = arguments.partition(" ")
+    return chosen(read_table(ROOT / path), columns)
+
+
+def words(arguments: str) -> str:
+    """``PATH``: a table of text of a Markdown file."""
+    return "\n".join(left(*read_table(ROOT / arguments)))
+
+
+def figures(arguments: str) -> str:
+    """``PATH[#KEY] [COLUMN; COLUMN ...]``: the heads and rows of a file in JSON."""
+    name, _, columns = arguments.partition(" ")
+    path, _, key = name.partition("#")
+    found = json.loads((ROOT / path).read_text())
+    found = found[key] if key else found
+    return chosen((found["heads"], found["rows"]), columns)
+
+
+def machine(arguments: str) -> str:
+    """``PATH``: what a benchmark was measured on."""
+    found = json.loads((ROOT / arguments).read_text())
+    about = found["machine"]
+    return (
+        f"{found['title'] if 'title' in found else Path(arguments).stem}: {about['device']}, "
+        f"{about['threads']} threads, Python {about['python']}, torch {about['torch']}, "
+        f"{about['date']}."
+    )
+
+
+def note(arguments: str) -> str:
+    """``FOLDER``: what a claim's table was measured on, and the command."""
+    text = (RESULTS / arguments / "table.md").read_text()
+    [sizes] = re.findall(r"Training text: .*?included\.", text)
+    [command] = re.findall(r"Command: `(.*?)`\. Machine", text)
+    [machine] = re.findall(r"Machine: (.*?)\. Commit", text)
+    return f"{sizes} Machine: {machine}.\n\n```text\n{command}\n```"
+
+
+def paired(arguments: str) -> str:
+    """``FOLDER``: how many comparisons by paired bootstrap are significant."""
+    texts = [path.read_text() for path in sorted((RESULTS / arguments).glob("paired-*.txt"))]
+    values = [float(p) for text in texts for p in re.findall(r"\(p = ([\d.]+)\)", text)]
+    significant = [p for p in values if p < LARGEST]
+    return (
+        f"Paired bootstrap: p < {LARGEST} in {len(significant)} of {len(values)} comparisons with "
+        f"the first row; the largest p is {max(values)}."
+    )
+
+
+def layers(_: str) -> str:
+    """A row for each size, a column for each layer: times a dense one, and ours of the roofline."""
+    sizes = layer_times()
+    names = dict.fromkeys(name for _, times in sizes for name in times if name != "dense")
+    rows = [[size, *(times.get(name, "") for name in names)] for size, times in sizes]
+    return "\n".join(markdown(["size", *names], rows))
+
+
+def layer_times() -> list[tuple[str, dict[str, str]]]:
+    """For each size the time of each layer, as a multiple of that of a dense one."""
+    found = json.loads((BENCHMARKS / "moe_layer.json").read_text())
+    place = {name: number for number, name in enumerate(found["heads"])}
+    sizes: dict[tuple[str, str], dict[str, str]] = {}
+    for row in found["rows"]:
+        size = sizes.setdefault((row[place["tokens"]], row[place["experts"]]), {})
+        size[row[0]] = row[place["with backward, times dense"]].partition(" ")[0]
+        if row[0] == "ours":
+            size["of the roofline"] = row[place["of roofline"]]
+    return [
+        (f"{tokens} tokens, {experts} experts", size) for (tokens, experts), size in sizes.items()
+    ]
+
+
+def attention(_: str) -> str:
+    """The validation perplexity of each attention."""
+    found = json.loads((BENCHMARKS / "attention.json").read_text())
+    names = {
+        "attention_entropy": "entropy, bits",
+        "attention_top_share": "top share",
+        "attention_last_share": "last share",
+    }
+    rows = []
+    for text, kinds in found["runs"].items():
+        for kind, seeds in kinds.items():
+            means = {
+                name: sum(run[name] for run in seeds.values()) / len(seeds)
+                for name in ("ppl", *names)
+            }
+            each = ", ".join(f"{run['ppl']:.2f}" for run in seeds.values())
+            cells = [f"{means['ppl']:.2f} ({each})", *(f"{means[name]:.2f}" for name in names)]
+            rows.append([text, kind, *cells])
+    heads = ["text", "--attention", "validation perplexity (seeds)", *names.values()]
+    return "\n".join(markdown(heads, rows))
+
+
+def glance(_: str) -> str:
+    """One line for each claim, for the README."""
+
+    def cell(claim: str, row: str, column: str) -> str:
+        heads, rows = read_table(RESULTS / claim / "table.md")
+        [found] = [cells for cells in rows if cells[0] == row]
+        return found[heads.index(column)]
+
+    perplexity, bleu, second = (
+        "test ppl/piece",
+        "BLEU, GNMT's search",
+        "2nd text: BLEU, GNMT's search",
+    )
+    load, mixed, timed = "CV(load), training", "translation-mixed", "translation-timed"
+    size, *_ = layer_times()
+    layer = size[1]
+    rows = [
+        (
+            "Do more experts help at equal operations? (test perplexity)",
+            f"dense {cell('capacity', 'dense', perplexity)}; "
+            f"256 experts {cell('capacity', '256-h', perplexity)}",
+            "results.md#capacity",
+        ),
+        (
+            "Do the losses balance the experts? (CV of the load)",
+            f"without them {cell('balance', '0_0', load)}; "
+            f"with them {cell('balance', '0.1_0.1', load)}",
+            "results.md#balance",
+        ),
+        (
+            "Does an update take longer? (against the dense model)",
+            f"32 experts {cell('cost', '32', 'ms/update against dense')}; "
+            f"256 experts {cell('cost', '256-h', 'ms/update against dense')}",
+            "results.md#cost",
+        ),
+        (
+            "Do experts translate better? (BLEU, Multi30k, equal updates)",
+            f"dense {cell(mixed, 'dense', second)}; 32 experts {cell(mixed, '32', second)}",
+            "results.md#translation",
+        ),
+        (
+            "And at equal time, beside fairseq's models? (BLEU, Multi30k)",
+            f"32 experts {cell(timed, '32-timed', bleu)}; `transformer` "
+            f"{cell(timed, 'transformer', bleu)}; `lstm` {cell(timed, 'lstm', bleu)}",
+            "results.md#translation-at-equal-time",
+        ),
+        (
+            "How fast is the layer? (time of a dense one, 32 experts, CPU)",
+            f"ours {layer['ours']}; transformers {layer['transformers']}; "
+            f"fairscale {layer['fairscale']}",
+            "speed.md",
+        ),
+    ]
+    shown = [[question, f"[{answer}](docs/{link})"] for question, answer, link in rows]
+    return "\n".join(left(["question", "measured"], shown))
+
+
+def left(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    """A table of text, whose columns are not aligned."""
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{' --- |' * len(heads)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def options(arguments: str) -> str:
+    """``PART``: the options that a part of the package adds to fairseq's commands."""
+    from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropyConfig
+    from nmt_moe.models import config
+    from nmt_moe.optim.fairseq_adam import FairseqMoEAdamConfig
+    from nmt_moe.optim.schedule import WarmupHoldInverseSqrtConfig
+    from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig
+
+    stack, translation, language = (
+        config.StackConfig,
+        config.LSTMMoEConfig,
+        config.LSTMMoELanguageModelConfig,
+    )
+    configs = {
+        "both": (stack, None),
+        "translation": (translation, stack),
+        "language": (language, stack),
+        "criterion": (MoELabelSmoothedCrossEntropyConfig, None),
+        "optimizer": (FairseqMoEAdamConfig, None),
+        "schedule": (WarmupHoldInverseSqrtConfig, None),
+        "task": (GNMTTranslationConfig, GNMTTranslationConfig.__bases__[0]),
+    }
+    kind, base = configs[arguments]
+    known = {one.name: one for one in fields(base)} if base else {}
+    rows = []
+    for one in fields(kind):
+        if one.name.startswith("_") or one.metadata.get("help") in (None, argparse.SUPPRESS):
+            continue  # fairseq's own, such as --lr
+        before = known.get(one.name)
+        if before is not None and (arguments == "task" or before.default == one.default):
+            continue
+        rows.append([f"`--{one.name.replace('_', '-')}`", shown(one), meaning(one)])
+    return "\n".join(left(["option", "default", "meaning"], rows))
+
+
+def shown(option: Any) -> str:
+    """The default of an option as a user writes it."""
+    value = option.default if option.default is not MISSING else ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"`{getattr(value, 'value', value)}`"
+
+
+def meaning(option: Any) -> str:
+    """The help of an option, with its choices; its range is in the help already."""
+    text = str(option.metadata.get("help", "")).replace("|", "\\|")
+    choices = [choice.value for choice in getattr(option.type, "__members__", {}).values()]
+    if choices:
+        text += f" (`{'`, `'.join(choices)}`)"
+    return text
+
+
+def models(_: str) -> str:
+    """Each named architecture: what it changes, its operations and its parameters."""
+    from nmt_moe.models.architectures import LANGUAGE, TRANSLATION
+
+    rows = []
+    for arch, changes in (TRANSLATION | LANGUAGE).items():
+        operations, _, parameters = size(arch)
+        changed = ", ".join(f"{name}={value}" for name, value in changes.items())
+        rows.append(
+            [f"`{arch}`", changed, f"{operations / 1e6:,.1f} M", f"{parameters / 1e6:,.1f} M"]
+        )
+    heads = ["`--arch`", "changes to the defaults", "ops/timestep", "parameters"]
+    return "\n".join(left(heads, rows))
+
+
+def sizes(_: str) -> str:
+    """The figures that the paper prints, and what ``nmt_moe.plan`` counts."""
+    printed = json.loads((ROOT / "docs" / "paper.json").read_text())["sizes"]
+    rows = []
+    for arch, (operations, parameters) in printed.items():
+        ours, without, everything = size(arch)
+        parameters_here = without if "_lm_" in arch else everything
+        rows.append([f"`{arch}`", f"{operations:,.1f} M", f"{ours / 1e6:,.1f} M"])
+        rows[-1] += [f"{parameters:,.1f} M", f"{parameters_here / 1e6:,.1f} M"]
+    heads = ["model", "ops/timestep, paper", "here", "parameters, paper", "here"]
+    return "\n".join(markdown(heads, rows))
+
+
+def size(arch: str) -> tuple[int, int, int]:
+    """Operations, parameters without embedding and softmax, and all parameters."""
+    import torch
+
+    from nmt_moe.models.architectures import build, config
+    from nmt_moe.plan import counts
+
+    if arch not in _SIZES:
+        with torch.device("meta"):
+            model = build(config(arch), 32_000)
+        without = counts.parameters_without_embedding_and_softmax(model)
+        operations = sum(counts.operations(model).values())
+        _SIZES[arch] = operations, without, counts.parameters(model)
+    return _SIZES[arch]
+
+
+_SIZES: dict[str, tuple[int, int, int]] = {}
+
+
+def fixes(_: str) -> str:
+    """The changes to fairseq, torch, logging and the interpreter."""
+    from nmt_moe.fairseq_fixes.table import FIXES
+
+    rows = []
+    for fix in FIXES:
+        module = fix.wrap.__module__.removeprefix("nmt_moe.").replace(".", "/")
+        rows.append([f"`{fix.target}`", fix.why, fix.when, f"`{module}.py`"])
+    return "\n".join(left(["what is changed", "why", "when", "where"], rows))
+
+
+def rooms(_: str) -> str:
+    """The packages of ``nmt_moe``, each with the first sentence of its docstring."""
+    rows = []
+    for path in sorted((ROOT / "nmt_moe").glob("*/__init__.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+        first = " ".join(docstring.partition("\n\n")[0].split())
+        rows.append([f"`nmt_moe/{path.parent.name}/`", first.replace("``", "`")])
+    return "\n".join(left(["package", "what belongs in it"], rows))
+
+
+def picture() -> str:
+    """The layers of the packages, as the contract in pyproject.toml has them, as SVG."""
+    [contract] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    rows = [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
+    width, height, gap = 360, 26, 8
+    top = len(rows) * (height + gap) + gap
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width + 60} {top}" '
+        f'width="{width + 60}" height="{top}" font-family="sans-serif" font-size="13">',
+        "<title>The packages of nmt_moe: each imports those below it, never one above</title>",
+        f'<rect width="{width + 60}" height="{top}" fill="white"/>',
+        f'<path d="M{width + 30} {gap * 2}V{top - gap * 2}m-6 -10l6 10l6 -10" fill="none" '
+        'stroke="#555" stroke-width="2"/>',
+    ]
+    for number, names in enumerate(rows):
+        each = (width - gap * (len(names) - 1)) / len(names)
+        for place, name in enumerate(names):
+            x, y = gap + place * (each + gap), gap + number * (height + gap)
+            lines.append(
+                f'<rect x="{x:.0f}" y="{y}" width="{each:.0f}" height="{height}" rx="5" '
+                'fill="#e8eef7" stroke="#48a"/>'
+                f'<text x="{x + each / 2:.0f}" y="{y + 18}" text-anchor="middle">{name}</text>'
+            )
+    return "\n".join([*lines, "</svg>", ""])
+
+
+PARTS: dict[str, Callable[[str], str]] = {
+    made.__name__: made
+    for made in (
+        *(
+            table,
+            words,
+            figures,
+            machine,
+            note,
+            paired,
+            layers,
+            attention,
+            glance,
+            options,
+            models,
+            sizes,
+        ),
+        *(fixes, rooms),
+    )
+}
+
+
+def generated() -> dict[Path, str]:
+    """What each file has to hold."""
+    found = {
+        path: PART.sub(lambda part: f"{part[1]}{PARTS[part[2]](part[3].strip())}\n{part[4]}", text)
+        for path in DOCUMENTS
+        for text in [path.read_text()]
+    }
+    return found | {ROOMS: picture()}
+
+
+def stale() -> dict[Path, str]:
+    """The files that do not hold what they have to, with what that is."""
+    return {
+        path: text
+        for path, text in generated().items()
+        if not path.exists() or path.read_text() != text
+    }
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; end with 1 if stale")
+    args = parser.parse_args()
+    found = stale()
+    for path, text in found.items():
+        print(f"{'stale' if args.check else 'written'}: {path.relative_to(ROOT)}")
+        if not args.check:
+            path.write_text(text)
+    if found and args.check:
+        print("error: run python docs/generate.py", file=sys.stderr)
+    return int(args.check and bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
