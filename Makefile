@@ -2,7 +2,7 @@
 # All paths are relative: a checkout may lie in a folder with spaces.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-pythons check bench audit licences lock clean
+.PHONY: help setup demo test test-slow test-pythons check docs bench audit licences lock clean
 
 BIN := .venv/bin
 # A file of tests on each core, one thread each: they are small.
@@ -31,6 +31,12 @@ check: setup  ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: setup  ## build the documentation into build/site; fails on dead links and stale tables
+	$(BIN)/python docs/generate.py --check
+	@[ -x .venv/docs/bin/mkdocs ] || { $(BIN)/python -m venv .venv/docs && \
+		.venv/docs/bin/pip install -q 'pip>=25.1' && .venv/docs/bin/pip install -q --group docs; }
+	.venv/docs/bin/mkdocs build --strict
 
 bench: setup  ## the speed of layers, training and search against others (into benchmarks/results)
 	$(BIN)/python benchmarks/all.py

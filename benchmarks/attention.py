@@ -1,12 +1,13 @@
 """Which attention is to be the default of a small model: the validation perplexity of each.
 
-Short trainings with the settings of README's "By hand" and recipes/quickstart.sh, which differ in
+Short trainings with the settings of docs/tutorial.md and recipes/quickstart.sh, which differ in
 nothing but --attention and the seed; of each the perplexity of the validation set after the last
 update, and its attention figures. Settings are chosen on validation text: no test set is read.
 
     python benchmarks/attention.py phrasebook=data/by-hand/binary
 
-A training that the file of results has already is not repeated. It also writes README's table.
+A training that the file of results has already is not repeated. `python docs/generate.py` writes
+the table in docs/training.md from that file.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness import fill, machine
+from harness import machine
 
 from nmt_moe.common.table import markdown
 from nmt_moe.criterions import logged
@@ -58,16 +59,19 @@ def train(data: str, kind: str, seed: int, updates: int) -> dict[str, float]:
     return {name: float(found[f"valid_{name}"]) for name in FIGURES}
 
 
-def table(runs: dict[str, Any]) -> str:
+HEADS = ["text", "--attention", "validation perplexity (seeds)", "entropy, bits"]
+HEADS += ["top share", "last share"]
+
+
+def rows(runs: dict[str, Any]) -> list[list[str]]:
     """A row for each text and kind: means, and of the perplexity every seed."""
-    rows = []
+    table = []
     for name, kinds in runs.items():
         for kind, seeds in kinds.items():
             means = [statistics.mean(run[figure] for run in seeds.values()) for figure in FIGURES]
             each = ", ".join(f"{run['ppl']:.2f}" for run in seeds.values())
-            rows.append([name, kind, f"{means[0]:.2f} ({each})", *(f"{x:.2f}" for x in means[1:])])
-    heads = ["text", "--attention", "validation perplexity (seeds)"]
-    return "\n".join(markdown([*heads, "entropy, bits", "top share", "last share"], rows))
+            table.append([name, kind, f"{means[0]:.2f} ({each})", *(f"{x:.2f}" for x in means[1:])])
+    return table
 
 
 def main() -> None:
@@ -89,10 +93,9 @@ def main() -> None:
                 found = kept["runs"].setdefault(name, {}).setdefault(kind, {})
                 if str(seed) not in found:
                     found[str(seed)] = train(data, kind, seed, args.updates)
+                    kept |= {"heads": HEADS, "rows": rows(kept["runs"])}
                     args.out.write_text(json.dumps(kept, indent=1) + "\n")
-    print(table(kept["runs"]))
-    if args.out == OUT:
-        fill(ROOT / "README.md", "attention.py", table(kept["runs"]))
+    print("\n".join(markdown(HEADS, rows(kept["runs"]))))
 
 
 if __name__ == "__main__":

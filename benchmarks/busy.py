@@ -7,11 +7,10 @@ nmt_moe/fairseq_fixes/threads.py). A figure is the number of wordpieces per seco
 and the last line of the log within some seconds, after some to get used to it, and its share of the
 same training's speed alone, the mean of both times.
 
-On two cores a round takes about six minutes, and needs them for itself. It writes results/busy.json
-and the table in docs/reliability.md; --fill writes the table from the file and measures nothing.
+On two cores a round takes about six minutes, and needs them for itself. It writes
+results/busy.json, from which `python docs/generate.py` writes the table in docs/reliability.md.
 """
 
-import json
 import os
 import re
 import shlex
@@ -24,13 +23,10 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
-from harness import fill, middle, parser, report, start
-
-from nmt_moe.common.table import markdown
+from harness import middle, parser, report, start
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "results" / "busy.json"
-DOCUMENT = ROOT / "docs" / "reliability.md"
 
 RECIPE, PLAIN, KEPT = "recipe", "fairseq-train", "fairseq-train, threads kept"
 LOADS = [0, 1, 3, 0]  # other processes
@@ -127,23 +123,13 @@ def rows(speeds: dict[str, list[float]]) -> list[list[str]]:
     return table
 
 
-def show() -> None:
-    """Write the table of the last measurement into the document."""
-    found = json.loads(OUT.read_text())
-    fill(DOCUMENT, "busy.py", "\n".join(markdown(found["heads"], found["rows"])))
-
-
 def main() -> None:
     """The command line."""
     options = parser(__doc__)
     options.add_argument("--seconds", type=float, default=20, help="of each figure (default: 20)")
     options.add_argument("--settle", type=float, default=4, help="before each (default: 4)")
-    options.add_argument("--fill", action="store_true", help="write the table of the last time")
     options.set_defaults(rounds=1)
     args = options.parse_args()
-    if args.fill:
-        show()
-        return
     start(args)
     if args.quick:
         args.seconds, args.settle = 3, 0
@@ -158,8 +144,6 @@ def main() -> None:
     speeds = {way: list(map(middle, zip(*rounds, strict=True))) for way, rounds in found.items()}
     title = f"Wordpieces per second on {os.cpu_count()} cores beside busy processes"
     report(title, HEADS, rows(speeds), {"loads": LOADS, "speeds": speeds}, args)
-    if args.out == OUT:
-        show()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import argparse
 import json
 import logging
 import platform
-import re
 import statistics
 import subprocess
 import time
@@ -46,13 +45,6 @@ def start(args: argparse.Namespace) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(args.threads or torch.get_num_threads())
     torch.manual_seed(1)
-
-
-def fill(document: Path, script: str, table: str) -> None:
-    """Write a table between the comments that name a script and its end."""
-    place = re.compile(rf"(<!-- benchmarks/{re.escape(script)} -->\n).*?(<!-- end -->)", re.DOTALL)
-    text = place.sub(lambda found: f"{found[1]}{table}\n{found[2]}", document.read_text())
-    document.write_text(text)
 
 
 def machine(device: str) -> dict[str, str | int]:

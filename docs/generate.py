@@ -123,28 +123,6 @@ def layer_times() -> list[tuple[str, dict[str, str]]]:
     ]
 
 
-def attention(_: str) -> str:
-    """The validation perplexity of each attention."""
-    found = json.loads((BENCHMARKS / "attention.json").read_text())
-    names = {
-        "attention_entropy": "entropy, bits",
-        "attention_top_share": "top share",
-        "attention_last_share": "last share",
-    }
-    rows = []
-    for text, kinds in found["runs"].items():
-        for kind, seeds in kinds.items():
-            means = {
-                name: sum(run[name] for run in seeds.values()) / len(seeds)
-                for name in ("ppl", *names)
-            }
-            each = ", ".join(f"{run['ppl']:.2f}" for run in seeds.values())
-            cells = [f"{means['ppl']:.2f} ({each})", *(f"{means[name]:.2f}" for name in names)]
-            rows.append([text, kind, *cells])
-    heads = ["text", "--attention", "validation perplexity (seeds)", *names.values()]
-    return "\n".join(markdown(heads, rows))
-
-
 def glance(_: str) -> str:
     """One line for each claim, for the README."""
 
@@ -369,7 +347,6 @@ PARTS: dict[str, Callable[[str], str]] = {
             note,
             paired,
             layers,
-            attention,
             glance,
             options,
             models,

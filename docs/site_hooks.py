@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: files of the repository that README.md and docs/ link to become part of the site.
+"""Hooks of mkdocs: what README.md and docs/ link to in the repository becomes part of the site.
 
 README.md is its first page. Other files outside of docs/ lie in ``repository/``.
 """

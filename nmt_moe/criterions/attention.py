@@ -126,5 +126,5 @@ def watch(sums_6: Tensor, limits: Limits) -> None:
             f"({now[logged.LAST_SHARE]:.0%} of the weight is on the last one), so translations "
             "will not follow their source. It seldom comes back: start anew with a lower --lr, a "
             "longer --warmup-updates or the other --attention; see 'When attention dies' in "
-            "README.md. Not said again in this training"
+            "docs/training.md. Not said again in this training"
         )

@@ -56,7 +56,7 @@ def watch(counts: dict[str, Tensor], limits: Limits) -> None:
         _LOGGER.warning(
             f"experts collapse in {' and '.join(texts)}. Raise --moe-importance-weight and "
             "--moe-load-weight, lower --lr, or use larger batches (--max-tokens); see 'When "
-            "experts collapse' in README.md. Not said again in this training"
+            "experts collapse' in docs/training.md. Not said again in this training"
         )
 
 

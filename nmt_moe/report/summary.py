@@ -80,7 +80,7 @@ def attention(figures: dict[str, Any]) -> Iterator[str]:
     if float(stuck) > BalanceConfig.attention_dead_share:
         yield (
             f"it is DEAD: {float(stuck):.0%} of the steps stay with one position; "
-            "see 'When attention dies' in README.md"
+            "see 'When attention dies' in docs/training.md"
         )
 
 

@@ -43,7 +43,7 @@ def verdict(found: dict[str, float], dead: bool) -> str:
         return (
             f"Attention is dead: {stuck} of the steps stay with one source position and read "
             f"nothing else ({last} of the weight is on the last one), so translations do not "
-            "follow their source. Train anew; README.md says how under 'When attention dies'."
+            "follow their source. Train anew; see 'When attention dies' in docs/training.md."
         )
     if found["last_share"] > _MUCH:
         return f"Attention reads little of the source: {last} of the weight is on its end."

@@ -1,0 +1,178 @@
+"""README.md, docs/ and the other texts: fresh tables, links that lead somewhere, valid commands."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from string import Template
+from types import ModuleType
+
+import pytest
+from fairseq import options
+
+import nmt_moe.plugin  # noqa: F401  registers what the commands name
+from tests.recipes import ROOT
+
+README = ROOT / "README.md"
+TEXTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+PARSERS: dict[str, Callable[[], object]] = {
+    "fairseq-train": options.get_training_parser,
+    "fairseq-generate": options.get_generation_parser,
+    "fairseq-interactive": options.get_interactive_generation_parser,
+    "fairseq-eval-lm": options.get_eval_lm_parser,
+    "fairseq-preprocess": options.get_preprocessing_parser,
+}
+SHELL = {"source", "cd", "cp", "for", "done", "sbatch", "pre-commit", "pip"}
+SETTINGS = {"OMP_NUM_THREADS"}  # of any command
+FOLDERS = ("nmt_moe", "recipes", "tests", "benchmarks", "docs", "results", "requirements")
+
+
+@cache
+def generate() -> ModuleType:
+    """The script ``docs/generate.py``."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_parts_are_fresh() -> None:
+    stale = [str(path.relative_to(ROOT)) for path in generate().stale()]
+    assert not stale, "run python docs/generate.py"
+
+
+def test_a_stale_part_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- generated: figures docs/paper.json#balance -->\n1\n<!-- end -->\n")
+    monkeypatch.setattr(generate(), "DOCUMENTS", [page])
+    assert "| 0.01, 0.01 " in generate().stale()[page]
+
+
+def test_the_readme_is_read_in_three_minutes() -> None:
+    assert len(README.read_text().splitlines()) <= 150
+
+
+def anchors(path: Path) -> set[str]:
+    """The names that GitHub gives to the headings of a text."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    heads = re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_names_exist(path: Path) -> None:
+    """Files of the repository, targets of make, and the options that the plugin adds."""
+    text = path.read_text()
+    for name in re.findall(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./-]*\w/?", text):
+        assert (ROOT / name).exists(), name
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^|= )make ([\w-]+)", text, re.MULTILINE)) <= targets
+    known = (ROOT / "docs" / "options.md").read_text()
+    for option in re.findall(r"--(?:moe|attention|gnmt)[a-z-]*\w", text):
+        assert f"`{option}`" in known, option
+
+
+def commands(path: Path) -> Iterator[list[str]]:
+    """The words of each command of a text, with the variables of its blocks put in."""
+    variables: dict[str, str] = {}
+    for block in re.findall(r"^```bash\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            lexer = shlex.shlex(line, posix=True, punctuation_chars="<>&|;")
+            lexer.whitespace_split = True
+            for part in re.split(r" (?:&&|;|\|) ", f" {shlex.join(lexer)} ".replace("';'", ";")):
+                words = shlex.split(part.replace("'&&'", "&&"))
+                if words and all("=" in word for word in words):
+                    variables |= dict(word.split("=", 1) for word in words)
+                elif words := words[words[:1] == ["do"] :]:
+                    yield [Template(word).safe_substitute(variables) for word in words]
+
+
+def all_commands() -> list[tuple[str, list[str]]]:
+    """Of all texts, with the name of each."""
+    return [(path.name, words) for path in TEXTS for words in commands(path)]
+
+
+def without_redirections(words: list[str]) -> list[str]:
+    """The arguments alone."""
+    ends = [number for number, word in enumerate(words) if word in ("<", ">")]
+    return words[: min(ends, default=len(words))]
+
+
+@cache
+def help_of(recipe: str) -> str:
+    """What a recipe says of itself."""
+    command = ["bash", ROOT / recipe, "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def check_recipe(settings: list[str], words: list[str]) -> None:
+    """The settings and options of a recipe are in its help."""
+    recipe, *arguments = words
+    assert (ROOT / recipe).exists(), recipe
+    if not recipe.endswith(".sh"):
+        return
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if recipe == "recipes/launch.sh":
+        own = []
+        check(arguments)
+    for word in [setting.partition("=")[0] for setting in settings]:
+        assert word in SETTINGS or re.search(rf"\b{word}\b", help_of(recipe)), (recipe, word)
+    for word in own:
+        assert not word.startswith("-") or word in help_of(recipe), (recipe, word)
+
+
+def check(words: list[str]) -> None:
+    """A command exists, and takes these arguments."""
+    settings = [word for word in words if re.match(r"[A-Z_0-9]+=", word)]
+    command, *arguments = without_redirections(words[len(settings) :])
+    if command.startswith("recipes/"):
+        check_recipe(settings, [command, *arguments])
+    elif command == "fairseq-preprocess":
+        PARSERS[command]().parse_args(arguments)
+    elif command in PARSERS:
+        options.parse_args_and_arch(PARSERS[command](), arguments)
+    elif command == "python":
+        assert arguments[0] == "-m" or (ROOT / arguments[0]).exists(), arguments
+    elif command == "sbatch":
+        check(arguments[[word.startswith("-") for word in arguments].index(False) + 1 :])
+    else:
+        assert command in SHELL or command == "make", command
+
+
+@pytest.mark.parametrize(("name", "words"), all_commands(), ids=lambda part: str(part)[:60])
+def test_a_command_is_valid(name: str, words: list[str]) -> None:
+    if "nmt-moe" in words:
+        pytest.skip("later")
+    check(words)
+
+
+def test_an_invalid_command_is_found() -> None:
+    for line in (
+        "fairseq-train data --user-dir nmt_moe --arch lstm_moe --moe-expert 4 x",
+        "TEXTS=x recipes/lm.sh",
+        "recipes/lm.sh --clear",
+        "recipes/no.sh",
+        "unknown",
+    ):
+        with pytest.raises((AssertionError, SystemExit)):
+            check(line.split())
+
+
+def test_the_python_of_the_readme_runs() -> None:
+    [block] = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    exec(block, {})
