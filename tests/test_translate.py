@@ -14,9 +14,9 @@ import torch
 
 from nmt_moe.checkpoint.parts import MARK, new_mark
 from nmt_moe.corpus.wordpieces import model as wordpieces
-from nmt_moe.trained.load import load
+from nmt_moe.trained import load
+from nmt_moe.trained.text import cleaned
 from nmt_moe.translate import __main__ as command
-from nmt_moe.translate.text import cleaned
 from tests import preloaded, recipes
 from tests.commands import PLUGIN, run, train
 
@@ -136,9 +136,7 @@ def test_every_line_has_its_translation_whatever_it_holds(checkpoint) -> None:
 
 @slow
 def test_a_long_sentence_is_translated_in_parts(checkpoint) -> None:
-    device = torch.device("cpu")
-    options = dict(beam=2, batch_size=8, max_pieces=12)
-    translator = load(str(checkpoint), None, None, None, 0.2, 0.2, device, **options)
+    translator = load(checkpoint).translator(beam=2, batch_size=8, max_pieces=12)
     whole = " ".join(["the old dog sees a cat"] * 6)
     pieces = wordpieces.load(checkpoint.parent / "sentencepiece.model")
     parts, rest = [], pieces.encode(whole, out_type=str)
@@ -154,9 +152,7 @@ def test_a_long_sentence_is_translated_in_parts(checkpoint) -> None:
 
 @slow
 def test_a_translation_has_room_for_long_parts(checkpoint) -> None:
-    options = dict(beam=1, batch_size=1, max_pieces=300)
-    device = torch.device("cpu")
-    translator = load(str(checkpoint), None, None, None, 0.2, 0.2, device, **options)
+    translator = load(checkpoint).translator(beam=1, batch_size=1, max_pieces=300)
     [model] = translator._models
     probabilities = model.get_normalized_probs
 
@@ -303,10 +299,7 @@ def test_what_does_not_belong_together_is_refused(checkpoint, corpus, data, trai
     message = error(capsys, f"{checkpoint}:{moved / checkpoint.name}")
     assert f"has another vocabulary than the first checkpoint: {dictionary} differs" in message
     dictionary.write_text(whole.replace(" 1\n", " 2\n"))  # counts make no other vocabulary
-    ensemble = load(
-        f"{checkpoint}:{moved / checkpoint.name}", None, None, None, 0.2, 0.2, torch.device("cpu"),
-        beam=1, batch_size=1, max_pieces=9,
-    )  # fmt: skip
+    ensemble = load(checkpoint, moved / checkpoint.name).translator(beam=1, max_pieces=9)
     assert len(ensemble([sentences(checkpoint)[0]])) == 1
     message = error(capsys, f"{checkpoint}:{trained}")
     assert message.startswith(f"{trained} translates a to b, the first checkpoint en to xx: they")

@@ -13,6 +13,8 @@ _UNSPACED = (
 # Of these scripts, the letters alone, and not those that they share with others (tones).
 _LETTERS = r"[\p{L}\p{Nl}]&&[\u0e00-\U0010ffff]"
 LETTER = regex.compile(rf"(?V1)[[{_UNSPACED}]&&{_LETTERS}]\p{{M}}*")  # and its marks
+HAN = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}"  # Chinese and Japanese, within brackets
+CLOSE = r"[\p{Pe}\p{Pf}\"\']"  # marks that end a quote or brackets
 _UNSPACED_CHARACTER = regex.compile(rf"(?V1)[\p{{lb=SA}}[[{_UNSPACED}]&&{_LETTERS}]]")
 
 # How many letters of the Latin, Greek, Cyrillic, Arabic or an Indic alphabet say as much as one of

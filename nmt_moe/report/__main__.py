@@ -11,11 +11,11 @@ from nmt_moe.common.errors import UserError, exit_code
 from nmt_moe.common.files import beside, is_standard_output
 from nmt_moe.common.ranges import Parser, integers
 from nmt_moe.report.curves import read_runs
-from nmt_moe.report.experts.analyse import analyse
+from nmt_moe.report.experts.analyse import analyse, open_model
 from nmt_moe.report.experts.data import find
-from nmt_moe.report.experts.trained import Options, Trained, read
 from nmt_moe.report.page import write_curves, write_report
 from nmt_moe.trained.device import add_device, find_device
+from nmt_moe.trained.model import TrainedModel
 
 _USAGE = """python -m nmt_moe.report CHECKPOINT DATA [REFERENCES] [--out report.html]
        python -m nmt_moe.report --compare CHECKPOINT OTHER_CHECKPOINT [DATA [REFERENCES]]
@@ -99,18 +99,23 @@ def _contents(args: argparse.Namespace) -> list[dict[str, Any]]:
     checkpoints, data = args.paths[: 1 + args.compare], args.paths[1 + args.compare :]
     if len(checkpoints) < 1 + args.compare or len(data) > 2 or not (data or args.compare):
         raise UserError(f"{len(args.paths)} paths are too few or too many: see --help")
-    options = Options(
-        args.source_lang, args.target_lang, args.sentencepiece_model, find_device(args.device)
-    )
+    device = find_device(args.device)
     contents = []
     for checkpoint in checkpoints:
-        trained = read(checkpoint, data[0] if data and data[0].is_dir() else None, options)
+        trained = open_model(
+            checkpoint,
+            source_lang=args.source_lang,
+            target_lang=args.target_lang,
+            sentencepiece_model=args.sentencepiece_model,
+            data=data[0] if data and data[0].is_dir() else None,
+            device=device,
+        )
         data = data or [trained.training_data]
         contents.append(_content(trained, data, args))
     return contents
 
 
-def _content(trained: Trained, data: list[Path], args: argparse.Namespace) -> dict[str, Any]:
+def _content(trained: TrainedModel, data: list[Path], args: argparse.Namespace) -> dict[str, Any]:
     found = find(data, args.split, trained)
     content = analyse(trained, found, args.labels, args.sentences, args.limit, args.max_tokens)
     if not content["layers"]:

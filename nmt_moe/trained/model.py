@@ -1,105 +1,151 @@
-"""Sentences to translations, with models that are loaded."""
+"""A trained model with its task, dictionaries and wordpieces: for translation, or of language."""
 
-from argparse import Namespace
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
-from fairseq.data import data_utils
-from fairseq.utils import resolve_max_positions
+from fairseq.data import Dictionary
+from fairseq.utils import split_paths
 from sentencepiece import SentencePieceProcessor
+from torch import Tensor
 
-from nmt_moe.tasks.gnmt_translation import GNMTTranslationTask
-from nmt_moe.translate.sentences import joined
-from nmt_moe.translate.text import cut
-
-_MAX_TRANSLATION = 250  # pieces, as in the recipes; more where the parts may be long
-_BATCH_PIECES = 4000  # of the sources of a batch, padding included
+from nmt_moe.common.errors import UserError
+from nmt_moe.trained.text import cleaned
+from nmt_moe.trained.translator import Translator
+from nmt_moe.trained.vocabulary import choose_tag, read_wordpieces
 
 
-class Translator:
-    """Translates sentences.
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model in evaluation mode, or an ensemble, and what belongs to it."""
 
-    Args:
-        task: the task of the models, with their dictionaries.
-        models: an ensemble.
-        wordpieces: cuts text into the pieces of the dictionaries.
-        beam: width of the search.
-        batch_size: sentences that are translated together.
-        max_pieces: a longer sentence is translated in parts.
-        device: where the models are.
-        tag: a piece before each source sentence, or none.
-    """
-
-    def __init__(
-        self,
-        task: GNMTTranslationTask,
-        models: Sequence[Any],
-        wordpieces: SentencePieceProcessor,
-        beam: int,
-        batch_size: int,
-        max_pieces: int,
-        device: torch.device,
-        tag: str | None,
-    ) -> None:
-        self._task = task
-        self._models = models
-        self._wordpieces = wordpieces
-        self._batch_size = batch_size
-        self._device = device
-        self._tag = [] if tag is None else [tag]
-        longest = max(_MAX_TRANSLATION, 2 * max_pieces)
-        self._generator = task.build_generator(
-            models, Namespace(beam=beam, max_len_a=0, max_len_b=longest)
-        )
-        positions = resolve_max_positions(
-            task.max_positions(), *[model.max_positions() for model in models]
-        )
-        self._max_pieces = min(max_pieces, positions[0] - 1 - len(self._tag))
+    path: Path
+    """The checkpoint; of an ensemble the first."""
+    cfg: Any
+    """The options of its training, as fairseq has them."""
+    updates: int
+    task: Any
+    models: list[Any]
+    languages: tuple[str, str] | None
+    """Source and target; None: a language model."""
+    dictionaries: list[Path]
+    """The files of the source and the target dictionary, or of the only one."""
+    device: torch.device
+    target_lang: str | None = None
+    """The language that the user asks for, where the model translates into several."""
+    sentencepiece_model: Path | None = None
+    """Where it is not beside the checkpoint."""
 
     @property
-    def source_lang(self) -> str:
-        """The source language of the training."""
-        return self._task.cfg.source_lang
+    def model(self) -> Any:
+        """The model; of an ensemble the first."""
+        return self.models[0]
 
-    def __call__(self, sentences: Sequence[str]) -> list[str]:
-        """The translations, in the same order and each without line ends; empty of an empty one."""
-        parts, counts = [], []
-        for sentence in sentences:
-            pieces = self._wordpieces.encode(sentence, out_type=str)
-            found = cut(pieces, self._max_pieces) if pieces else []
-            parts += found
-            counts.append(len(found))
-        translated = iter(self._translate(parts))
-        return [joined(next(translated) for _ in range(count)) for count in counts]
+    @property
+    def pad(self) -> int:
+        """The number of the padding symbol, in all dictionaries."""
+        return int(self.task.target_dictionary.pad())
 
-    def _translate(self, parts: list[list[str]]) -> list[str]:
-        if not parts:
-            return []
-        words = self._task.source_dictionary
-        tokens = [
-            torch.tensor([*map(words.index, self._tag + pieces), words.eos()]) for pieces in parts
-        ]
-        dataset = self._task.build_dataset_for_inference(tokens, list(map(len, tokens)))
-        with data_utils.numpy_seed(1):
-            order = dataset.ordered_indices()
-        batches = dataset.batch_by_size(
-            order,
-            max_tokens=max([_BATCH_PIECES, *map(len, tokens)]),
-            max_sentences=self._batch_size,
+    @property
+    def read_dictionary(self) -> Dictionary:
+        """Of what the decoder reads; a language model may predict fewer symbols."""
+        task = self.task
+        return task.target_dictionary if self.languages else task.source_dictionary
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The pieces of the longest source and target that the training took."""
+        cfg = self.cfg.task
+        if self.languages is None:
+            return cfg.tokens_per_sample, cfg.tokens_per_sample
+        return cfg.max_source_positions, cfg.max_target_positions
+
+    @property
+    def training_data(self) -> Path:
+        """The folder that it was trained on."""
+        return Path(split_paths(self.cfg.task.data)[0])
+
+    def wordpieces(self) -> SentencePieceProcessor:
+        """The sentencepiece model that cuts text into its pieces.
+
+        Raises:
+            UserError: it is missing, or of another vocabulary.
+        """
+        return read_wordpieces(
+            self.sentencepiece_model, self.path, self.task.source_dictionary, self.dictionaries[0]
         )
-        result = [""] * len(parts)
-        for batch in batches:
-            sample = dataset.collater([dataset[number] for number in batch])
-            sample["net_input"] = {
-                name: tensor.to(self._device) for name, tensor in sample["net_input"].items()
-            }
-            found = self._task.inference_step(self._generator, self._models, sample)
-            for number, translations in zip(sample["id"].tolist(), found, strict=True):
-                result[number] = self._text(translations[0]["tokens"].cpu())
-        return result
 
-    def _text(self, tokens: torch.Tensor) -> str:
-        words = self._task.target_dictionary
-        pieces = [words[token] for token in tokens.tolist() if token != words.eos()]
-        return " ".join(self._wordpieces.decode_pieces(pieces).split())
+    def translator(
+        self,
+        beam: int = 4,
+        batch_size: int = 64,
+        max_pieces: int = 150,
+        gnmt_alpha: float = 0.2,
+        gnmt_beta: float = 0.2,
+    ) -> Translator:
+        """The search of ``nmt_moe.translate`` with this model: called with sentences.
+
+        Args:
+            beam: width of the search.
+            batch_size: sentences that are translated together.
+            max_pieces: a longer sentence is translated in parts.
+            gnmt_alpha: weight of the length normalisation.
+            gnmt_beta: weight of the coverage penalty.
+
+        Raises:
+            UserError: it is a language model, it lacks its wordpieces, or it does not know into
+                which language it is to translate.
+        """
+        if self.languages is None:
+            raise UserError(f"{self.path} does not translate: it is a language model")
+        cfg = replace(self.task.cfg, gnmt_alpha=gnmt_alpha, gnmt_beta=gnmt_beta)
+        return Translator(
+            type(self.task)(cfg, self.task.source_dictionary, self.task.target_dictionary),
+            self.models,
+            self.wordpieces(),
+            beam=beam,
+            batch_size=batch_size,
+            max_pieces=max_pieces,
+            device=self.device,
+            tag=self.tag(),
+        )
+
+    def tag(self) -> str | None:
+        """The piece before each source sentence, None where there is only one target language.
+
+        Raises:
+            UserError: the model translates into several, and it is not said into which.
+        """
+        if self.languages is None:
+            return None
+        return choose_tag(self.task.source_dictionary, self.target_lang, self.languages[1])
+
+
+class Encoder:
+    """Text as the tokens that a model reads.
+
+    Args:
+        trained: the model.
+
+    Raises:
+        UserError: it lacks its wordpieces, or does not know into which language it is to translate.
+    """
+
+    def __init__(self, trained: TrainedModel) -> None:
+        self._pieces = trained.wordpieces()
+        self._source, self._target = trained.task.source_dictionary, trained.read_dictionary
+        tag = trained.tag()
+        self._tag = [tag] if tag else []
+
+    def source(self, line: str) -> Tensor:
+        """A source sentence, cleaned as for translation."""
+        return self._tokens(self._source, self._tag, line)
+
+    def target(self, line: str) -> Tensor:
+        """A target sentence, or a line for a language model."""
+        return self._tokens(self._target, [], line)
+
+    def _tokens(self, words: Dictionary, first: list[str], line: str) -> Tensor:
+        pieces = self._pieces.encode(cleaned(line), out_type=str)
+        return torch.tensor([*map(words.index, first + pieces), words.eos()])

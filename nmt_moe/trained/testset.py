@@ -11,15 +11,11 @@ import os
 import sys
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 from nmt_moe.checkpoint import dictionaries
-from nmt_moe.checkpoint.files import options, read
-from nmt_moe.checkpoint.parts import MARK, MERGE, part_files
+from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import UserError, exit_code
-from nmt_moe.trained.load import read_dictionary
-
-WORDPIECES = "sentencepiece.model"
+from nmt_moe.trained.vocabulary import WORDPIECES, read_dictionary
 
 
 @dataclass(frozen=True)
@@ -47,8 +43,8 @@ def find(checkpoint: Path, testset: str | None = None) -> Found:
     Raises:
         UserError: something is missing; says what and where it should be.
     """
-    state = _read(checkpoint)
-    task = options(state["cfg"], "task")
+    trained = Checkpoint.complete(checkpoint)
+    task = trained.options("task")
     source, target = task.get("source_lang"), task.get("target_lang")
     if not (source and target):
         raise UserError(
@@ -66,25 +62,11 @@ def find(checkpoint: Path, testset: str | None = None) -> Found:
     files = {side: checkpoint.parent / f"dict.{lang}.txt" for side, lang in sides.items()}
     symbols = {side: read_dictionary(file).symbols for side, file in files.items()}
     dictionaries.check(
-        str(checkpoint), state, symbols, {side: str(file) for side, file in files.items()}
+        str(checkpoint), trained.state, symbols, {side: str(file) for side, file in files.items()}
     )
     data = Path((task.get("data") or ".").split(":")[0])  # fairseq takes several, colons between
     prefix, name = _testset(data.parent, source, target, testset)
     return Found(source, target, prefix, name)
-
-
-def _read(checkpoint: Path) -> dict[str, Any]:
-    if not checkpoint.is_file():
-        parts = part_files(str(checkpoint))
-        if parts:
-            raise UserError(f"there is no {checkpoint}, but {parts[0]}, a part of it: {MERGE}")
-        raise UserError(f"there is no checkpoint {checkpoint}")
-    state = read(str(checkpoint))
-    if MARK in state:
-        raise UserError(f"{checkpoint} is a part of a checkpoint: {MERGE}")
-    if not state.get("cfg"):
-        raise UserError(f"{checkpoint} is of an older fairseq: its options are in another form")
-    return state
 
 
 def _testset(prepared: Path, source: str, target: str, wanted: str | None) -> tuple[Path, str]:

@@ -11,8 +11,9 @@ from nmt_moe.common.errors import exit_code
 from nmt_moe.common.languages import language
 from nmt_moe.common.ranges import Parser, integers, numbers
 from nmt_moe.trained.device import add_device, find_device
-from nmt_moe.trained.load import load
-from nmt_moe.translate.sentences import Sentences, joined
+from nmt_moe.trained.loading import load
+from nmt_moe.trained.text import joined
+from nmt_moe.translate.sentences import Sentences
 from nmt_moe.translate.text import buffered, read_clean
 
 _BUFFER_LINES = 1000
@@ -98,18 +99,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> None:
         args = _arguments().parse_args(arguments)
-        translator = load(
+        model = load(
             args.checkpoint,
-            args.sentencepiece_model,
-            args.source_lang,
-            args.target_lang,
-            args.gnmt_alpha,
-            args.gnmt_beta,
-            find_device(args.device),
-            beam=args.beam,
-            batch_size=args.batch_size,
-            max_pieces=args.max_pieces,
+            source_lang=args.source_lang,
+            target_lang=args.target_lang,
+            sentencepiece_model=args.sentencepiece_model,
+            device=find_device(args.device),
         )
+        search = ("beam", "batch_size", "max_pieces", "gnmt_alpha", "gnmt_beta")
+        translator = model.translator(**{name: getattr(args, name) for name in search})
         source = args.source_lang or translator.source_lang
         if source != translator.source_lang:
             language(source)  # refuses what is none

@@ -1,32 +1,31 @@
-"""Lines as sentences, and translations of sentences as lines, in any script.
+"""Lines as sentences, in any script.
 
 Full stops, question marks and abbreviations of European languages are the matter of
 sentence-splitter. Here are the marks of other scripts (Unicode's Sentence_Terminal), which may have
 no space after them, and what their languages do otherwise.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import chain, pairwise, zip_longest
+from collections.abc import Iterator
 
 import regex
 from sentence_splitter import SentenceSplitter, SentenceSplitterException
 
 from nmt_moe.common.languages import find
+from nmt_moe.common.scripts import CLOSE, HAN
 
 _LONG_WORD = 200  # the rules may take cubic time on a longer one, such as a row of dots
 _ENCLOSED = 300  # characters between two quotes or brackets that are looked at together
 
-_HAN = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}"
 # Not U+104A, a comma in Burmese, and the full-width dot only after a letter.
 _MARK = r"(?V1:[\p{STerm}--[\u0000-\u007f\u104a\u2024\uff0e]])"
 _SHAD = "[།༎༏༐༑༔]"
-_OPEN, _CLOSE = r"[\p{Ps}\p{Pi}\"]", r"[\p{Pe}\p{Pf}\"\']"
+_OPEN = r"[\p{Ps}\p{Pi}\"]"
 _END = regex.compile(
     rf"(?:{_MARK}|፡፡)(?:{_MARK}|[!?.])*"
-    rf"|(?<=[{_HAN}])(?:．+|[.!?]+(?={_CLOSE}*{_OPEN}*[{_HAN}]))"
+    rf"|(?<=[{HAN}])(?:．+|[.!?]+(?={CLOSE}*{_OPEN}*[{HAN}]))"
     rf"|{_SHAD}+(?: ?{_SHAD}+)*(?= |$)"
     # Letters without case for sentence-splitter, but not for Unicode.
-    rf"|(?<=\p{{Georgian}}{{3}})[.!?]+(?={_CLOSE}* +{_OPEN}*\p{{Georgian}})"
+    rf"|(?<=\p{{Georgian}}{{3}})[.!?]+(?={CLOSE}* +{_OPEN}*\p{{Georgian}})"
 )
 _CLOSING = regex.compile(r"[\p{Pe}\p{Pf}]")
 _PAIRS = dict(zip('「『（(【《〈“«［["', '」』）)】》〉”»］]"', strict=True))
@@ -56,7 +55,7 @@ class Sentences:
         codes = known.codes if known else ["en"]
         self._splitter = _splitter(codes[-1])
         own = _OWN_MARKS.get(codes[0])
-        self._own = own and regex.compile(rf"({own}{_CLOSE}*) +(?={_OPEN}*\p{{Lu}})")
+        self._own = own and regex.compile(rf"({own}{CLOSE}*) +(?={_OPEN}*\p{{Lu}})")
 
     def __call__(self, line: str) -> list[str]:
         """The sentences of a line, none of an empty one; no character but spaces is lost."""
@@ -132,24 +131,3 @@ def _whole(sentences: list[str]) -> Iterator[str]:
             held = []
     if held:
         yield " ".join(held)
-
-
-_WIDE = regex.compile(rf"[{_HAN}\u3000-\u303f\uff00-\uff65]")
-_HANGUL = regex.compile(r"\p{Hangul}")
-_OUTER = regex.compile(rf"{_CLOSE}+$")
-
-
-def joined(texts: Iterable[str]) -> str:
-    """Texts that follow each other as one, with spaces where their scripts have them."""
-    found = [*filter(None, texts)]
-    spaces = ("" if _close(left, right) else " " for left, right in pairwise(found))
-    return "".join(chain(*zip_longest(found, spaces, fillvalue="")))
-
-
-def _close(left: str, right: str) -> bool:
-    """Whether there is no space between two sentences, as in Chinese and Japanese."""
-    if left.endswith("་"):  # a Tibetan word goes on
-        return True
-    if _HANGUL.search(left) or _HANGUL.search(right):
-        return False
-    return bool(_WIDE.match(_OUTER.sub("", left[-9:])[-1:]) or _WIDE.match(right))

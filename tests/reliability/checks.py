@@ -13,7 +13,9 @@ from nmt_moe.common.errors import UserError
 from nmt_moe.corpus import sgm
 from nmt_moe.corpus.clean import __main__ as clean
 from nmt_moe.corpus.wordpieces import pieces
-from nmt_moe.translate.text import Sentences, cut, read_clean
+from nmt_moe.trained.text import cut
+from nmt_moe.translate.sentences import Sentences
+from nmt_moe.translate.text import read_clean
 
 
 def write(path: Path, lines: list[bytes]) -> None:

@@ -17,11 +17,10 @@ from nmt_moe.models.architectures import TRANSLATION, config
 from nmt_moe.models.language_model import LSTMMoELanguageModel
 from nmt_moe.models.translation import LSTMMoEModel
 from nmt_moe.report.experts.data import Data, Pair
-from nmt_moe.report.experts.trained import Options, Trained
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
+from nmt_moe.trained import TrainedModel
 
 WORDS = "red blue green big small old new dog cat bird sees likes the a".split()
-CPU = Options(None, None, None, torch.device("cpu"))
 SMALL = dict(dim=8, lstm_cells=8, moe_experts=6, moe_k=2, moe_hidden_dim=6, dropout=0.0)
 
 
@@ -62,7 +61,7 @@ def with_random_gates(model: Any) -> Any:
     return model
 
 
-def random_model(arch: str = "lstm_moe", **options: Any) -> Trained:
+def random_model(arch: str = "lstm_moe", **options: Any) -> TrainedModel:
     """A model that is nowhere on disk, in float64, of two dictionaries of the same words.
 
     In float64 what it computes does not depend on the batch that a sentence is in.
@@ -73,15 +72,15 @@ def random_model(arch: str = "lstm_moe", **options: Any) -> Trained:
     translates = arch in TRANSLATION
     task = _task(translates, words)
     model = _class(translates).build_model(cfg, task)
-    return Trained(
+    return TrainedModel(
         path=Path("random.pt"),
         cfg=SimpleNamespace(model=cfg, task=_task_options(translates)),
         updates=0,
         task=task,
-        model=with_random_gates(model).double().eval(),
+        models=[with_random_gates(model).double().eval()],
         languages=("en", "xx") if translates else None,
         dictionaries=[],
-        options=CPU,
+        device=torch.device("cpu"),
     )
 
 

@@ -11,8 +11,8 @@ import torch
 
 from nmt_moe.checkpoint.parts import MARK, new_mark
 from nmt_moe.report import __main__ as command
-from nmt_moe.report.experts.trained import Encoder, read
-from tests.report.experts import CPU, sentences, write_binary, write_checkpoint
+from nmt_moe.trained import Encoder, load
+from tests.report.experts import sentences, write_binary, write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def binary(folder: Path, checkpoint: Path, text: Path, split: str = "test") -> Path:
     """The text as fairseq-preprocess would write it."""
-    encoder = Encoder(read(checkpoint, None, CPU))
+    encoder = Encoder(load(checkpoint))
     lines = {side: (text / f"test.{side}").read_text().split("\n")[:-1] for side in ("en", "xx")}
     sides = {
         ".en-xx.en": list(map(encoder.source, lines["en"])),
@@ -94,7 +94,7 @@ def test_text_and_binary_data_give_the_same(translation, text, tmp_path, capsys)
 
 
 def test_text_is_cleaned_as_for_translation(translation, text) -> None:
-    encoder = Encoder(read(translation, None, CPU))
+    encoder = Encoder(load(translation))
     line = (text / "test.en").read_text().split("\n")[3]
     assert "\ue000" in line
     assert encoder.source(line).tolist() == encoder.source("the small dog").tolist()
@@ -127,7 +127,7 @@ def test_without_references_the_model_translates(translation, text, tmp_path, ca
     state["cfg"]["task"]["max_target_positions"] = 2000  # an untrained model does not end
     torch.save(state, checkpoint)
     found = content(capsys, checkpoint, tmp_path / "some.en")
-    trained = read(checkpoint, None, CPU)
+    trained = load(checkpoint)
     translated = trained.translator()(sentences(3))
     (tmp_path / "some.xx").write_text("".join(f"{line}\n" for line in translated))
     assert found == content(capsys, checkpoint, tmp_path / "some.en", tmp_path / "some.xx")
@@ -140,7 +140,7 @@ def test_sentences_of_the_user(translation, text, capsys) -> None:
     assert one["source"] == two["source"] and "".join(one["source"]) == "▁the▁dog</s>"
     assert one["target"][0] == two["target"][0] == "</s>"
     assert "".join(one["predicted"]) == "▁a▁cat</s>"
-    trained = read(translation, None, CPU)
+    trained = load(translation)
     [translated] = trained.translator()(["the dog"])
     words = trained.task.target_dictionary
     assert two["predicted"] == [words[token] for token in Encoder(trained).target(translated)]
@@ -160,7 +160,7 @@ def test_a_language_model(language, text, tmp_path, capsys) -> None:
     assert shown["target"][:2] == ["</s>", "▁the"] and shown["predicted"][-1] == "</s>"
     assert shown["source"] == [] and shown["attention"] is None
 
-    encoder = Encoder(read(language, None, CPU))
+    encoder = Encoder(load(language))
     lines = (text / "test.en").read_text().split("\n")[:-1]
     sides = {"": list(map(encoder.target, lines))}
     folder = write_binary(tmp_path / "bin", "test", sides, language.parent)
@@ -178,7 +178,7 @@ def test_a_language_model(language, text, tmp_path, capsys) -> None:
 def test_a_language_model_that_predicts_fewer_words(text, tmp_path, capsys) -> None:
     checkpoint = write_checkpoint(tmp_path, "lstm_moe_lm", predicted=20)
     shown = content(capsys, checkpoint, text / "test.en", "--limit", 5)["sentences"][0]
-    words = read(checkpoint, None, CPU).task.source_dictionary
+    words = load(checkpoint).task.source_dictionary
     pieces = [words.index(piece) for piece in shown["target"][1:]]
     assert max(pieces) >= 20 and words.unk() not in pieces
     line = (text / "test.en").read_text()
@@ -186,7 +186,7 @@ def test_a_language_model_that_predicts_fewer_words(text, tmp_path, capsys) -> N
 
 
 def test_tags_are_labels(several, text, tmp_path, capsys) -> None:
-    words = read(several, None, CPU).task.source_dictionary
+    words = load(several).task.source_dictionary
     tokens = {tag: torch.tensor([words.index(tag), 9, 10, 2]) for tag in ("<2xx>", "<2yy>")}
     sides = {".en-xx.en": [*tokens.values(), tokens["<2xx>"]], ".en-xx.xx": [tokens["<2xx>"]] * 3}
     folder = write_binary(tmp_path / "bin", "test", sides, several.parent)
@@ -259,7 +259,7 @@ def test_checkpoints_that_are_none(translation, text, tmp_path, capsys) -> None:
     assert "was trained with --task masked_lm" in error(capsys, other, *data)
     alone = changed("alone.pt")
     message = error(capsys, alone, *data)
-    assert message.startswith("there is no dict.en.txt and dict.xx.txt in ")
+    assert message.startswith(f"neither {tmp_path} nor ")
     for name in ("dict.en.txt", "dict.xx.txt"):
         (tmp_path / name).write_bytes((translation.parent / name).read_bytes())
     assert "copy the sentencepiece model of the training there" in error(capsys, alone, *data)

@@ -14,7 +14,7 @@ from nmt_moe.common.errors import UserError
 from nmt_moe.report.experts import batches
 from nmt_moe.report.experts.analyse import analyse
 from nmt_moe.report.experts.data import Data
-from nmt_moe.report.experts.trained import Trained
+from nmt_moe.trained import TrainedModel
 from tests.report.experts import data_of, pairs, random_model
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -26,16 +26,16 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(params=MODELS)
-def trained(request: pytest.FixtureRequest) -> Trained:
+def trained(request: pytest.FixtureRequest) -> TrainedModel:
     return random_model(**MODELS[request.param])
 
 
-def some(trained: Trained, number: int = 30) -> list[Any]:
+def some(trained: TrainedModel, number: int = 30) -> list[Any]:
     found = pairs(trained.task.source_dictionary, number)
     return found if trained.languages else [(None, target) for _, target in found]
 
 
-def report(trained: Trained, found: list[Any], max_tokens: int = 30, **options: Any) -> Any:
+def report(trained: TrainedModel, found: list[Any], max_tokens: int = 30, **options: Any) -> Any:
     arguments = dict(labels=None, sentences=[], limit=None, max_tokens=max_tokens) | options
     return analyse(trained, data_of(found), **arguments)
 
@@ -43,7 +43,7 @@ def report(trained: Trained, found: list[Any], max_tokens: int = 30, **options: 
 class Naive:
     """Sentence by sentence, token by token."""
 
-    def __init__(self, trained: Trained, found: list[Any]) -> None:
+    def __init__(self, trained: TrainedModel, found: list[Any]) -> None:
         self.words = trained.task.source_dictionary
         self.nll, self.predicted = 0.0, 0
         self.tokens: Counter[str] = Counter()
@@ -193,7 +193,7 @@ def test_labels_follow_their_sentences(tmp_path) -> None:
         report(trained, found, labels=tmp_path / "labels")
 
 
-def force(trained: Trained, layer: str, classes: dict[int, int]) -> None:
+def force(trained: TrainedModel, layer: str, classes: dict[int, int]) -> None:
     """Let the gate choose by the token alone, before the encoder's LSTMs can mix them."""
     embedding = trained.model.encoder.embedding.weight
     gate = trained.model.encoder.feed_forwards["1"].moe.gate

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.trained.load import choose_tag
+from nmt_moe.trained.vocabulary import choose_tag
 
 
 def test_a_target_language_may_be_written_in_many_ways() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nmt_moe.corpus.wordpieces import model as wordpieces
-from nmt_moe.trained.load import load
+from nmt_moe.trained import load
 from tests.report.experts import write_checkpoint
 
 POSITIONS = 60  # that the checkpoint's task allows
@@ -17,9 +17,7 @@ def test_the_tag_and_the_end_are_counted_among_the_positions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = write_checkpoint(tmp_path, symbols=["<2xx>"])
-    device = torch.device("cpu")
-    options = dict(beam=1, batch_size=8, max_pieces=150)
-    translator = load(str(checkpoint), None, None, "xx", 0.2, 0.2, device, **options)
+    translator = load(checkpoint, target_lang="xx").translator(beam=1, batch_size=8)
     task, words = translator._task, translator._task.source_dictionary
     read: list[torch.Tensor] = []
     step = task.inference_step

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import UserError
+from nmt_moe.models.architectures import LANGUAGE, TRANSLATION
 from nmt_moe.plan import counts
 from nmt_moe.report.experts.attention import AttentionTally
 from nmt_moe.report.experts.batches import Batch, Sentence, run
@@ -20,11 +22,29 @@ from nmt_moe.report.experts.description import describe
 from nmt_moe.report.experts.layer import LayerTally, Side
 from nmt_moe.report.experts.sentences import Chosen, picture, typed
 from nmt_moe.report.experts.text import Spelling
-from nmt_moe.report.experts.trained import Trained
+from nmt_moe.trained.loading import load
+from nmt_moe.trained.model import TrainedModel
+
+
+def open_model(path: Path, **options: Any) -> TrainedModel:
+    """Open a model into whose layers a report can look.
+
+    Args:
+        path: of a complete checkpoint.
+        options: as for :func:`nmt_moe.trained.loading.load`.
+
+    Raises:
+        UserError: it is no checkpoint, or no model of this package.
+    """
+    checkpoint = Checkpoint.complete(path)
+    arch = checkpoint.options("model")["_name"]
+    if arch not in TRANSLATION | LANGUAGE:
+        raise UserError(f"{path} is of --arch {arch}, which is none of this package")
+    return load(checkpoint, **options)
 
 
 def analyse(
-    trained: Trained,
+    trained: TrainedModel,
     data: Data,
     labels: Path | None,
     sentences: list[str],
@@ -92,7 +112,7 @@ class _Reader:
     """The sentences with the numbers of their labels; notes what else a report says of them."""
 
     def __init__(
-        self, trained: Trained, data: Data, labels: Path | None, limit: int | None
+        self, trained: TrainedModel, data: Data, labels: Path | None, limit: int | None
     ) -> None:
         self.size = data.size if limit is None else min(limit, data.size)
         self._limits = trained.limits
@@ -115,7 +135,7 @@ class _Reader:
 class _Tally:
     """Adds up the batches."""
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: TrainedModel) -> None:
         cfg = trained.cfg.model
         self._pad = trained.pad
         self.attention = AttentionTally(trained.pad)

@@ -13,7 +13,7 @@ from nmt_moe.criterions.cross_entropy import smoothed_cross_entropy
 from nmt_moe.moe import Routing
 from nmt_moe.report.experts.counting import Ints
 from nmt_moe.report.experts.data import Pair
-from nmt_moe.report.experts.trained import Trained
+from nmt_moe.trained.model import TrainedModel
 
 _SORTED = 4096  # sentences among which those of one length come together
 
@@ -51,7 +51,7 @@ class Batch:
     """Negative log likelihood of the targets in nats."""
 
 
-def run(trained: Trained, sentences: Iterable[Sentence], max_tokens: int) -> Iterator[Batch]:
+def run(trained: TrainedModel, sentences: Iterable[Sentence], max_tokens: int) -> Iterator[Batch]:
     """Batches of at most so many tokens on a side, padding included, one longer sentence aside."""
     rest = iter(sentences)
     while some := list(itertools.islice(rest, _SORTED)):
@@ -65,7 +65,7 @@ def run(trained: Trained, sentences: Iterable[Sentence], max_tokens: int) -> Ite
             yield _forward(trained, [some[number] for number in sample["id"].tolist()], sample)
 
 
-def _dataset(trained: Trained, sentences: Sequence[Sentence]) -> Any:
+def _dataset(trained: TrainedModel, sentences: Sequence[Sentence]) -> Any:
     sources, targets = zip(*(sentence.pair for sentence in sentences), strict=True)
     sizes = np.array([sentence.lengths for sentence in sentences])
     task = trained.task
@@ -84,8 +84,8 @@ def _dataset(trained: Trained, sentences: Sequence[Sentence]) -> Any:
 
 
 @torch.no_grad()
-def _forward(trained: Trained, sentences: list[Sentence], sample: dict[str, Any]) -> Batch:
-    device = trained.options.device
+def _forward(trained: TrainedModel, sentences: list[Sentence], sample: dict[str, Any]) -> Batch:
+    device = trained.device
     inputs = {name: tensor.to(device) for name, tensor in sample["net_input"].items()}
     logits_BLV, extra = trained.model(**inputs)
     target_BL = sample["target"]

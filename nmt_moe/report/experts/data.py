@@ -12,9 +12,9 @@ from torch import Tensor
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.lines import read_lines, read_pairs
 from nmt_moe.fairseq_fixes import errors
-from nmt_moe.report.experts.trained import Encoder, Trained
-from nmt_moe.trained import load
-from nmt_moe.translate.text import cleaned
+from nmt_moe.trained.model import Encoder, TrainedModel
+from nmt_moe.trained.text import cleaned
+from nmt_moe.trained.vocabulary import TAG, read_dictionary
 
 _TRANSLATED = 1000  # sentences that are translated together
 Pair = tuple[Tensor | None, Tensor]
@@ -33,7 +33,7 @@ class Data:
     """A file with a label for each, where there is one beside the text."""
 
 
-def find(paths: list[Path], split: str | None, trained: Trained) -> Data:
+def find(paths: list[Path], split: str | None, trained: TrainedModel) -> Data:
     """The data that a user means.
 
     Args:
@@ -63,7 +63,7 @@ def find(paths: list[Path], split: str | None, trained: Trained) -> Data:
     return _text(paths, trained)
 
 
-def _binary(folder: Path, split: str | None, trained: Trained) -> Data:
+def _binary(folder: Path, split: str | None, trained: TrainedModel) -> Data:
     _check_vocabulary(folder, trained)
     splits = [split] if split else ["test", "valid"]
     for name in splits:
@@ -76,7 +76,7 @@ def _binary(folder: Path, split: str | None, trained: Trained) -> Data:
     raise UserError(f"{folder} holds no {' or '.join(splits)} set{between}: choose with --split")
 
 
-def _sides(folder: Path, split: str, trained: Trained) -> list[Any]:
+def _sides(folder: Path, split: str, trained: TrainedModel) -> list[Any]:
     """The datasets of the split, in both files where the model translates; none if not there."""
     if trained.languages is None:
         prefixes = [[folder / split]]
@@ -116,7 +116,7 @@ def _items(sides: list[Any]) -> Iterator[Pair]:
         yield source[0][number].long() if source else None, target[number].long()
 
 
-def _check_vocabulary(folder: Path, trained: Trained) -> None:
+def _check_vocabulary(folder: Path, trained: TrainedModel) -> None:
     words = (trained.task.source_dictionary, trained.task.target_dictionary)
     for own, file in zip(words, trained.dictionaries, strict=False):
         there = folder / file.name
@@ -125,14 +125,14 @@ def _check_vocabulary(folder: Path, trained: Trained) -> None:
                 f"{folder} holds no {file.name}: it is no folder of fairseq-preprocess for this "
                 "model"
             )
-        if load.read_dictionary(there).symbols != own.symbols:
+        if read_dictionary(there).symbols != own.symbols:
             raise UserError(
                 f"{folder} has another vocabulary than the checkpoint: {there} differs from "
                 f"{file}; name the data of its training, or text"
             )
 
 
-def _text(paths: list[Path], trained: Trained) -> Data:
+def _text(paths: list[Path], trained: TrainedModel) -> Data:
     lines = read_pairs(*paths) if len(paths) == 2 else read_lines(paths[0])
     # A first look finds what cannot be read before it has cost any time.
     size = sum(1 for _ in lines)
@@ -163,7 +163,7 @@ def _monolingual(path: Path, encoder: Encoder) -> Iterator[Pair]:
         yield None, encoder.target(line)
 
 
-def _translated(path: Path, encoder: Encoder, trained: Trained) -> Iterator[Pair]:
+def _translated(path: Path, encoder: Encoder, trained: TrainedModel) -> Iterator[Pair]:
     translator = trained.translator()
     lines = read_lines(path)
     while some := [cleaned(line) for line in itertools.islice(lines, _TRANSLATED)]:
@@ -172,7 +172,7 @@ def _translated(path: Path, encoder: Encoder, trained: Trained) -> Iterator[Pair
 
 
 def labelled(
-    data: Data, labels: Path | None, trained: Trained
+    data: Data, labels: Path | None, trained: TrainedModel
 ) -> Iterator[tuple[Pair, str | None]]:
     """The sentences with their labels, or with None where there are none.
 
@@ -194,10 +194,10 @@ def labelled(
             )
         return zip(data.pairs, read_lines(labels), strict=True)
     symbols = trained.task.source_dictionary.symbols
-    tagged = trained.languages is not None and any(map(load.TAG.fullmatch, symbols))
+    tagged = trained.languages is not None and any(map(TAG.fullmatch, symbols))
     return ((pair, _language(pair[0], symbols) if tagged else None) for pair in data.pairs)
 
 
 def _language(source: Tensor | None, symbols: list[str]) -> str:
-    tag = None if source is None else load.TAG.fullmatch(symbols[source[0]])
+    tag = None if source is None else TAG.fullmatch(symbols[source[0]])
     return tag[1] if tag else "no tag"

@@ -10,8 +10,8 @@ from nmt_moe.moe import Routing
 from nmt_moe.report.experts.batches import Batch, Sentence, run
 from nmt_moe.report.experts.data import Pair
 from nmt_moe.report.experts.text import Spelling
-from nmt_moe.report.experts.trained import Encoder, Trained
-from nmt_moe.translate.text import cleaned
+from nmt_moe.trained.model import Encoder, TrainedModel
+from nmt_moe.trained.text import cleaned
 
 _SHOWN = 5  # sentences of the data
 _LENGTHS = range(6, 26)  # pieces of such a sentence, on each side
@@ -37,7 +37,7 @@ class Chosen:
         return self._moderate or self._first
 
 
-def typed(trained: Trained, texts: list[str]) -> list[Pair]:
+def typed(trained: TrainedModel, texts: list[str]) -> list[Pair]:
     """Sentences as a user types them: ``source``, or ``source ||| target``.
 
     Without a target it is the model's translation. A language model reads the text.
@@ -64,7 +64,7 @@ def typed(trained: Trained, texts: list[str]) -> list[Pair]:
     return pairs
 
 
-def picture(trained: Trained, pair: Pair) -> dict[str, Any]:
+def picture(trained: TrainedModel, pair: Pair) -> dict[str, Any]:
     """The pieces of a sentence with their experts.
 
     ``target`` are the pieces that the decoder reads, ``predicted`` those it predicts with them: row

@@ -13,7 +13,14 @@ import atheris
 
 LONGEST = 5_000  # bytes of an input; those of the list may be longer where they are replayed
 # Code is instrumented when it is imported.
-READERS = ["nmt_moe.corpus", "nmt_moe.translate.text", "sentence_splitter", "html", "tarfile"]
+READERS = [
+    "nmt_moe.corpus",
+    "nmt_moe.trained.text",
+    "nmt_moe.translate",
+    "sentence_splitter",
+    "html",
+    "tarfile",
+]
 with atheris.instrument_imports(include=[*READERS, "tests.reliability.fuzz.planted"]):
     from tests.reliability.fuzz.inputs import INPUTS
     from tests.reliability.fuzz.planted import planted

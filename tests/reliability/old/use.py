@@ -17,7 +17,7 @@ from fairseq_cli import train as training
 
 import nmt_moe.plugin  # noqa: F401 (registers the models)
 from nmt_moe.corpus.wordpieces import model as wordpieces
-from nmt_moe.trained.load import load
+from nmt_moe.trained import load
 from tests.reliability.forked import apart
 
 FOLDER = Path(__file__).parent
@@ -71,9 +71,7 @@ def unpack(model: Path, work: Path) -> Path:
 
 def translate(release: Path, checkpoint: Path) -> list[str]:
     """The translations of the first lines, as ``python -m nmt_moe.translate`` makes them."""
-    options = dict(beam=4, batch_size=8, max_pieces=50)
-    device = torch.device("cpu")
-    translator = load(str(checkpoint), None, None, None, 0.2, 0.2, device, **options)
+    translator = load(checkpoint).translator(beam=4, batch_size=8, max_pieces=50)
     return translator((release / f"test.{LANGUAGES[0]}").read_text().splitlines()[:20])
 
 
