@@ -19,7 +19,7 @@ from nmt_moe.common.errors import UserError, exit_code
 from nmt_moe.common.ranges import Parser, integers, numbers
 from nmt_moe.corpus import checksums, manifest
 from nmt_moe.corpus.manifest import Archive
-from nmt_moe.corpus.transfer import Interrupted, Progress, discard, origin, transfer
+from nmt_moe.corpus.transfer import Interrupted, discard, origin, transfer
 
 _LONGEST_PAUSE = 60.0
 _LASTING_TRIES = 3
@@ -78,7 +78,6 @@ def _fetch(archive: Archive, path: Path, mirrors: Sequence[str], patience: Patie
     if path.is_symlink():  # to where nothing is yet: it stays
         path = Path(os.path.realpath(path))
     part = path.with_name(path.name + ".part")
-    progress = Progress(archive.name, patience.interval)
     origins = [*map(origin, mirrors)]
     left = list(mirrors)  # without those whose file is not what it should be
     failures, most = 0, part.stat().st_size if part.exists() else 0
@@ -88,7 +87,9 @@ def _fetch(archive: Archive, path: Path, mirrors: Sequence[str], patience: Patie
         for mirror in tuple(left):
             url = f"{mirror.rstrip('/')}/{archive.path}"
             try:
-                fresh = transfer(url, part, archive.bytes, patience.timeout, progress, origins)
+                fresh = transfer(
+                    url, part, archive.bytes, patience.timeout, patience.interval, origins
+                )
             except Interrupted as error:
                 reason = f"{url}: {error}"
                 lasting = lasting and error.lasting

@@ -1,7 +1,6 @@
 """How large a corpus of wordpieces is, and how much of it the dictionary does not know."""
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,10 +8,11 @@ from pathlib import Path
 
 from nmt_moe.common.errors import UserError, visible
 from nmt_moe.common.lines import read_lines
+from nmt_moe.common.progress import Progress
 from nmt_moe.common.table import markdown
 from nmt_moe.corpus.wordpieces.reversible import WORD, spelled
 
-_PROGRESS = 2_000_000  # lines between two progress lines
+_PROGRESS = 1000  # lines, after which the progress is shown if it is time
 _MISSING = 1000  # different unknown pieces of a file that are counted one by one
 
 
@@ -63,21 +63,24 @@ def measure(path: Path, known: set[str]) -> Size:
     """Count a file of pieces."""
     size = Size()
     bytewise = "<0x00>" in known
-    for line in read_lines(path):
-        pieces = line.split(" ") if line else []
-        size.lines += 1
-        size.pieces += len(pieces)
-        size.words += line.count(" " + WORD) + line.startswith(WORD)
-        unknown = len(pieces) - sum(map(known.__contains__, pieces))
-        if unknown:
-            size.unknown += unknown
-            for piece in pieces:
-                if piece not in known and (piece in size.missing or len(size.missing) < _MISSING):
-                    size.missing[piece] += 1
-        if bytewise and "<0x" in line:
-            size.spelled.update(spelled(line))
-        if size.lines % _PROGRESS == 0:
-            print(f"{path}: {size.lines:,} lines ...", file=sys.stderr, flush=True)
+    with Progress(str(path), "lines") as progress:
+        for line in read_lines(path):
+            pieces = line.split(" ") if line else []
+            size.lines += 1
+            size.pieces += len(pieces)
+            size.words += line.count(" " + WORD) + line.startswith(WORD)
+            unknown = len(pieces) - sum(map(known.__contains__, pieces))
+            if unknown:
+                size.unknown += unknown
+                for piece in pieces:
+                    if piece not in known and (
+                        piece in size.missing or len(size.missing) < _MISSING
+                    ):
+                        size.missing[piece] += 1
+            if bytewise and "<0x" in line:
+                size.spelled.update(spelled(line))
+            if size.lines % _PROGRESS == 0:
+                progress.add(_PROGRESS)
     return size
 
 

@@ -9,7 +9,7 @@ import http.client
 import json
 import re
 import shutil
-import time
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,10 +20,10 @@ from typing import Any
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
+from nmt_moe.common.progress import Progress, bytes_text
 
 _BLOCK = 1 << 16
 _TRY_AGAIN = (408, 416, 425, 429)  # of the 4xx answers, those that another try may change
-_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _NETWORK = (OSError, http.client.HTTPException)
 
 
@@ -66,41 +66,6 @@ class Interrupted(Exception):
         self.lasting = lasting
 
 
-class Progress:
-    """Lines with percent, speed and time left; none more often than every ``interval`` seconds."""
-
-    def __init__(self, name: str, interval: float) -> None:
-        self._name = name
-        self._interval = interval
-
-    def start(self, have: int, total: int | None) -> None:
-        """A try begins with so many bytes there, of so many."""
-        self._had, self._total = have, total
-        self._began = self._said = time.monotonic()
-        if have:
-            print(f"{self._name}: goes on after {_size(have)}", flush=True)
-
-    def show(self, have: int) -> None:
-        """So many bytes are there now."""
-        now = time.monotonic()
-        if now - self._said >= self._interval:
-            self._said = now
-            print(self._line(have, (have - self._had) / (now - self._began)), flush=True)
-
-    def end(self, have: int) -> None:
-        """The file is complete."""
-        seconds = max(time.monotonic() - self._began, 1e-3)
-        speed = (have - self._had) / seconds
-        print(f"{self._name}: {_size(have)}, {_size(speed)}/s", flush=True)
-
-    def _line(self, have: int, speed: float) -> str:
-        if not self._total:
-            return f"{self._name}: {_size(have)}, {_size(speed)}/s"
-        left = f"{_duration((self._total - have) / speed)} left" if speed else "stalled"
-        percent = f"{have / self._total:.0%} of {_size(self._total)}"
-        return f"{self._name}: {percent}, {_size(speed)}/s, {left}"
-
-
 def origin(url: str) -> str:
     """Scheme, host and port."""
     parts = urllib.parse.urlsplit(url)
@@ -112,7 +77,7 @@ def transfer(
     part: Path,
     size: int | None,
     timeout: float,
-    progress: Progress,
+    interval: float,
     origins: Iterable[str] = (),
 ) -> bool:
     """Try once to complete ``part``.
@@ -122,7 +87,7 @@ def transfer(
         part: the partial file; ``part`` with ``.json`` is the note.
         size: bytes of the whole file, None if not known.
         timeout: seconds without any data after which the try ends.
-        progress: is told how far it is.
+        interval: seconds between two lines of progress.
         origins: where a server may redirect to, besides to itself.
 
     Returns:
@@ -176,11 +141,14 @@ def transfer(
         version = _version(answer.headers)
         with atomic_write([_note(part)]) as [file]:
             file.write(json.dumps({"url": url, "version": version, "total": total}))
-        progress.start(have, total)
-        have = _receive(answer, part, have, progress)
+        name = part.stem
+        if have:
+            print(f"{name}: goes on after {bytes_text(have)}", flush=True)
+        with Progress(name, "B", total, done=have, seconds=interval, file=sys.stdout) as progress:
+            have = _receive(answer, part, have, progress)
     if total is not None and have != total:
         raise Interrupted(f"the connection ended after {have:,} of {total:,} bytes")
-    progress.end(have)
+    print(f"{name}: {bytes_text(have)}, {bytes_text(progress.speed)}/s", flush=True)
     return not resumed
 
 
@@ -205,7 +173,7 @@ def _receive(answer: Any, part: Path, have: int, progress: Progress) -> int:
             except OSError as error:
                 raise UserError(f"{part}: cannot be written: {error.strerror}") from None
             have += len(block)
-            progress.show(have)
+            progress.add(len(block))
 
 
 def _continued(headers: Message, have: int, before: int | None, part: Path) -> int | None:
@@ -234,7 +202,7 @@ def _check_space(part: Path, have: int, total: int | None) -> None:
     there = part.stat().st_size if part.exists() else 0
     if total is not None and total - max(have, there) > free:
         raise UserError(
-            f"{part.with_suffix('')} needs {_size(total)}, {_size(free)} are free there: "
+            f"{part.with_suffix('')} needs {bytes_text(total)}, {bytes_text(free)} are free there: "
             "make room, or name a folder on another disk"
         )
 
@@ -256,14 +224,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no data for too long"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _size(count: float) -> str:
-    unit, name = next((pair for pair in _UNITS if count >= pair[0]), _UNITS[-1])
-    return f"{count / unit:.{2 if unit == 1e9 else 1}f} {name}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

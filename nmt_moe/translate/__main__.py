@@ -3,12 +3,12 @@
 import argparse
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from nmt_moe.common.errors import exit_code
 from nmt_moe.common.languages import language
+from nmt_moe.common.progress import Progress
 from nmt_moe.common.ranges import Parser, integers, numbers
 from nmt_moe.trained.device import add_device, find_device
 from nmt_moe.trained.loading import load
@@ -18,7 +18,6 @@ from nmt_moe.translate.text import buffered, read_clean
 
 _BUFFER_LINES = 1000
 _BUFFER_CHARACTERS = 1_000_000
-_PROGRESS_SECONDS = 10
 
 
 def translate_lines(
@@ -116,18 +115,13 @@ def main(arguments: list[str] | None = None) -> int:
         if terminal:
             print("type a line of text; Ctrl-D ends", file=sys.stderr)
         buffer_lines = args.buffer_lines or (1 if terminal else _BUFFER_LINES)
-        progress = args.progress or (sys.stderr.isatty() and not terminal)
-        done, start = 0, time.monotonic()
-        said = start
+        shown = args.progress or (sys.stderr.isatty() and not terminal)
         lines = read_clean(sys.stdin.buffer)
-        for translated in translate_lines(lines, translator, sentences, buffer_lines):
-            sys.stdout.buffer.write("".join(f"{line}\n" for line in translated).encode())
-            sys.stdout.buffer.flush()
-            done += len(translated)
-            now = time.monotonic()
-            if progress and now - said >= _PROGRESS_SECONDS:
-                said = now
-                print(f"{done:,} lines, {done / (now - start):,.1f} a second", file=sys.stderr)
+        with Progress("translate", "lines", shown=shown, live=not sys.stdout.isatty()) as progress:
+            for translated in translate_lines(lines, translator, sentences, buffer_lines):
+                sys.stdout.buffer.write("".join(f"{line}\n" for line in translated).encode())
+                sys.stdout.buffer.flush()
+                progress.add(len(translated))
 
     return exit_code(run)
 

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +19,13 @@ from typing import IO
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
+from nmt_moe.common.progress import Progress
 from nmt_moe.corpus.clean.duplicates import Duplicates, digest
 from nmt_moe.corpus.clean.reading import Chunk, find, read_chunks
 from nmt_moe.corpus.clean.report import Report, Tally
 from nmt_moe.corpus.clean.rules import CHANGES, Limits, judge
 from nmt_moe.corpus.workers import ordered_map
 
-_PROGRESS = 10  # seconds between two progress lines
 _ENDING = 5  # seconds for the workers of a killed command to notice, and to let go of its lock
 
 
@@ -173,10 +172,9 @@ def _apply_rules(
     options: Options,
 ) -> None:
     """Write the pairs that pass, their hashes and the counts."""
-    progress = _Progress()
     source, target = kept
     cleaned = ordered_map(lambda chunk: clean_chunk(chunk, options), chunks, options.workers)
-    with contextlib.closing(cleaned) as done:
+    with Progress("clean", "pairs read") as progress, contextlib.closing(cleaned) as done:
         for part in done:
             source.write(part.source)
             target.write(part.target)
@@ -185,7 +183,7 @@ def _apply_rules(
             report.tally.add(part.tally)
             report.read[part.name] += part.read
             report.kept[part.name] += part.kept
-            progress.show(report.read.total(), f"pairs read, {report.kept.total():,} kept")
+            progress.add(part.read, f"{report.kept.total():,} kept")
 
 
 def _leave_out(
@@ -195,12 +193,13 @@ def _leave_out(
     report: Report,
 ) -> None:
     """Copy the pairs that are not repeated."""
-    progress = _Progress()
     names = list(report.kept)
     ends: list[int] = []  # of the inputs, in pairs
     for name in names:
         ends.append(report.kept[name] + (ends[-1] if ends else 0))
     with contextlib.ExitStack() as stack:
+        pairs = "pairs compared with those before"
+        progress = stack.enter_context(Progress("clean", pairs, ends[-1]))
         sides = [stack.enter_context(path.open("rb")) for path in kept]
         write_source, write_target = (out.write for out in unique)
         number = 0
@@ -216,16 +215,4 @@ def _leave_out(
                     write_source(source)
                     write_target(target)
                 number += 1
-            progress.show(number, "pairs compared with those before")
-
-
-class _Progress:
-    """Lines on stderr now and then."""
-
-    def __init__(self) -> None:
-        self.last = time.monotonic()
-
-    def show(self, pairs: int, what: str) -> None:
-        if time.monotonic() >= self.last + _PROGRESS:
-            self.last = time.monotonic()
-            print(f"clean: {pairs:,} {what} ...", file=sys.stderr, flush=True)
+            progress.add(len(flags))

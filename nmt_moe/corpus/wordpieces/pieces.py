@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,11 @@ import sentencepiece
 
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_lines, read_pairs
+from nmt_moe.common.progress import Progress
 from nmt_moe.corpus.clean.report import Tally
 from nmt_moe.corpus.clean.rules import normalise
 from nmt_moe.corpus.workers import ordered_map
 
-_PROGRESS = 500_000  # lines between two progress lines
 _CHUNK = 1000  # pairs that a worker takes at once
 
 
@@ -79,14 +78,13 @@ def encode(
         return _cut(model, *chunk, limits, keep_all)
 
     done = ordered_map(cut, _chunks(lines), workers)
-    with atomic_write(outputs, "wb") as files, contextlib.closing(done):
+    progress = Progress(str(inputs[0]), "lines")
+    with progress, atomic_write(outputs, "wb") as files, contextlib.closing(done):
         for part, texts in done:
-            before = counts.read
             counts.add(part)
             for file, text in zip(files, texts, strict=True):
                 file.write(text)
-            if counts.read // _PROGRESS > before // _PROGRESS:
-                print(f"{inputs[0]}: {counts.read:,} lines ...", file=sys.stderr, flush=True)
+            progress.add(part.read)
     return counts
 
 

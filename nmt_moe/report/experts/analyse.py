@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import UserError
+from nmt_moe.common.progress import Progress
 from nmt_moe.models.architectures import LANGUAGE, TRANSLATION
 from nmt_moe.plan import counts
 from nmt_moe.report.experts.attention import AttentionTally
@@ -51,7 +51,7 @@ def analyse(
     limit: int | None,
     max_tokens: int,
 ) -> dict[str, Any]:
-    """Run a model over a text, with a progress bar at a terminal, and say what its experts did.
+    """Run a model over a text, with its progress at a terminal, and say what its experts did.
 
     Memory does not grow with the text, but with the different pairs of expert and wordpiece in it.
 
@@ -72,10 +72,11 @@ def analyse(
     own = typed(trained, sentences)
     reader = _Reader(trained, data, labels or data.labels, limit)
     tally = _Tally(trained)
-    with tqdm(total=reader.size, desc=data.name, unit=" sentences", disable=None) as progress:
+    shown = sys.stderr.isatty()
+    with Progress(data.name, "sentences", reader.size, shown=shown) as progress:
         for batch in run(trained, reader, max_tokens):
             tally.add(batch)
-            progress.update(len(batch.sentences))
+            progress.add(len(batch.sentences))
     if not tally.sentences:
         raise UserError(f"{data.name} holds no sentences")
     if reader.too_long:
