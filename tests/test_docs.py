@@ -4,8 +4,10 @@ import importlib.util
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from string import Template
 from types import ModuleType
@@ -13,7 +15,7 @@ from types import ModuleType
 import pytest
 from fairseq import options
 
-import nmt_moe.plugin  # noqa: F401  registers what the commands name
+import nmt_moe.plugin  # registers what the commands name
 from tests.recipes import ROOT
 
 README = ROOT / "README.md"
@@ -25,7 +27,7 @@ PARSERS: dict[str, Callable[[], object]] = {
     "fairseq-eval-lm": options.get_eval_lm_parser,
     "fairseq-preprocess": options.get_preprocessing_parser,
 }
-SHELL = {"source", "cd", "cp", "for", "done", "sbatch", "pre-commit", "pip"}
+SHELL = {"source", "cp", "for", "done", "make", "pre-commit"}
 SETTINGS = {"OMP_NUM_THREADS"}  # of any command
 FOLDERS = ("nmt_moe", "recipes", "tests", "benchmarks", "docs", "results", "requirements")
 
@@ -54,6 +56,15 @@ def test_a_stale_part_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_the_readme_is_read_in_three_minutes() -> None:
     assert len(README.read_text().splitlines()) <= 150
+
+
+def test_the_version_is_named_everywhere() -> None:
+    [heading] = re.findall(r"^## \[(\d.*)\]$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[
+        :1
+    ]
+    [citation] = re.findall(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert heading == citation == project["version"] == nmt_moe.__version__
 
 
 def anchors(path: Path) -> set[str]:
@@ -94,9 +105,11 @@ def commands(path: Path) -> Iterator[list[str]]:
         for line in block.replace("\\\n", " ").splitlines():
             lexer = shlex.shlex(line, posix=True, punctuation_chars="<>&|;")
             lexer.whitespace_split = True
-            for part in re.split(r" (?:&&|;|\|) ", f" {shlex.join(lexer)} ".replace("';'", ";")):
-                words = shlex.split(part.replace("'&&'", "&&"))
-                if words and all("=" in word for word in words):
+            for between, group in groupby(lexer, {"&&", ";", "|"}.__contains__):
+                words = [*group]
+                if between:
+                    continue
+                if all("=" in word for word in words):
                     variables |= dict(word.split("=", 1) for word in words)
                 elif words := words[words[:1] == ["do"] :]:
                     yield [Template(word).safe_substitute(variables) for word in words]
@@ -151,7 +164,7 @@ def check(words: list[str]) -> None:
     elif command == "sbatch":
         check(arguments[[word.startswith("-") for word in arguments].index(False) + 1 :])
     else:
-        assert command in SHELL or command == "make", command
+        assert command in SHELL, command
 
 
 @pytest.mark.parametrize(("name", "words"), all_commands(), ids=lambda part: str(part)[:60])
