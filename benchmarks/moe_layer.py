@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from nmt_moe.moe import MixtureOfExperts
 from nmt_moe.moe.dispatch import combine
+from nmt_moe.moe.gpu.grouped_mm import runs_on
 
 grouped_mm = getattr(F, "grouped_mm", getattr(torch, "_grouped_mm", None))
 
@@ -82,7 +83,7 @@ class Ours(Loop):
 
 
 MIXTURES: dict[str, type[Loop]] = {"ours": Ours, "loop": Loop}
-if grouped_mm is not None:
+if runs_on("cuda" if torch.cuda.is_available() else "cpu"):
     MIXTURES["grouped_mm"] = Grouped
 
 

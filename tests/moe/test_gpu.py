@@ -5,14 +5,23 @@ Needs Triton, which only torch for CUDA brings: ``.ci/run`` installs it.
 
 import os
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from packaging.version import Version
 
 ON_GPU = torch.cuda.is_available()
 if not ON_GPU:
     os.environ["TRITON_INTERPRET"] = "1"  # read when it is imported
-pytest.importorskip("triton")
+triton = pytest.importorskip("triton")
+if (
+    not ON_GPU
+    and Version(triton.__version__) < Version("3.5")
+    and Version(np.__version__) >= Version("2.4")
+):
+    reason = "this Triton's interpreter takes arrays for numbers, which this numpy does not allow"
+    pytest.skip(reason, allow_module_level=True)
 
 from nmt_moe.moe import MixtureOfExperts, cv_squared  # noqa: E402
 from nmt_moe.moe.balance import load_probability  # noqa: E402
@@ -154,7 +163,7 @@ def test_products(sizes):
     assert_close(product(x_AK, w_ENK, tiles, hidden_AN), right_AN, ERROR)
 
 
-@pytest.mark.skipif(not grouped_mm.available, reason="not in this torch")
+@pytest.mark.skipif(not grouped_mm.runs_on(DEVICE), reason="not in this torch")
 @pytest.mark.parametrize("most", [1024, 4])
 @pytest.mark.parametrize("keep_hidden", [False, True])
 def test_feed_forward(keep_hidden, most, monkeypatch):

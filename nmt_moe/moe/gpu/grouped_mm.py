@@ -11,6 +11,16 @@ _grouped_mm = getattr(F, "grouped_mm", getattr(torch, "_grouped_mm", None))  # p
 available = _grouped_mm is not None
 
 
+def runs_on(device: str) -> bool:
+    """Whether this torch has the product for a kind of device: 2.8 has none for CPUs."""
+    x_AK, w_EKN = (torch.zeros(s, device=device, dtype=torch.bfloat16) for s in ((8, 8), (1, 8, 8)))
+    try:
+        rows_times_weights(x_AK, w_EKN, torch.tensor([8], device=device, dtype=torch.int32))
+    except (NotImplementedError, TypeError):
+        return False
+    return True
+
+
 def rows_times_weights(x_AK: Tensor, w_EKN: Tensor, ends_E: Tensor) -> Tensor:
     """``[A, N]``: each row times the matrix of its group.
 
