@@ -51,11 +51,15 @@ class TestWhereItLeads:
         def follow(language: str) -> None:
             read[language] = (tmp_path / f"out.{language}").read_text()
 
-        for language in ("en", "de"):
+        languages = ("en", "de")
+        readers = [threading.Thread(target=follow, args=(one,), daemon=True) for one in languages]
+        for language, reader in zip(languages, readers, strict=True):
             os.mkfifo(tmp_path / f"out.{language}")
-            threading.Thread(target=follow, args=(language,), daemon=True).start()
+            reader.start()
         arguments = ["--langs", "en", "de", "--out", str(tmp_path / "out"), "--keep-duplicates"]
         assert clean([str(tmp_path / "text"), *arguments, "--workers", "1"]) == 0
+        for reader in readers:
+            reader.join(10)
         assert read["en"] == "eins zwei drei en\n"
 
     @pytest.mark.parametrize("there", [True, False])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nmt_moe.corpus.wordpieces import model as wordpieces
+from nmt_moe.corpus.wordpieces.__main__ import main
 from tests.commands import PLUGIN, run, train
 from tests.test_translate import translate
 
@@ -29,7 +30,7 @@ def corpus(folder: Path) -> None:
     for split in ("train", "valid", "test"):
         sides = [str(folder / split), str(folder / f"{split}.p")]
         options = ["--model", f"{folder}/model.model", "--langs", "en", "xx", "--keep-all"]
-        assert wordpieces.main(["encode", *options, *sides]) == 0
+        assert main(["encode", *options, *sides]) == 0
     prefixes = [f"--{name}pref={folder / name}.p" for name in ("train", "valid", "test")]
     run("fairseq-preprocess", "--source-lang", "en", "--target-lang", "xx", *prefixes,
         "--joined-dictionary", "--srcdict", folder / "model.dict.txt",

@@ -5,19 +5,17 @@ one is in ``NAME.part`` and goes on growing when the same command is given again
 are there already, from elsewhere, are checked in the same way.
 """
 
-import argparse
 import contextlib
 import fcntl
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmt_moe.common.errors import UserError, exit_code
-from nmt_moe.common.ranges import Parser, integers, numbers
-from nmt_moe.corpus import checksums, manifest
+from nmt_moe.common.door import door
+from nmt_moe.common.errors import UserError
+from nmt_moe.corpus import checksums
 from nmt_moe.corpus.manifest import Archive
 from nmt_moe.corpus.transfer import Interrupted, discard, origin, transfer
 
@@ -139,69 +137,4 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def add_choice(parser: argparse.ArgumentParser) -> None:
-    """The options that say which archives: also those of the command that reads them."""
-    parser.add_argument("pair", choices=manifest.PAIRS, help="the languages")
-    parser.add_argument(
-        "--archives", type=Path, required=True, metavar="FOLDER", help="where the archives are"
-    )
-    parser.add_argument(
-        "--test", nargs="+", default=["full"], metavar="SET",
-        help="the test set: full, filtered or both, the first as test and others as test-SET "
-        "(default: full)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--corpora",
-        nargs="+",
-        default=[],
-        metavar="CORPUS",
-        help="of the training text, only these",
-    )
-    parser.add_argument(
-        "--manifest",
-        type=Path,
-        metavar="FILE",
-        help="another one than nmt_moe/corpus/manifests/wmt14-PAIR.json",
-    )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    parser = Parser(
-        prog="python -m nmt_moe.corpus.download",
-        description="Get the archives of WMT'14. Run again, it continues where it stopped.",
-    )
-    add_choice(parser)
-    parser.add_argument(
-        "--mirror", nargs="+", default=[], dest="mirrors", metavar="URL",
-        help="try these, in this order, instead of the manifest's",
-    )  # fmt: skip
-    for name, allowed, text in (
-        (
-            "timeout",
-            numbers(0, exclusive_low=True),
-            "seconds without data after which a try has failed",
-        ),
-        ("tries", integers(1), "how often to try again without getting anything more"),
-        ("pause", numbers(0), "seconds before the second try; doubled with each"),
-        ("interval", numbers(0), "seconds between two lines of progress"),
-    ):
-        default = getattr(Patience, name)
-        parser.add_argument(
-            f"--{name}", type=allowed, default=default, help=f"{text} (default: {default:g})"
-        )
-
-    def run() -> None:
-        args = parser.parse_args(arguments)
-        known = manifest.load(args.manifest or manifest.find(args.pair))
-        tests = [known.test_set(name) for name in args.test]
-        corpora = [*known.training(args.corpora), *known.valid.values(), *tests]
-        patience = Patience(args.timeout, args.tries, args.pause, args.interval)
-        mirrors = args.mirrors or known.mirrors
-        download(manifest.archives_of(corpora), args.archives, mirrors, patience)
-
-    return exit_code(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = door(__name__, "corpus", "download")

@@ -6,16 +6,15 @@ holds the hashes of these lines alone.
 """
 
 import heapq
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
-from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.door import door
+from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_lines
-from nmt_moe.common.ranges import Parser, integers
 
 SPLITS = ("train", "valid", "test")
 
@@ -105,31 +104,4 @@ def smallest(values: Iterable[int], number: int) -> list[int]:
     return sorted(held)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    parser = Parser(
-        prog="python -m nmt_moe.corpus.monolingual",
-        description="Write text in one language as train.txt, valid.txt and test.txt.",
-    )
-    parser.add_argument(
-        "text", type=Path, metavar="TEXT",
-        help="a file with a sentence per line, may be .gz; or a folder with the three files",
-    )  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
-    for split, default in (("valid", 1000), ("test", 2000)):
-        parser.add_argument(
-            f"--{split}", type=integers(1), default=default, metavar="LINES",
-            help=f"lines of {split}.txt when TEXT is one file (default: {default})",
-        )  # fmt: skip
-    parser.add_argument("--seed", type=integers(0), default=1, help="of the choice of these lines")
-
-    def run() -> None:
-        args = parser.parse_args(arguments)
-        written = prepare(args.text, args.out, args.valid, args.test, args.seed)
-        print(", ".join(f"{split}: {number:,} lines" for split, number in written.items()))
-
-    return exit_code(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = door(__name__, "corpus", "monolingual")

@@ -4,11 +4,10 @@ The folder is a clone of https://github.com/multi30k/dataset or any folder with 
 ``train``, ``val`` and ``test_2016_flickr``, gzipped or plain.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
-from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.door import door
+from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_pairs
 
@@ -49,23 +48,4 @@ def prepare(folder: Path, target: str, out: Path) -> dict[str, int]:
     return pairs
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nmt_moe.corpus.multi30k",
-        description="Write the splits of Multi30k as plain text.",
-    )
-    parser.add_argument("folder", type=Path, help="a clone of the repository, or its files")
-    parser.add_argument("--target", choices=("de", "fr"), required=True, help="target language")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the splits")
-    args = parser.parse_args(arguments)
-
-    def run() -> None:
-        pairs = prepare(args.folder, args.target, args.out)
-        print(", ".join(f"{split}: {number:,} pairs" for split, number in pairs.items()))
-
-    return exit_code(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = door(__name__, "corpus", "multi30k")

@@ -5,18 +5,16 @@ must have the same number of lines, by line feeds alone, before they get their n
 not depend on the size of the archives.
 """
 
-import argparse
 import io
 import itertools
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.door import door
+from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.corpus import archives, checksums, manifest, sgm
-from nmt_moe.corpus.download import add_choice
 from nmt_moe.corpus.manifest import Corpus, Manifest
 
 _LARGEST_SGM = 1 << 26
@@ -129,23 +127,4 @@ def _write(split: str, corpora: list[Corpus], folder: Path, out: Path) -> None:
     print(f"{split}, {names}: {len(found):,} pairs", flush=True)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nmt_moe.corpus.wmt14",
-        description="Write the text of WMT'14's archives as train/CORPUS.LANG, valid.LANG and "
-        "test.LANG: raw, one sentence per line.",
-    )
-    add_choice(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the text")
-    args = parser.parse_args(arguments)
-
-    def run() -> None:
-        known = manifest.load(args.manifest or manifest.find(args.pair))
-        prepare(known, args.archives, args.out, args.corpora, args.test)
-
-    return exit_code(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = door(__name__, "corpus", "wmt14")

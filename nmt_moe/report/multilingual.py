@@ -5,9 +5,7 @@ Both models have translated one test text, which is that of all pairs, one pair 
 ``RUN/MODEL/PAIR.txt``, each scored alone by sacrebleu.
 """
 
-import argparse
 import statistics
-import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -16,11 +14,12 @@ import torch
 from fairseq.data import Dictionary
 from sacrebleu.metrics import BLEU
 
-from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.door import door
+from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_lines
 from nmt_moe.common.table import markdown
-from nmt_moe.corpus.multilingual.pairs import languages, parse_pairs, text_files
+from nmt_moe.corpus.multilingual.pairs import languages, text_files
 from nmt_moe.criterions import logged
 from nmt_moe.models.architectures import build
 from nmt_moe.plan import counts
@@ -134,19 +133,4 @@ def seed(checkpoint: Path) -> int:
     return int(saved["cfg"]["common"]["seed"])
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nmt_moe.report.multilingual",
-        description="The BLEU of each pair of languages of a multilingual run.",
-    )
-    parser.add_argument("run", type=Path, help="the run's folder, for example data/multilingual")
-    parser.add_argument(
-        "pairs", nargs="+", metavar="PAIR=FOLDER", help="as for nmt_moe.corpus.multilingual"
-    )
-    args = parser.parse_args(arguments)
-    return exit_code(lambda: print("\n".join(table(args.run, parse_pairs(args.pairs)))))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = door(__name__, "runs", "multilingual")

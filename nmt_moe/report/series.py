@@ -4,10 +4,8 @@
 Markdown.
 """
 
-import argparse
 import re
 import statistics
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ import torch
 from fairseq.data import Dictionary
 
 from nmt_moe.common import scripts
-from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.door import door
+from nmt_moe.common.errors import UserError
 from nmt_moe.common.lines import read_lines
 from nmt_moe.common.table import markdown
 from nmt_moe.criterions import logged
@@ -158,18 +157,4 @@ def _log(folder: Path) -> list[str]:
     return (folder / "train.log").read_text("utf-8", "replace").splitlines()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    tables = {"language-models": language_models, "gatings": gatings}
-    parser = argparse.ArgumentParser(
-        prog="python -m nmt_moe.report.series", description="Compare the trainings of a run."
-    )
-    parser.add_argument("table", choices=tables, help="what to print")
-    parser.add_argument("run", type=Path, help="the run's folder, for example data/lm")
-    parser.add_argument("names", nargs="+", metavar="NAME", help="folders of trainings in it")
-    args = parser.parse_args(arguments)
-    return exit_code(lambda: print("\n".join(tables[args.table](args.run, args.names))))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = door(__name__, "runs", "series")

@@ -4,15 +4,14 @@ Reads the folder of a run, where each stage has a folder of its own (see ``recip
 A run that is not finished gives a shorter summary.
 """
 
-import argparse
 import json
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.door import door
+from nmt_moe.common.errors import UserError
 from nmt_moe.criterions import logged
 from nmt_moe.criterions.balanced import BalanceConfig
 from nmt_moe.runs.training_log import last_validation
@@ -150,20 +149,4 @@ def _paragraph(title: str, lines: Iterator[str]) -> Iterator[str]:
         yield from lines
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nmt_moe.report.summary", description="Summarise the run of a recipe."
-    )
-    parser.add_argument("run", type=Path, help="the run's folder, for example data/quickstart-de")
-    args = parser.parse_args(arguments)
-
-    def run() -> None:
-        for line in summary(args.run):
-            print(line)
-
-    return exit_code(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = door(__name__, "runs", "summary")

@@ -4,15 +4,12 @@ Use it as a filter: ``fairseq-train ... 2>&1 | python -m nmt_moe.runs.progress``
 Errors and warnings pass through; the rest is for the log.
 """
 
-import argparse
-import io
 import math
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from nmt_moe.common.errors import exit_code
+from nmt_moe.common.door import door
 from nmt_moe.criterions import logged
 from nmt_moe.runs.training_log import record
 
@@ -80,21 +77,4 @@ def _without_ignored(lines: Iterable[str]) -> Iterator[str]:
             yield line
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    argparse.ArgumentParser(
-        prog="python -m nmt_moe.runs.progress",
-        description="Shorten the output of fairseq-train --log-format json (a filter).",
-    ).parse_args(arguments)
-
-    def run() -> None:
-        # A log is UTF-8, but for what libraries print.
-        log = io.TextIOWrapper(sys.stdin.buffer, "utf-8", "backslashreplace")
-        for line in follow(log):
-            print(line, flush=True)
-
-    return exit_code(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = door(__name__, "runs", "progress")

@@ -1,26 +1,18 @@
-"""Arguments that several command lines have."""
-
-import argparse
+"""The device that a command uses."""
 
 import torch
 
 from nmt_moe.common.errors import UserError
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """``--device``, for :func:`find_device`."""
-    parser.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu", metavar="DEVICE",
-        help="cpu, cuda or cuda:1 (default: a GPU if there is one)",
-    )  # fmt: skip
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name.
+def find_device(name: str | None) -> torch.device:
+    """The device of that name; None: a GPU if there is one, else the CPU.
 
     Raises:
         UserError: there is none.
     """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -6,15 +6,13 @@ where the binarised corpus was, ``PREPARED/binary``; the text of the test sets i
 ``PREPARED/corpus``.
 """
 
-import argparse
-import os
-import sys
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from nmt_moe.checkpoint import dictionaries
 from nmt_moe.checkpoint.record import Checkpoint
-from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.door import door
+from nmt_moe.common.errors import UserError
 from nmt_moe.trained.vocabulary import WORDPIECES, read_dictionary
 
 
@@ -108,27 +106,4 @@ def _newstests(prepared: Path) -> list[str]:
     return []
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nmt_moe.trained.testset",
-        description="Find what a checkpoint is scored with: prints its source language, its "
-        "target language, the path of the test set without .LANGUAGE, and the test set's name.",
-    )
-    parser.add_argument("checkpoint", type=Path, help="a file in the folder of a training")
-    parser.add_argument(
-        "testset", nargs="?",
-        help="full or filtered, of WMT'14, or PREFIX of the files PREFIX.LANGUAGE (default: the "
-        "test set of the prepared corpus)",
-    )  # fmt: skip
-    args = parser.parse_args(arguments)
-
-    def run() -> None:
-        lines = "".join(f"{field}\n" for field in astuple(find(args.checkpoint, args.testset)))
-        sys.stdout.buffer.write(os.fsencode(lines))  # a path has to be the same for who reads it
-
-    return exit_code(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = door(__name__, "runs", "testset")

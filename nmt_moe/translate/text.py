@@ -1,9 +1,12 @@
 """Lines of any bytes as clean text, some at a time."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from nmt_moe.trained.text import cleaned
+from nmt_moe.trained.text import cleaned, joined
+from nmt_moe.translate.sentences import Sentences
+
+_BUFFER_CHARACTERS = 1_000_000
 
 
 def read_clean(lines: Iterable[bytes]) -> Iterator[str]:
@@ -36,3 +39,23 @@ def buffered(lines: Iterable[str], number: int, characters: int) -> Iterator[lis
             buffer, held = [], 0
     if buffer:
         yield buffer
+
+
+def translate_lines(
+    lines: Iterable[str],
+    translator: Callable[[list[str]], list[str]],
+    sentences: Sentences | None,
+    buffer_lines: int,
+) -> Iterator[list[str]]:
+    """The translations of the lines, in the same order, some at a time.
+
+    Args:
+        lines: text without line ends.
+        translator: of sentences.
+        sentences: finds them in a line; None where each line is a sentence, or empty.
+        buffer_lines: lines that are read before they are translated, together.
+    """
+    for buffer in buffered(lines, buffer_lines, _BUFFER_CHARACTERS):
+        found = [sentences(line) if sentences else [line] for line in buffer]
+        translated = iter(translator([sentence for group in found for sentence in group]))
+        yield [joined(next(translated) for _ in group) for group in found]

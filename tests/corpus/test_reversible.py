@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
+import nmt_moe.plugin  # noqa: F401  whose fix of decoding is tested
 from nmt_moe.common.lines import read_lines
 from nmt_moe.corpus.wordpieces import model as wordpieces
+from nmt_moe.corpus.wordpieces import pieces as pieces_of
 from nmt_moe.corpus.wordpieces.reversible import join
 
 LEARNED = [
@@ -137,8 +139,8 @@ def test_models_made_before_keep_their_rules(tmp_path: Path) -> None:
 
 def test_a_corpus_written_and_read(pieces: Pieces, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("".join(f"{text}\n" for text in TEXTS), encoding="utf-8")
-    counts = wordpieces.encode(
-        pieces.model, [tmp_path / "a.txt"], [tmp_path / "p.txt"], wordpieces.Limits(), keep_all=True
+    counts = pieces_of.encode(
+        pieces.model, [tmp_path / "a.txt"], [tmp_path / "p.txt"], pieces_of.Limits(), keep_all=True
     )
     assert counts.kept == len(TEXTS)
     lines = (tmp_path / "p.txt").read_text(encoding="utf-8").split("\n")[:-1]

@@ -6,14 +6,14 @@ import pytest
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.corpus.sizes import find
-from nmt_moe.corpus.wordpieces import model as wordpieces
+from nmt_moe.corpus.wordpieces.__main__ import main
 
 DICTIONARY = "\u2581the 1\n\u2581dog 1\ns 1\n\u2581 1\n2 1\n. 1\n"
 
 
 def count(folder: Path, *paths: str) -> int:
     given = [str(folder / path) for path in paths]
-    return wordpieces.main(["count", "--dict", str(folder / "dict.txt"), *given])
+    return main(["count", "--dict", str(folder / "dict.txt"), *given])
 
 
 def test_sizes_and_unknown_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

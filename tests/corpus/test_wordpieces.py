@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nmt_moe.common.lines import read_lines
 from nmt_moe.corpus.wordpieces import model as wordpieces
+from nmt_moe.corpus.wordpieces.__main__ import main
 
 SENTENCES = [
     "The dog runs through the park on May 3, 2021.",
@@ -24,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pieces")
     text = folder / "train.txt"
     text.write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
-    assert wordpieces.main(["train", "--vocabulary", "90", "--out", f"{folder}/m", str(text)]) == 0
+    assert main(["train", "--vocabulary", "90", "--out", f"{folder}/m", str(text)]) == 0
     return folder / "m.model"
 
 
@@ -37,7 +38,7 @@ def write(prefix: Path, source: list[str], target: list[str]) -> Path:
 
 def encode(model: Path, prefix: Path, *options: str) -> int:
     out = str(prefix) + ".pieces"
-    return wordpieces.main(
+    return main(
         ["encode", "--model", str(model), "--langs", "en", "de", *options, str(prefix), out]
     )
 
@@ -128,7 +129,7 @@ def test_text_in_one_language(
 ) -> None:
     (tmp_path / "train.txt").write_text("The dog\n\nThe park\n" + "dog " * 300 + "\n")
     files = [str(tmp_path / "train"), str(tmp_path / "pieces")]
-    assert wordpieces.main(["encode", "--model", str(model), "--lang", "txt", *files]) == 0
+    assert main(["encode", "--model", str(model), "--lang", "txt", *files]) == 0
     assert [decode(line) for line in read_lines(tmp_path / "pieces.txt")] == ["The dog", "The park"]
     expected = "train: 4 lines, 2 kept; dropped 1 empty and 1 with more than 250 pieces\n"
     assert capsys.readouterr().out == expected
@@ -143,9 +144,9 @@ def test_errors_are_one_line(
     assert encode(tmp_path / "no.model", bad) == 1
     (tmp_path / "latin.txt").write_bytes(b"one\n\xff\n")
     train = ["train", "--vocabulary", "50", "--out", str(tmp_path / "m")]
-    assert wordpieces.main([*train, str(tmp_path / "latin.txt")]) == 1
+    assert main([*train, str(tmp_path / "latin.txt")]) == 1
     (tmp_path / "empty.txt").write_bytes(b"\n\n")
-    assert wordpieces.main([*train, str(tmp_path / "empty.txt")]) == 1
+    assert main([*train, str(tmp_path / "empty.txt")]) == 1
     errors = capsys.readouterr().err.splitlines()
     expected = ["2 lines but", "missing.en", "no.model", "latin.txt, line 2", "no words"]
     assert len(errors) == len(expected)
@@ -213,7 +214,7 @@ def learn(folder: Path, files: list[Path], *options: str) -> tuple[str, bytes]:
     """What training says, and the vocabulary."""
     out = folder / "learned"
     train = ["train", "--vocabulary", "80", "--out", str(out), *options]
-    assert wordpieces.main([*train, *map(str, files)]) == 0
+    assert main([*train, *map(str, files)]) == 0
     return out.with_name("learned.dict.txt").read_text(), out.with_name(
         "learned.vocab"
     ).read_bytes()
@@ -253,7 +254,7 @@ def test_the_sample_is_even_and_of_its_seed(tmp_path: Path) -> None:
 def test_a_failed_training_leaves_no_model(tmp_path: Path) -> None:
     text = tmp_path / "a.txt"
     text.write_bytes(b"some words here\n\xff\n")
-    wordpieces.main(["train", "--vocabulary", "20", "--out", str(tmp_path / "m"), str(text)])
+    main(["train", "--vocabulary", "20", "--out", str(tmp_path / "m"), str(text)])
     assert not (tmp_path / "m.model").exists()
 
 
@@ -272,14 +273,14 @@ def test_long_lines_are_learned_from_in_parts(
     long = ["the cat sat " * 1000, "Donaudampfschiff" * 1000, "犬猫" * 3000]
     text.write_text("".join(f"{line}\n" for line in (*long, "a mat", "▅ bar")), encoding="utf-8")
     options = ["--vocabulary", "60", "--out", str(tmp_path / "m")]
-    assert wordpieces.main(["train", *options, str(text)]) == 0
+    assert main(["train", *options, str(text)]) == 0
     assert capsys.readouterr().out.endswith("learned from 5 of 5 lines, 3 of them in parts\n")
     model = wordpieces.load(tmp_path / "m.model")
     for line in (*long, "a mat", "bar"):
         pieces = model.encode(line, out_type=str)
         assert "<0x" not in "".join(pieces) and len(pieces) < max(len(line) / 2, 6)
     text.write_text("x" * 100_000 + "\n")  # one word, and the only line
-    assert wordpieces.main(["train", *options, str(text)]) == 0
+    assert main(["train", *options, str(text)]) == 0
     said = capsys.readouterr()
     assert said.out.endswith("learned from 1 of 1 lines, 1 of them in parts\n")
     assert said.err == "the text has no more of the 60 that were asked for\n"
@@ -299,10 +300,10 @@ def test_what_sentencepiece_cannot_do_is_said_in_one_line(
         ("bar", "--vocabulary", "30"): "the training text holds no words",
     }
     for (name, *options), words in refused.items():
-        assert wordpieces.main(["train", *out, *options, str(tmp_path / name)]) == 1
+        assert main(["train", *out, *options, str(tmp_path / name)]) == 1
         [line] = capsys.readouterr().err.splitlines()
         assert line.startswith("error: ") and words in line
     assert not (tmp_path / "m.model").exists()
     for options in (["--vocabulary", "13"], ["--coverage", "0.98"], ["--vocabulary", "1000000"]):
-        assert wordpieces.main(["train", *out, *options, str(tmp_path / "cat")]) == 0
+        assert main(["train", *out, *options, str(tmp_path / "cat")]) == 0
         assert capsys.readouterr().out.endswith("learned from 20 of 20 lines\n")

@@ -45,7 +45,7 @@ def functions(**environment: str) -> dict[str, str]:
     Args:
         environment: variables of the programs that an interpreter reads as it starts.
     """
-    names = ["python", *(path.name for path in BIN.glob("fairseq-*"))]
+    names = ["python", *(path.name for end in ("fairseq-*", "nmt-moe") for path in BIN.glob(end))]
     if sys.platform != "linux":
         return {}
     client = _quoted(_client(**environment))

@@ -22,7 +22,7 @@ from nmt_moe.corpus.clean.__main__ import main as clean
 from nmt_moe.corpus.monolingual import main as monolingual
 from nmt_moe.corpus.multi30k import main as multi30k
 from nmt_moe.corpus.phrasebook.__main__ import main as phrasebook
-from nmt_moe.corpus.wordpieces.model import main as wordpieces
+from nmt_moe.corpus.wordpieces.__main__ import main as wordpieces
 from nmt_moe.fairseq_fixes import errors
 from nmt_moe.report.__main__ import main as report
 from nmt_moe.score.__main__ import main as score

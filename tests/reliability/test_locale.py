@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from nmt_moe.cli import main as cli
 from nmt_moe.common.files import atomic_write
 from nmt_moe.corpus.clean.__main__ import main as clean
-from nmt_moe.corpus.wordpieces.model import main as wordpieces
+from nmt_moe.corpus.wordpieces.__main__ import main as wordpieces
 from nmt_moe.fairseq_fixes.errors import _lose
 from nmt_moe.report.__main__ import main as report
 from nmt_moe.report.summary import main as summary
@@ -25,7 +26,6 @@ from nmt_moe.score.__main__ import main as score
 from nmt_moe.trained.testset import _newstests
 from tests.commands import PLUGIN
 from tests.reliability.stages import Stage, generate, interactive
-from tests.reliability.test_options_commands import parsers
 
 LOCALES = ("ascii", "iso-8859-1")
 LINES = {"en": "Good morning to you.\nA well-known name.\n", "de": "Grüß dich – schön!\n李白: É.\n"}
@@ -82,8 +82,8 @@ def test_commands(name: str, encoding: str, folder: Path, tally) -> None:
 
 
 def test_every_help(tally) -> None:
-    for name, parser, _ in parsers():
-        assert parser.format_help().isascii(), name
+    for words in cli.COMMANDS:
+        assert cli.build_parser(words).format_help().isascii(), words
         tally(inputs=1)
 
 

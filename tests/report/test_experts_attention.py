@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from nmt_moe.report import __main__ as report_command
+from nmt_moe.cli import report as report_command
 from nmt_moe.report import summary
 from nmt_moe.report.experts.analyse import analyse
 from tests.report.experts import data_of, pairs, random_model
@@ -47,7 +47,7 @@ def test_dead_attention_is_said():
     made = analyse(trained, data_of(found), None, [], None, 30)
     assert made["attention"]["dead"] and made["attention"]["entropy"] < 0.5
     assert made["attention"]["verdict"].startswith("Attention is dead: ")
-    line = report_command._summary(made)
+    line = report_command.summary(made)
     assert line.startswith("attention DEAD (0.") and "on the last)" in line
 
 
@@ -56,7 +56,7 @@ def test_a_language_model_has_none():
     found = [(None, target) for _, target in pairs(trained.task.source_dictionary, 5)]
     made = analyse(trained, data_of(found), None, [], None, 30)
     assert made["attention"] is None
-    assert report_command._summary(made).startswith("1 layers")
+    assert report_command.summary(made).startswith("1 layers")
 
 
 @pytest.mark.parametrize("stuck", [0.02, 0.9])

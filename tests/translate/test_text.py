@@ -8,9 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nmt_moe.trained.text import cut, joined
-from nmt_moe.translate.__main__ import translate_lines
 from nmt_moe.translate.sentences import Sentences
-from nmt_moe.translate.text import buffered, read_clean
+from nmt_moe.translate.text import buffered, read_clean, translate_lines
 
 ODD = [*"\x84\r\0\u2028\u0085\u00a0\ufeff\x0b\x1caÉ ."]
 

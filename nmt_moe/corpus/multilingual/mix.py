@@ -20,6 +20,7 @@ from sentencepiece import SentencePieceProcessor
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_lines, read_pairs
+from nmt_moe.common.table import markdown
 from nmt_moe.corpus.multilingual.pairs import languages, tag, text_files, training_files
 
 SPLITS = ("train", "valid", "test")
@@ -177,3 +178,28 @@ def _paths(folder: Path, split: str) -> list[Path]:
 def _write(files: Sequence[IO[str]], lines: Lines) -> None:
     for file, line in zip(files, lines, strict=True):
         file.write(line)
+
+
+def add_tags(dictionary: Path, targets: Sequence[str]) -> None:
+    """Add the tags of these languages to a dictionary of fairseq, where they are missing."""
+    text = dictionary.read_text(encoding="utf-8")
+    known = {line.rpartition(" ")[0] for line in text.split("\n")}
+    tags = dict.fromkeys(tag(target) for target in targets)
+    text += "".join(f"{name} 1\n" for name in tags if name not in known)
+    with atomic_write([dictionary]) as [file]:
+        file.write(text)
+
+
+def describe(counts: Mapping[str, Mapping[str, Counts]], max_pieces: int) -> Iterator[str]:
+    """The lines of a table about what :func:`mix` did."""
+    columns = ("read", "held out", "empty or long", "kept", "mixed")
+    rows = [
+        [pair, split, *(f"{n:,}" for n in (c.read, c.held_out, c.odd, c.kept, c.written))]
+        for pair, splits in counts.items()
+        for split, c in splits.items()
+    ]
+    yield from markdown(["pair", "split", *columns], rows)
+    yield (
+        "held out: a side is in the test text of some pair, or, of training text, in its "
+        f"validation text; long: more than {max_pieces:,} pieces"
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.languages import same
-from nmt_moe.corpus.phrasebook.render import Sentence
+from nmt_moe.corpus.phrasebook.generate import build
+from nmt_moe.corpus.phrasebook.pairs import build_pairs, expand
+from nmt_moe.corpus.phrasebook.render import Sentence, pairs_available
 
 TARGETS = ("de", "fr")
 
@@ -75,4 +78,25 @@ def summary(splits: dict[str, list[Sentence]], target: str, available: int) -> s
     domains = sorted({sentence.domain for sentence in everything})
     lines.append(f"domains: {', '.join(domains)}")
     lines.append(f"pairs available: {available}")
+    return "\n".join(lines)
+
+
+def write_target(target: str, out: Path, train: int, valid: int, test: int, seed: int) -> str:
+    """Write the sentences in English and a language; returns what to print of them."""
+    target = check_target(target)
+    splits = build(train, valid, test, seed)
+    folder = out / f"en-{target}"
+    write(contents(splits, target), folder)
+    return f"wrote {folder}\n{summary(splits, target, pairs_available())}"
+
+
+def write_pairs(
+    pairs: Sequence[str], out: Path, train: int, valid: int, test: int, seed: int
+) -> str:
+    """Write pairs of languages, as :func:`~nmt_moe.corpus.phrasebook.pairs.expand` reads them."""
+    lines = []
+    for pair, splits in build_pairs(expand(pairs), train, valid, test, seed):
+        write(pair_contents(splits, pair), out / pair)
+        counts = ", ".join(f"{split} {len(texts):,}" for split, texts in splits.items())
+        lines.append(f"wrote {out / pair}: {counts} pairs")
     return "\n".join(lines)

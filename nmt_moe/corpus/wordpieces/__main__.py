@@ -1,8 +1,5 @@
-"""``python -m nmt_moe.corpus.wordpieces``."""
+"""``python -m nmt_moe.corpus.wordpieces``: the same as ``nmt-moe corpus wordpieces``."""
 
-import sys
+from nmt_moe.common.door import door
 
-from nmt_moe.corpus.wordpieces.model import main
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = door(__name__, "corpus", "wordpieces")

@@ -7,7 +7,6 @@ text does not use, so that no character becomes unknown. Pieces give back their 
 ``corpus.reversible``.
 """
 
-import argparse
 import io
 import random
 import re
@@ -20,17 +19,11 @@ from pathlib import Path
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from nmt_moe.common.errors import UserError, exit_code
+from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_lines
-from nmt_moe.common.ranges import Parser, integers, numbers
-from nmt_moe.corpus.sizes import count
-from nmt_moe.corpus.wordpieces.pieces import Limits, describe, encode
 from nmt_moe.corpus.wordpieces.reversible import DIGITS, GIVEN, decoding_rules, encoding_rules
-from nmt_moe.corpus.workers import interruptible
 
-VOCABULARY = integers(1, 1_000_000)
-"""The pieces to learn: sentencepiece chooses among so many, and never ends with 2,000,000,000."""
 _LONGEST = 4000  # characters that are learned from at once
 _RESERVED = "\u2585"  # sentencepiece leaves out lines that have it
 _TOO_FEW = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
@@ -200,101 +193,3 @@ def load(path: Path) -> sentencepiece.SentencePieceProcessor:
         return sentencepiece.SentencePieceProcessor(model_file=str(path))
     except RuntimeError:
         raise UserError(f"{path} is not a sentencepiece model") from None
-
-
-def _arguments() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m nmt_moe.corpus.wordpieces",
-        description="Learn a vocabulary of wordpieces, cut text into them, and count them.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    learn = commands.add_parser("train", help="learn the vocabulary from training text")
-    learn.add_argument("files", nargs="+", type=Path, metavar="FILE", help="text, may be .gz")
-    learn.add_argument(
-        "--vocabulary", type=VOCABULARY, default=32_000,
-        help="pieces to learn, beside 10 digits and 256 bytes, which spell all other characters "
-        "(default: 32000)",
-    )  # fmt: skip
-    learn.add_argument(
-        "--out", type=Path, required=True, metavar="PREFIX",
-        help="writes PREFIX.model, PREFIX.vocab and PREFIX.dict.txt",
-    )  # fmt: skip
-    learn.add_argument(
-        "--sample", type=integers(1), metavar="LINES",
-        help="learn from so many lines, chosen evenly from all of all files (default: all lines)",
-    )  # fmt: skip
-    learn.add_argument("--seed", type=integers(0), default=1, help="of the sample (default: 1)")
-    learn.add_argument(
-        "--coverage", type=numbers(0.98, 1), default=1.0, metavar="SHARE",
-        help="of the text's characters, 0.98 or more; the rarest others are spelled in bytes "
-        "(default: 1, all)",
-    )  # fmt: skip
-    cut = commands.add_parser("encode", help="write a corpus as pieces")
-    cut.add_argument("--model", type=Path, required=True, help="the PREFIX.model of 'train'")
-    languages = cut.add_mutually_exclusive_group(required=True)
-    languages.add_argument("--langs", nargs=2, metavar=("SOURCE", "TARGET"), help="parallel text")
-    languages.add_argument(
-        "--lang", nargs=1, dest="langs", metavar="LANGUAGE", help="text in one language"
-    )
-    cut.add_argument(
-        "--max-pieces", type=integers(1), default=250,
-        help="drop pairs with an empty side or with a side of more pieces (default: 250)",
-    )  # fmt: skip
-    cut.add_argument(
-        "--max-ratio", type=numbers(1), metavar="R",
-        help="drop pairs with a side of more than R times the pieces of the other (default: none)",
-    )  # fmt: skip
-    cut.add_argument(
-        "--workers", type=integers(1), default=1, metavar="N", help="processes (default: 1)"
-    )
-    cut.add_argument("--keep-all", action="store_true", help="only count them: for test sets")
-    cut.add_argument(
-        "--clean-source", action="store_true",
-        help="first change the characters of the first language as nmt_moe.corpus.clean does: for "
-        "text that goes to a model which was trained on cleaned text",
-    )  # fmt: skip
-    cut.add_argument("input", type=Path, metavar="INPUT", help="reads INPUT.LANG")
-    cut.add_argument("output", type=Path, metavar="OUTPUT", help="writes OUTPUT.LANG")
-    sizes = commands.add_parser("count", help="a table of the sizes and unknown rates of text")
-    sizes.add_argument("--dict", type=Path, required=True, help="the PREFIX.dict.txt of 'train'")
-    sizes.add_argument(
-        "paths", nargs="+", type=Path, metavar="OUTPUT", help="the OUTPUT of 'encode', or a file"
-    )
-    return parser
-
-
-def _sides(prefix: Path, languages: list[str]) -> list[Path]:
-    return [prefix.with_name(f"{prefix.name}.{language}") for language in languages]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-
-    def run() -> None:
-        args = _arguments().parse_args(arguments)
-        if args.command == "train":
-            learned = train(
-                args.files, args.out, args.vocabulary, args.sample, args.seed, args.coverage
-            )
-            print(f"{args.out}.model: {learned.pieces:,} pieces, {learned}")
-            if learned.pieces - GIVEN < args.vocabulary - 3:  # less the special symbols
-                asked = f"the {args.vocabulary:,} that were asked for"
-                print(f"the text has no more of {asked}", file=sys.stderr)
-            return
-        if args.command == "count":
-            print("\n".join(count(args.dict, args.paths)))
-            return
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        inputs = _sides(args.input, args.langs)
-        outputs = _sides(args.output, args.langs)
-        limits = Limits(args.max_pieces, args.max_ratio)
-        with interruptible():
-            model = load(args.model)
-            counts = encode(
-                model, inputs, outputs, limits, args.keep_all, args.workers, args.clean_source
-            )
-        print("\n".join(describe(args.input.name, counts, limits, args.langs)))
-        if not counts.kept:
-            raise UserError(f"{inputs[0]}: no line is left")
-
-    return exit_code(run)

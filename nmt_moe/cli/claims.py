@@ -1,0 +1,69 @@
+"""``nmt-moe claims``: logs, table and picture of a claim, from the trainings of recipes/claims."""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmt_moe.cli.arguments import Command, positional, required
+from nmt_moe.common.files import atomic_write
+from nmt_moe.runs.claims.tables import FIGURES
+
+
+@dataclass(kw_only=True)
+class Show(Command):
+    """Make the table and the picture anew, from the results' logs."""
+
+    out: Path = positional("a folder with run.json and logs", "RESULTS")
+
+    def run(self) -> None:
+        from nmt_moe.runs.claims.results import show
+
+        _print(show(self.out), self.out)
+
+
+@dataclass(kw_only=True)
+class Collect(Command):
+    """Add the finished trainings of a run's folder to the results, and make these anew."""
+
+    claim: str = positional("which one", choices=tuple(FIGURES))
+    folder: Path = positional("the run's folder, such as data/claims/capacity", "RUN")
+    out: Path = required("the folder of the results", metavar="FOLDER")
+    cells: list[str] = required("all of the grid, in its order", metavar="CELL")
+    command: str = required("what was typed")
+
+    def run(self) -> None:
+        from nmt_moe.runs.claims.results import collect
+
+        _print(collect(self.claim, self.folder, self.out, self.cells, self.command), self.out)
+
+
+def _print(number: int, out: Path) -> None:
+    print((out / "table.md").read_text(encoding="utf-8"), end="")
+    print(f"{number} trainings in {out}")
+
+
+@dataclass(kw_only=True)
+class Machine(Command):
+    """Print what runs here, as JSON."""
+
+    def run(self) -> None:
+        from nmt_moe.runs.claims.machine import machine
+
+        print(json.dumps(machine()))
+
+
+@dataclass(kw_only=True)
+class Peak(Command):
+    """Run a command and note the MiB of memory that it needs; ends with its exit code."""
+
+    file: Path = positional("where to write them", "FILE")
+    words: list[str] = positional("the command", "COMMAND", nargs=argparse.REMAINDER)
+
+    def run(self) -> int:
+        from nmt_moe.runs.claims.machine import peak
+
+        code, size = peak(self.words)
+        with atomic_write([self.file]) as [file]:
+            file.write(f"{size}\n")
+        return code

@@ -1,0 +1,148 @@
+"""``nmt-moe``: the table of its commands, and how one of them is found and run."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+
+from nmt_moe import __version__
+from nmt_moe.cli.arguments import Command, parser
+from nmt_moe.common.errors import UserError, exit_code, suggestion
+
+Words = tuple[str, ...]
+
+COMMANDS: dict[Words, tuple[str, str]] = {
+    ("translate",): ("translate:Translate", "translate text, line by line"),
+    ("score",): ("score:Score", "BLEU, chrF and perplexity of a translation"),
+    ("report",): ("report:Report", "a page about what the experts of a model do, or about curves"),
+    ("plan",): ("plan:Plan", "operations, parameters, memory and traffic of an architecture"),
+    ("options",): ("options:Options", "what fairseq-train takes for these models, with ranges"),
+    ("checkpoint", "average"): ("checkpoint:Average", "the mean of the weights of several"),
+    ("checkpoint", "inspect"): ("checkpoint:Inspect", "show what a checkpoint or a part is"),
+    ("checkpoint", "merge"): ("checkpoint:Merge", "make one complete checkpoint of parts"),
+    ("checkpoint", "split"): ("checkpoint:Split", "make the parts for a number of processes"),
+    ("corpus", "download"): ("archives:Download", "get the archives of WMT'14"),
+    ("corpus", "wmt14"): ("archives:Wmt14", "write the text of WMT'14's archives"),
+    ("corpus", "clean"): ("clean:Clean", "clean parallel text, and count what each rule did"),
+    ("corpus", "wordpieces", "train"): ("wordpieces:Train", "learn a vocabulary"),
+    ("corpus", "wordpieces", "encode"): ("wordpieces:Encode", "write text as pieces"),
+    ("corpus", "wordpieces", "count"): ("wordpieces:Count", "a table of sizes and unknown rates"),
+    ("corpus", "multilingual", "pairs"): ("multilingual:Pairs", "pairs of the phrasebook"),
+    ("corpus", "multilingual", "learn"): ("multilingual:Learn", "learn pieces of all languages"),
+    ("corpus", "multilingual", "mix"): ("multilingual:Mix", "write several pairs as pieces"),
+    ("corpus", "monolingual"): ("texts:Monolingual", "divide text in one language into three sets"),
+    ("corpus", "phrasebook"): ("phrasebook:Phrasebook", "generate parallel text on this machine"),
+    ("corpus", "multi30k"): ("texts:Multi30k", "write the splits of Multi30k as plain text"),
+    ("corpus", "sizes"): ("wordpieces:Count", "the same as corpus wordpieces count"),
+    ("claims", "show"): ("claims:Show", "table and picture of results anew, from their logs"),
+    ("claims", "collect"): ("claims:Collect", "add the trainings of a run's folder to results"),
+    ("claims", "machine"): ("claims:Machine", "print what runs here, as JSON"),
+    ("claims", "peak"): ("claims:Peak", "run a command and note the memory it needs"),
+    ("runs", "progress"): ("runs:Progress", "a filter: what a training's log says, in short lines"),
+    ("runs", "summary"): ("runs:Summary", "scores, seconds and balance of a finished run"),
+    ("runs", "series"): ("runs:Series", "a table that compares the trainings of a run"),
+    ("runs", "multilingual"): ("runs:Multilingual", "the BLEU of each pair of languages of a run"),
+    ("runs", "testset"): ("runs:Testset", "find what a checkpoint is scored with"),
+}
+"""Of each command the module and class in :mod:`nmt_moe.cli`, and a line of help."""
+
+GROUPS: dict[Words, str] = {
+    (): "Sparsely-gated mixtures of experts for machine translation, a fairseq plugin.",
+    ("checkpoint",): "Checkpoints of trainings whose experts are spread over processes: with "
+    "--moe-sharded-checkpoint each\nprocess writes its part, checkpoint_last-rank-0.pt and so on.",
+    ("corpus",): "Text for training: download, clean, cut into pieces, put together, generate.",
+    ("corpus", "wordpieces"): "Learn a vocabulary of wordpieces, cut text into them, count them.",
+    ("corpus", "multilingual"): "Put several pairs of languages together, for one model.",
+    ("claims",): "Logs, table and picture of a claim, from the trainings of recipes/claims.",
+    ("runs",): "What the recipes ask about a run's folder.",
+}
+"""What the commands that begin with these words are for."""
+
+
+def command(words: Words) -> type[Command]:
+    """The class of a command."""
+    module, name = COMMANDS[words][0].split(":")
+    found: type[Command] = getattr(importlib.import_module(f"nmt_moe.cli.{module}"), name)
+    return found
+
+
+def build_parser(words: Words) -> argparse.ArgumentParser:
+    """The parser of a command."""
+    return parser(command(words), " ".join(["nmt-moe", *words]))
+
+
+def listing(group: Words) -> Iterator[str]:
+    """The lines that name the commands of a group."""
+    typed = " ".join(["nmt-moe", *group])
+    yield f"usage: {typed} COMMAND ..."
+    yield f"\n{GROUPS[group]}\n"
+    names = {" ".join(words): line for words, (_, line) in _below(group).items()}
+    for name, line in names.items():
+        yield f"  {name:{max(map(len, names))}}  {line}"
+    yield f"\n'{typed} COMMAND --help' shows what a command takes."
+
+
+def _below(group: Words) -> dict[Words, tuple[str, str]]:
+    """The commands of a group, by the rest of their words."""
+    size = len(group)
+    return {words[size:]: found for words, found in COMMANDS.items() if words[:size] == group}
+
+
+def _find(given: Sequence[str]) -> Words:
+    """The longest beginning of what was given that names a command or a group."""
+    words: Words = ()
+    while words not in COMMANDS and (longer := (*given[: len(words) + 1],)) != words:
+        if not _below(longer):
+            break
+        words = longer
+    return words
+
+
+def _unknown(group: Words, word: str) -> UserError:
+    below = _below(group)
+    deeper = [" ".join(words) for words in below if word in words[1:]]
+    hint = f"did you mean {' or '.join(deeper)}?" if deeper else None
+    known = dict.fromkeys(words[0] for words in below)
+    typed = " ".join(["nmt-moe", *group])
+    return UserError(f"there is no command {typed} {word}: {hint or suggestion(word, known)}")
+
+
+def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> int:
+    """Run what the arguments name.
+
+    Args:
+        arguments: as they are typed after ``nmt-moe``.
+        own_process: whether this process does nothing else.
+
+    Returns:
+        The exit code.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    code = 0
+
+    def run() -> None:
+        nonlocal code
+        words = _find(given)
+        rest = given[len(words) :]
+        if words in COMMANDS:
+            parsed = build_parser(words).parse_args(rest)
+            chosen = command(words)
+            if own_process:
+                chosen.in_own_process()
+            code = chosen(**vars(parsed)).run() or 0
+        elif not rest:
+            print("\n".join(listing(words)), file=sys.stderr)
+            code = 2
+        elif rest[0] in ("-h", "--help"):
+            print("\n".join(listing(words)))
+        elif rest[0] == "--version":
+            print(f"nmt-moe {__version__}")
+        else:
+            raise _unknown(words, rest[0])
+
+    return exit_code(run) or code
+
+
+def console() -> int:
+    """The console script."""
+    return main(own_process=True)

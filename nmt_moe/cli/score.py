@@ -1,0 +1,56 @@
+"""``nmt-moe score``."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmt_moe.cli.arguments import Command, option, positional, required, switch
+from nmt_moe.common.files import atomic_write, beside
+from nmt_moe.common.ranges import integers
+
+
+@dataclass(kw_only=True)
+class Score(Command):
+    """BLEU and chrF of detokenised text, and BLEU of tokenised text as Moses' multi-bleu.perl
+    computes it, for comparison with papers that did so; each with its signature. For German also
+    with words split at hyphens, as papers on WMT'14 have it.
+    """
+
+    hypotheses: Path = positional("translations, detokenised, one a line", "HYPOTHESES")
+    reference: Path = positional("the same by people", "REFERENCE")
+    target_lang: str = required(
+        "such as de or zh_TW: says how to tell its words apart", metavar="LANGUAGE"
+    )
+    lowercase: bool = switch("make no difference of case")
+    normalise: bool = switch(
+        "of tokenised text, first normalise punctuation as Moses does, on both sides"
+    )
+    against: Path | None = option(
+        None, "hypotheses of another system, to compare with by paired bootstrap"
+    )
+    resamples: int = option(1000, "of the paired bootstrap", integers(1))
+    reference_scores: Path | None = option(
+        None,
+        "what fairseq-generate --score-reference wrote, generate-test.txt: for the perplexity",
+    )
+    title: str | None = option(None, "what is scored, for the first line")
+    json: Path | None = option(None, "write all figures there, too; -: print them instead")
+
+    def run(self) -> None:
+        from nmt_moe.score.figures import figures, table
+
+        found = figures(
+            self.hypotheses,
+            self.reference,
+            self.target_lang,
+            self.lowercase,
+            self.normalise,
+            self.against,
+            self.resamples,
+            self.reference_scores,
+            self.title,
+        )
+        print("\n".join(table(found)), file=beside(self.json))
+        if self.json:
+            with atomic_write([self.json]) as [file]:
+                file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")

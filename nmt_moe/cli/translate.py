@@ -1,0 +1,94 @@
+"""``nmt-moe translate``."""
+
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmt_moe.cli.arguments import Command, option, positional, switch
+from nmt_moe.common.languages import language
+from nmt_moe.common.progress import Progress
+from nmt_moe.common.ranges import integers, numbers
+
+_BUFFER_LINES = 1000
+
+
+@dataclass(kw_only=True)
+class OnDevice(Command):
+    """A command with a model."""
+
+    device: str | None = option(
+        None, "cpu, cuda or cuda:1 (default: a GPU if there is one)", metavar="DEVICE"
+    )
+
+
+@dataclass(kw_only=True)
+class Translate(OnDevice):
+    """Translate text: reads UTF-8 lines, writes a line for each. Beside the checkpoint lie
+    dict.SOURCE.txt, dict.TARGET.txt and sentencepiece.model.
+    """
+
+    checkpoint: str = positional(
+        "such as checkpoint_best.pt; several of one vocabulary with a colon between them",
+        "CHECKPOINT",
+    )
+    sentencepiece_model: Path | None = option(None, "where it is not beside the checkpoint")
+    source_lang: str | None = option(
+        None,
+        "of the text, such as en: its abbreviations do not end a sentence (default: that of the "
+        "training)",
+        metavar="LANGUAGE",
+    )
+    target_lang: str | None = option(
+        None, "where the model translates into several", metavar="LANGUAGE"
+    )
+    beam: int = option(4, "hypotheses that are kept", integers(1))
+    gnmt_alpha: float = option(0.2, "weight of the length normalisation", numbers(0))
+    gnmt_beta: float = option(0.2, "weight of the coverage penalty", numbers(0))
+    batch_size: int = option(64, "sentences translated together", integers(1))
+    max_pieces: int = option(150, "a longer sentence is translated in parts", integers(1))
+    lines_are_sentences: bool = switch("do not look for sentences in a line")
+    buffer_lines: int | None = option(
+        None,
+        "lines read before their translations are written "
+        f"(default: {_BUFFER_LINES:,}; 1 at a terminal)",
+        integers(1),
+    )
+    progress: bool = switch("say on stderr how many lines are done, as at a terminal")
+
+    @classmethod
+    def in_own_process(cls) -> None:
+        """Interrupted, or when nobody reads on: end at once without a word, as filters do."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+    def run(self) -> None:
+        from nmt_moe.trained.device import find_device
+        from nmt_moe.trained.loading import load
+        from nmt_moe.translate.sentences import Sentences
+        from nmt_moe.translate.text import read_clean, translate_lines
+
+        model = load(
+            self.checkpoint,
+            source_lang=self.source_lang,
+            target_lang=self.target_lang,
+            sentencepiece_model=self.sentencepiece_model,
+            device=find_device(self.device),
+        )
+        search = ("beam", "batch_size", "max_pieces", "gnmt_alpha", "gnmt_beta")
+        translator = model.translator(**{name: getattr(self, name) for name in search})
+        source = self.source_lang or translator.source_lang
+        if source != translator.source_lang:
+            language(source)  # refuses what is none
+        sentences = None if self.lines_are_sentences else Sentences(source)
+        terminal = sys.stdin.isatty()
+        if terminal:
+            print("type a line of text; Ctrl-D ends", file=sys.stderr)
+        buffer_lines = self.buffer_lines or (1 if terminal else _BUFFER_LINES)
+        shown = self.progress or (sys.stderr.isatty() and not terminal)
+        lines = read_clean(sys.stdin.buffer)
+        with Progress("translate", "lines", shown=shown, live=not sys.stdout.isatty()) as progress:
+            for translated in translate_lines(lines, translator, sentences, buffer_lines):
+                sys.stdout.buffer.write("".join(f"{line}\n" for line in translated).encode())
+                sys.stdout.buffer.flush()
+                progress.add(len(translated))
