@@ -8,6 +8,9 @@ BIN := .venv/bin
 # A file of tests on each core, one thread each: they are small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
+# Checks JavaScript by its inferred types; npm keeps it in its cache, nothing is installed.
+TSC := npm exec --yes --prefer-offline --fetch-retries=0 --package=typescript@5.9.3 -- tsc
+
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | \
 		while IFS='#' read -r name what; do printf '%-18s %s\n' "$$name" "$$what"; done
@@ -31,6 +34,8 @@ check: setup  ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if $(TSC) --version > /dev/null 2>&1; then echo "tsc: the scripts of the report's page"; $(TSC) --project .; \
+		else echo "npm and the network are needed to check the scripts of the report's page: left out"; fi
 
 docs: setup  ## build the documentation into build/site; fails on dead links and stale tables
 	$(BIN)/python docs/generate.py --check

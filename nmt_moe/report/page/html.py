@@ -1,6 +1,7 @@
 """The HTML file: its style, script, data and plotly.js, all in one."""
 
 import json
+import re
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
@@ -14,9 +15,10 @@ from nmt_moe.common.files import atomic_write
 from nmt_moe.report.page.names import distinct
 from nmt_moe.report.page.pack import finite, pack
 
-_SCRIPTS = (
-    "base charts overview model balance experts expert specialisation sentences report curves start"
-)
+# The scripts are ES modules. A page that is opened from a disk may not import files, so that each
+# becomes a function that is called once; only these forms are understood.
+_IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=const (\w+) = )", re.MULTILINE)
 
 
 def write_report(contents: Sequence[dict[str, Any]], path: Path) -> None:
@@ -50,16 +52,39 @@ def write_curves(runs: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def _write(title: str, data: dict[str, Any], path: Path) -> None:
-    script = "\n".join(_asset(f"{name}.js") for name in _SCRIPTS.split())
     page = Template(_asset("page.html")).substitute(
         title=escape(title),
         style=_asset("page.css"),
         data=_json(data),
         plotly=get_plotlyjs(),
-        script=script,
+        script=linked("start"),
     )
     with atomic_write([path]) as [file]:
         file.write(page)
+
+
+def linked(entry: str) -> str:
+    """A module and all that it imports as one script, each after those it needs.
+
+    Raises:
+        ValueError: modules import each other in a circle.
+    """
+    done: dict[str, str] = {}
+
+    def add(name: str, importers: tuple[str, ...]) -> None:
+        if name in importers:
+            raise ValueError(f"{' imports '.join([*importers, name])}")
+        if name in done:
+            return
+        text = _asset(f"{name}.js")
+        for _, other in _IMPORT.findall(text):
+            add(other, (*importers, name))
+        exported = ", ".join(_EXPORT.findall(text))
+        body = _EXPORT.sub("", _IMPORT.sub(r"const \1 = modules.\2;\n", text))
+        done[name] = f"modules.{name} = (() => {{\n{body}return {{ {exported} }};\n}})();\n"
+
+    add(entry, ())
+    return f'(() => {{\n"use strict";\nconst modules = {{}};\n{"".join(done.values())}}})();'
 
 
 def _json(data: dict[str, Any]) -> str:

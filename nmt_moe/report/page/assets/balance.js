@@ -1,8 +1,12 @@
 // How evenly the experts of each layer are used.
 
+import { cards, chunks, el, figure, heading, mean, missing, note, number, percent, section, sum, table } from "./base.js";
+import { chart, frame, plotText } from "./charts.js";
+import { perToken } from "./model.js";
+
 const BARS = 128; // more experts than that are drawn as an area
 
-const timesMean = (values) => {
+export const timesMean = (values) => {
   const average = mean(values);
   return values.map((value) => (average ? value / average : 0));
 };
@@ -91,7 +95,7 @@ const withinGroups = (layer) => {
   });
 };
 
-const balance = (content, id, level) => content.layers.length === 0 ? null
+export const balance = (content, id, level) => content.layers.length === 0 ? null
   : section(id, "Balance", level,
     el("p", {}, "Load is the number of assignments that an expert gets, importance the sum of its gates; " +
       "both are shown as multiples of the layer's mean. CV is the standard deviation over the mean."),
@@ -124,6 +128,7 @@ const sortedLoads = (name, contents, names) => chart(`Sorted load of ${name}`, 3
   }),
 }));
 
+/** @type {[string, (layer: any) => any, (value: any) => string][]} */
 const balanceFigures = [
   ["experts", (l) => l.experts, number],
   ["CV of importance", (l) => l.importance_cv, (v) => number(v, 2)],
@@ -134,7 +139,7 @@ const balanceFigures = [
   ["share of the busiest", (l) => l.top_share, (v) => percent(v)],
 ];
 
-const balances = (contents, names) => {
+export const balances = (contents, names) => {
   const layers = [...new Set(contents.flatMap((content) => content.layers.map((layer) => layer.name)))];
   if (layers.length === 0) return null;
   return section("balance", "Balance", 2, layers.map((name) => {

@@ -1,6 +1,6 @@
 // Elements, numbers and texts. Text from the data only ever becomes text nodes.
 
-const el = (tag, attributes = {}, ...children) => {
+export const el = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") node.addEventListener(name, value);
@@ -11,16 +11,17 @@ const el = (tag, attributes = {}, ...children) => {
   return node;
 };
 
-const missing = "–";
+export const missing = "–";
 
-const number = (value, digits = 0) =>
+export const number = (value, digits = 0) =>
   value == null
     ? missing
     : value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
 // 12,345,678 as 12.3 M: three digits that say how much.
-const short = (value) => {
+export const short = (value) => {
   if (value == null) return missing;
+  /** @type {[number, string][]} */
   const steps = [[1e12, "\u00a0T"], [1e9, "\u00a0G"], [1e6, "\u00a0M"], [1e3, "\u00a0k"]];
   const [unit, name] = steps.find(([size]) => Math.abs(value) >= size * 0.9995) ?? [1, ""];
   const scaled = value / unit;
@@ -29,7 +30,7 @@ const short = (value) => {
 };
 
 // At least two digits of small numbers: 0.0031, 0.25, 12.3, 1,234.
-const figure = (value) => {
+export const figure = (value) => {
   if (value == null) return missing;
   const size = Math.abs(value);
   if (size === 0) return "0";
@@ -38,36 +39,38 @@ const figure = (value) => {
 };
 
 // The space before a unit does not break.
-const percent = (value, digits = 1) =>
+export const percent = (value, digits = 1) =>
   value == null ? missing : `${number(100 * value, digits)}\u00a0%`;
 
-const signed = (value, text) => (value > 0 ? `+${text(value)}` : value < 0 ? `−${text(-value)}` : "0");
+export const signed = (value, text) => (value > 0 ? `+${text(value)}` : value < 0 ? `−${text(-value)}` : "0");
 
-const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
+export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 
-const sum = (values) => values.reduce((total, value) => total + value, 0);
+export const collator = new Intl.Collator("en");
 
-const mean = (values) => sum(values) / values.length;
+export const sum = (values) => values.reduce((total, value) => total + value, 0);
 
-const chunks = (flat, size) =>
+export const mean = (values) => sum(values) / values.length;
+
+export const chunks = (flat, size) =>
   Array.from({ length: flat.length / size }, (_, i) => flat.slice(i * size, (i + 1) * size));
 
-const heading = (level, text, attributes = {}) => el(`h${level}`, attributes, text);
+export const heading = (level, text, attributes = {}) => el(`h${level}`, attributes, text);
 
-const section = (id, title, level, ...children) =>
+export const section = (id, title, level, ...children) =>
   el("section", { id, "aria-labelledby": `${id}-title` },
     heading(level, title, { id: `${id}-title` }), ...children);
 
-const note = (text) => el("p", { class: "note" }, text);
+export const note = (text) => el("p", { class: "note" }, text);
 
 // Pairs of a name and a figure, or of a name, a figure and what it is to be compared with.
-const cards = (rows) =>
+export const cards = (rows) =>
   el("dl", { class: "cards" }, rows.filter(Boolean).map(([name, value, more]) =>
     el("div", {}, el("dt", {}, name), el("dd", {}, value),
       more ? el("dd", { class: "more" }, more) : null)));
 
 // The first column names the row; a cell is a text, or a node.
-const table = (caption, heads, rows) =>
+export const table = (caption, heads, rows) =>
   el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
     el("table", {},
       el("caption", {}, caption),
@@ -76,7 +79,7 @@ const table = (caption, heads, rows) =>
         el("tr", {}, el("th", { scope: "row" }, first), cells.map((cell) => el("td", {}, cell)))))));
 
 // Buttons of which one is pressed; `choose` gets its number.
-const choices = (label, names, choose) => {
+export const choices = (label, names, choose) => {
   const buttons = names.map((name, i) =>
     el("button", { type: "button", click: () => select(i) }, name));
   const select = (chosen) => {
@@ -87,7 +90,7 @@ const choices = (label, names, choose) => {
   return { node: el("div", { class: "choices", role: "group", "aria-label": label }, buttons), select };
 };
 
-const debounced = (wait, run) => {
+export const debounced = (wait, run) => {
   let timer = 0;
   return () => {
     clearTimeout(timer);

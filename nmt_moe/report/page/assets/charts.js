@@ -1,6 +1,8 @@
 // Charts: drawn by plotly when they come into view, again when the colours change, and for paper.
 
-const charts = new Set();
+import { el } from "./base.js";
+
+export const charts = new Set();
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const PAPER_WIDTH = 680; // CSS pixels between the margins of A4
 
@@ -15,10 +17,10 @@ const colours = () => {
 };
 
 // plotly reads some HTML and entities in texts, so those of the data are written in entities.
-const plotText = (text) =>
+export const plotText = (text) =>
   text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
-const frame = (theme, layout) => {
+export const frame = (theme, layout) => {
   const axis = {
     gridcolor: theme.line, linecolor: theme.line, zerolinecolor: theme.line,
     tickcolor: theme.line, automargin: true,
@@ -35,6 +37,10 @@ const frame = (theme, layout) => {
   };
 };
 
+// plotly comes with a script of its own, after this one.
+/** @returns {any} */
+const plotly = () => globalThis["Plotly"];
+
 const draw = (chart) => {
   const printing = document.documentElement.classList.contains("printing");
   const { data, layout } = chart.figure(colours());
@@ -43,14 +49,14 @@ const draw = (chart) => {
   else layout.autosize = true;
   delete layout.maxWidth;
   chart.node.dataset.drawn = "";
-  Plotly.react(chart.node, data, layout, { responsive: true, displayModeBar: false });
+  plotly().react(chart.node, data, layout, { responsive: true, displayModeBar: false });
 };
 
 const drawn = (chart) => "drawn" in chart.node.dataset;
 
 // Does nothing before the start: plotly is not there yet.
 let observer = null;
-const observe = (found) => observer?.observe(found.node);
+export const observe = (found) => observer?.observe(found.node);
 
 const watch = () =>
   new IntersectionObserver((entries) => {
@@ -61,7 +67,7 @@ const watch = () =>
   }, { rootMargin: "200px" });
 
 // `figure(theme)` gives plotly's data and layout; `height` is in CSS pixels.
-const chart = (label, height, figure) => {
+export const chart = (label, height, figure) => {
   const node = el("div", { class: "chart", role: "img", "aria-label": label });
   const found = { node, figure, height };
   node.style.height = `${height}px`;
@@ -72,7 +78,7 @@ const chart = (label, height, figure) => {
 
 const redraw = () => [...charts].filter(drawn).forEach(draw);
 
-const startCharts = () => {
+export const startCharts = () => {
   observer = watch();
   charts.forEach(observe);
   dark.addEventListener("change", redraw);

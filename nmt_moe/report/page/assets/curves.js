@@ -1,5 +1,10 @@
 // Training curves: a chart for each figure of the logs, the runs one over the other.
 
+import { collator, el, figure, heading, missing, number, section, table } from "./base.js";
+import { chart, frame, plotText } from "./charts.js";
+import { names, store } from "./data.js";
+import { page } from "./page.js";
+
 const TITLES = {
   ppl: "Perplexity", loss: "Loss", nll_loss: "Cross entropy, bits", wps: "Wordpieces per second",
   ups: "Updates per second", gnorm: "Gradient norm", lr: "Learning rate", bsz: "Sentences per update",
@@ -118,7 +123,7 @@ const runTable = (runs) => table("The runs",
       known ? number(run.valid.updates[valid.indexOf(best)]) : missing, number(median(run.train.wps))];
   }));
 
-const curves = () => {
+export const curves = () => {
   const { runs } = store;
   const panels = figureNames(runs).map((name) => curve(runs, name));
   page(names.join(", "), "Training curves", [

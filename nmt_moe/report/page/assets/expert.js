@@ -1,5 +1,10 @@
 // One expert in a dialog. Its address is in the page's, so links lead to it and "back" leaves it.
 
+import { timesMean } from "./balance.js";
+import { chunks, el, figure, heading, missing, note, number, percent, table } from "./base.js";
+import { names } from "./data.js";
+import { contextsOf, expertLink, labelsOf, marked, typicalOf } from "./experts.js";
+
 const dialog = el("dialog", { class: "expert", "aria-labelledby": "expert-title" });
 
 const ratio = (share, base) => (base ? `${figure(share / base)} ×` : missing);
@@ -56,7 +61,7 @@ const route = (views) => {
   dialog.querySelector("h2").focus();
 };
 
-const startExpert = (views) => {
+export const startExpert = (views) => {
   document.body.append(dialog);
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close(); // beside it

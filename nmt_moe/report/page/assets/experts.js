@@ -1,16 +1,20 @@
 // All experts of a layer in a table that sorts and searches; only one page of rows is in the document.
 
-const ROWS = 25;
-const WORD = /▁/g; // begins a word in wordpieces
+import { timesMean } from "./balance.js";
+import { choices, chunks, collator, debounced, el, figure, missing, number, percent, plural, section } from "./base.js";
+import { store } from "./data.js";
 
-const BYTE = /^<0x[0-9A-F]{2}>$/; // of a character that is no piece
+const ROWS = 25;
+export const WORD = /▁/g; // begins a word in wordpieces
+
+export const BYTE = /^<0x[0-9A-F]{2}>$/; // of a character that is no piece
 
 // Whether a space stands before a piece: it begins a word, is special, or all pieces are words.
-const apart = (piece) =>
+export const apart = (piece) =>
   piece.startsWith("▁") || (/^<.+>$/.test(piece) && !BYTE.test(piece)) || !store.wordpieces;
 
 // The contexts of an expert: gate, and the text before the token, the token, the text after it.
-const contextsOf = (layer, expert) =>
+export const contextsOf = (layer, expert) =>
   chunks(layer.details.contexts[expert], 4).map(([gate, line, start, length]) => {
     const text = store.lines[line];
     const token = text.slice(start, start + length);
@@ -22,11 +26,11 @@ const contextsOf = (layer, expert) =>
     };
   });
 
-const typicalOf = (layer, expert) =>
+export const typicalOf = (layer, expert) =>
   chunks(layer.details.typical[expert], 4).map(([piece, count, share, base]) =>
     ({ token: store.pieces[piece], count, share, base }));
 
-const labelsOf = (layer, expert) =>
+export const labelsOf = (layer, expert) =>
   chunks(layer.details.labels[expert], 3).map(([label, share, base]) =>
     ({ label: store.pieces[label], share, base }));
 
@@ -35,18 +39,18 @@ const topLabel = (layer, expert) =>
 
 const ELLIPSIS = 45; // characters before the token, so that it stays in sight
 
-const marked = ({ before, token, after }, limit = Infinity) => el("span", { class: "context" },
+export const marked = ({ before, token, after }, limit = Infinity) => el("span", { class: "context" },
   before.length > limit ? `… ${before.slice(-limit).replace(/^\S*\s/, "")}` : before,
   el("mark", {}, token), after);
 
-const expertLink = (view, layer, expert, text = String(expert)) =>
+export const expertLink = (view, layer, expert, text = String(expert)) =>
   el("a", { href: `#expert/${view.index}/${layer.name}/${expert}` }, text);
 
-const collator = new Intl.Collator("en");
 const compare = (a, b) => (typeof a === "string" ? collator.compare(a, b) : a - b);
 
 // A column: its title, what it sorts by (null is last), its cell, whether it is one of figures, of
 // which the largest come first.
+/** @returns {any[][]} */
 const columnsOf = (view, layer, hasLabels) => {
   const load = timesMean(layer.counts);
   const tokens = layer.details.typical.map((_, i) => typicalOf(layer, i).slice(0, 3).map((t) => t.token));
@@ -101,7 +105,7 @@ const expertTable = (view, layer) => {
     const direction = state.falling ? -1 : 1;
     const values = layer.counts.map((_, expert) => value(expert));
     rows = (state.query ? [...hits.keys()] : layer.counts.map((_, expert) => expert)).sort((a, b) =>
-      values[a] === null || values[b] === null ? (values[a] === null) - (values[b] === null) || a - b
+      values[a] === null || values[b] === null ? Number(values[a] === null) - Number(values[b] === null) || a - b
         : direction * compare(values[a], values[b]) || a - b);
     state.page = 0;
     render();
@@ -169,7 +173,7 @@ const expertTable = (view, layer) => {
       el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads)), body));
 };
 
-const experts = (view, id, level) => {
+export const experts = (view, id, level) => {
   const { layers } = view.content;
   if (layers.length === 0) return null;
   const place = el("div");

@@ -1,5 +1,9 @@
 // The model in a picture: stacks side by side, their blocks from the bottom to the top.
 
+import { el, heading, number, section, short } from "./base.js";
+import { chart, frame, plotText } from "./charts.js";
+import { KINDS } from "./overview.js";
+
 const SQUARES = 64;
 
 // Experts as squares, those of one token filled.
@@ -10,7 +14,7 @@ const squares = (layer, perToken) => {
     layer.experts > shown ? el("span", {}, "…") : null);
 };
 
-const perToken = (layer) => layer.assignments / layer.tokens;
+export const perToken = (layer) => layer.assignments / layer.tokens;
 
 const block = (content, { kind, label, detail, parameters, active, layer: name }) => {
   const layer = content.layers.find((found) => found.name === name);
@@ -49,7 +53,7 @@ const operations = (contents, names) => {
   }));
 };
 
-const models = (contents, names) => {
+export const models = (contents, names) => {
   const single = contents.length === 1;
   return section("model", "Model", 2,
     el("div", { class: "models" }, contents.map((content, i) => el("div", { class: "model" },

@@ -1,11 +1,14 @@
 // What was looked at: the checkpoint and the data, in figures.
 
-const KINDS = {
+import { cards, el, heading, missing, note, number, percent, section, short, signed, sum, table } from "./base.js";
+
+export const KINDS = {
   lstm: "LSTM", experts: "experts", gates: "gates", dense_feed_forward: "dense feed-forward",
   attention: "attention", softmax: "softmax",
 };
 
 // Names, figures and how to write them, perhaps with a remark.
+/** @type {[string, (content: any) => any, (value: any) => string, string?][]} */
 const overviewFigures = [
   ["Attention entropy", (c) => c.attention?.entropy, (v) => `${number(v, 2)} bits`, "0: one position"],
   ["Attention, top position", (c) => c.attention?.top_share, (v) => percent(v), "of the weight"],
@@ -35,7 +38,7 @@ const factList = (content) =>
   el("dl", { class: "facts" }, facts(content).map(([name, value]) =>
     el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 
-const without = (content) => content.layers.length === 0
+export const without = (content) => content.layers.length === 0
   ? note("This checkpoint is dense: it has no mixture-of-experts layer, so there is nothing to " +
       "say about experts.")
   : null;
@@ -45,7 +48,7 @@ const health = (content) => content.attention
   ? el("p", { class: content.attention.dead ? "health dead" : "health" }, content.attention.verdict)
   : null;
 
-const overview = (content, id, level) =>
+export const overview = (content, id, level) =>
   section(id, "Overview", level,
     health(content),
     cards(overviewFigures.map(([name, of, text, more]) =>
@@ -54,7 +57,7 @@ const overview = (content, id, level) =>
     factList(content),
     without(content));
 
-const summary = (contents, names) => {
+export const summary = (contents, names) => {
   const some = overviewFigures.filter(([, of]) => contents.some((content) => of(content) != null));
   const figures = some.map(([name, of, text]) => {
     const [a, b] = contents.map(of);

@@ -1,5 +1,16 @@
 // The sections of a report, or of two reports side by side.
 
+import { balance, balances } from "./balance.js";
+import { choices, el, heading, section } from "./base.js";
+import { names, store } from "./data.js";
+import { startExpert } from "./expert.js";
+import { experts } from "./experts.js";
+import { models } from "./model.js";
+import { overview, summary, without } from "./overview.js";
+import { page } from "./page.js";
+import { sentences } from "./sentences.js";
+import { specialisation } from "./specialisation.js";
+
 const single = (view) => {
   const { content } = view;
   return [
@@ -23,7 +34,7 @@ const details = (views) => {
   return section("details", "Details of each", 2, pick.node, panels);
 };
 
-const report = () => {
+export const report = () => {
   const views = store.contents.map((content, index) =>
     ({ content, index, prefix: store.contents.length > 1 ? `${"ab"[index]}-` : "" }));
   const { contents } = store;
@@ -33,11 +44,4 @@ const report = () => {
   page(contents.length > 1 ? names.join(" and ") : names[0],
     contents.length > 1 ? "Two checkpoints side by side" : "What the experts do", sections.filter(Boolean));
   startExpert(views);
-};
-
-const page = (title, subtitle, sections) => {
-  document.getElementById("top").append(el("p", {}, subtitle), heading(1, title));
-  document.getElementById("page").append(...sections);
-  document.getElementById("sections").append(el("ul", {}, sections.map((node) =>
-    el("li", {}, el("a", { href: `#${node.id}` }, node.querySelector("h2").textContent)))));
 };

@@ -1,5 +1,10 @@
 // One sentence: its wordpieces with their experts in each layer, and the attention beside them.
 
+import { el, heading, number, plural, section } from "./base.js";
+import { chart, charts, frame, observe, plotText } from "./charts.js";
+import { store } from "./data.js";
+import { BYTE, WORD, apart, expertLink } from "./experts.js";
+
 // Neighbouring numbers get hues far from each other (the golden angle).
 const hue = (expert) => (expert * 137.508 + 210) % 360;
 
@@ -87,7 +92,7 @@ const plain = (pieces) => {
   }).join("").trim();
 };
 
-const sentences = (view, id, level) => {
+export const sentences = (view, id, level) => {
   const { content } = view;
   if (content.sentences.length === 0) return null;
   const place = el("div");

@@ -1,5 +1,8 @@
 // How much the choice of experts says about the wordpiece, and about the label of the line.
 
+import { el, heading, missing, note, number, percent, section, table } from "./base.js";
+import { chart, frame, plotText } from "./charts.js";
+
 const WHAT = { wordpiece: "wordpiece", label: "label" };
 
 const informationRows = (contents, names) => contents.flatMap((content, i) =>
@@ -32,7 +35,7 @@ const informationChart = (rows, what) => {
     }).node);
 };
 
-const specialisation = (contents, names) => {
+export const specialisation = (contents, names) => {
   const rows = informationRows(contents, names);
   if (rows.length === 0) return null;
   return section("specialisation", "Specialisation", 2,

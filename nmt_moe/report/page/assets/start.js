@@ -1,10 +1,10 @@
-// All is read from the page's own data; the charts wait for plotly, which comes after this script.
-const store = JSON.parse(document.getElementById("data").textContent);
-store.wordpieces = store.pieces?.some((piece) => piece.includes("▁"));
-const { names } = store;
+// The charts wait for plotly, which comes after this script.
 
-const start = () => {
-  if (store.kind === "curves") curves();
-  else report();
-  addEventListener("DOMContentLoaded", startCharts);
-};
+import { startCharts } from "./charts.js";
+import { curves } from "./curves.js";
+import { store } from "./data.js";
+import { report } from "./report.js";
+
+if (store.kind === "curves") curves();
+else report();
+addEventListener("DOMContentLoaded", startCharts);
