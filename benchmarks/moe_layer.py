@@ -30,9 +30,9 @@ from peers import PEERS, Peer, notes
 from peers import check as check_peer
 from torch import Tensor, nn
 
+from nmt_moe.kernels.gpu.grouped_mm import runs_on
 from nmt_moe.moe import MixtureOfExperts
 from nmt_moe.moe.dispatch import combine
-from nmt_moe.moe.gpu.grouped_mm import runs_on
 
 grouped_mm = getattr(F, "grouped_mm", getattr(torch, "_grouped_mm", None))
 

@@ -46,7 +46,7 @@ supported() {
 
 changed() {
     local file
-    for file in pyproject.toml constraints.txt requirements/*.txt nmt_moe/*/kernel/*.[ch]; do
+    for file in pyproject.toml constraints.txt requirements/*.txt nmt_moe/kernels/cpu/*.[ch]; do
         if [[ $file -nt $STAMP ]]; then
             return
         fi

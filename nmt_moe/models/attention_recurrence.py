@@ -3,10 +3,10 @@
 import torch
 from torch.autograd.function import once_differentiable
 
+from nmt_moe.kernels.cpu import linear as kernel
 from nmt_moe.models.attention import attention_weights
 from nmt_moe.models.cell import step, step_backward
 from nmt_moe.models.recurrence import of_weight
-from nmt_moe.moe import kernel
 
 
 class AttentionRecurrence(torch.autograd.Function):

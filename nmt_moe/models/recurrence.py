@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from nmt_moe.kernels.cpu import linear as kernel
 from nmt_moe.models.cell import step, step_backward
 from nmt_moe.models.linear import linear
-from nmt_moe.moe import kernel
 
 
 def run(lstm: nn.LSTM, x_LBI: Tensor, h_BD: Tensor, c_BC: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nmt_moe.moe import gpu
-from nmt_moe.moe.buffers import empty_activations
+from nmt_moe.kernels import gpu
+from nmt_moe.kernels.cpu.buffers import empty_activations
 from nmt_moe.moe.experts import Experts
 from nmt_moe.moe.mesh import Mesh, exchange
 from nmt_moe.moe.routing import Routing
@@ -15,7 +15,7 @@ def mix(experts: Experts, x_TD: Tensor, routing: Routing) -> Tensor:
     """``y_TD``: each token's experts, weighed by their gates and summed."""
     dtype = _autocast_dtype(x_TD)
     if gpu.can_move(x_TD):
-        from nmt_moe.moe.gpu import tokens  # Triton is not everywhere
+        from nmt_moe.kernels.gpu import tokens  # Triton is not everywhere
 
         assignments = tokens.Assignments(routing.token_A, len(x_TD))
         x_AD = tokens.gather(x_TD.to(dtype), assignments)

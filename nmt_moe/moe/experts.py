@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from nmt_moe.moe import gpu, kernel
-from nmt_moe.moe.buffers import empty_activations, empty_gradient
-from nmt_moe.moe.gpu import grouped_mm
+from nmt_moe.kernels import gpu
+from nmt_moe.kernels.cpu import experts as kernel
+from nmt_moe.kernels.cpu.buffers import empty_activations, empty_gradient
+from nmt_moe.kernels.gpu import grouped_mm
 from nmt_moe.moe.grouped import segments
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
 
@@ -84,7 +85,9 @@ class Experts(nn.Module):
         if _one_product(x_AD, w_in, w_out):
             ends_E = counts_E.cumsum(0, dtype=torch.int32)
             if gpu.can_multiply(w_in, w_out):
-                from nmt_moe.moe.gpu.feed_forward import feed_forward  # Triton is not everywhere
+                from nmt_moe.kernels.gpu.feed_forward import (
+                    feed_forward,  # Triton is not everywhere
+                )
 
                 return feed_forward(x_AD, w_in, w_out, ends_E, not self.recompute)
             if self.recompute:

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.moe import gpu
+from nmt_moe.kernels import gpu
+from nmt_moe.kernels.gpu.logits import logits
 from nmt_moe.moe.balance import load_probability
-from nmt_moe.moe.gpu.logits import logits
 from nmt_moe.moe.grouped import GroupedTokens
 from nmt_moe.moe.mesh import Mesh, collect, total
 from nmt_moe.moe.routing import Choice, Routing
@@ -111,7 +111,7 @@ class NoisyTopKGate(TopKGate):
         return self._choose(*noisy_RE.topk(self.k, dim=1), total(load, self.mesh))
 
     def _choose_on_gpu(self, x_TD: Tensor) -> Choice:
-        from nmt_moe.moe.gpu.noisy import choose  # Triton is not everywhere
+        from nmt_moe.kernels.gpu.noisy import choose  # Triton is not everywhere
 
         both_TF = _product(x_TD, torch.cat([self.w_gate, self.w_noise], dim=1))
         noise_TE = torch.randn_like(both_TF[:, : self.num_experts])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nmt_moe.moe import gpu
+from nmt_moe.kernels import gpu
 from nmt_moe.moe.mesh import Mesh, total
 
 
@@ -70,7 +70,7 @@ class Routing:
         expert_A = key_A.long()
         gate_A = choice.gate_A.index_select(0, order_A)
         if on_gpu:
-            from nmt_moe.moe.gpu.groups import group_sums  # Triton is not everywhere
+            from nmt_moe.kernels.gpu.groups import group_sums  # Triton is not everywhere
 
             # Not bincount, which waits for the GPU.
             number_E = torch.arange(num_experts, device=key_A.device, dtype=torch.int32)

@@ -6,7 +6,7 @@ Shape letters: ``E`` experts, ``R`` rows and ``C`` columns of an expert's matrix
 import torch
 from torch import Tensor
 
-from nmt_moe.optim import kernel
+from nmt_moe.kernels.cpu import factored as kernel
 
 
 def factored_update_(

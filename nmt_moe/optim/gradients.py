@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from nmt_moe.optim import kernel
+from nmt_moe.kernels.cpu import factored as kernel
 
 Pair = tuple[Tensor, Tensor]
 """A parameter and its gradient."""

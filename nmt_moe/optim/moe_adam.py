@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+from nmt_moe.kernels.cpu import factored as kernel
 from nmt_moe.moe.mesh import Mesh, gather_experts
-from nmt_moe.optim import kernel
 from nmt_moe.optim.factored import factored_update_
 from nmt_moe.optim.gradients import Gradients
 

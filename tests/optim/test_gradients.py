@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt_moe.kernels.cpu import factored as kernel
 from nmt_moe.moe import MixtureOfExperts
-from nmt_moe.optim import gradients, kernel, moe_adam
+from nmt_moe.optim import gradients, moe_adam
 from nmt_moe.optim.fairseq_adam import FairseqMoEAdam, FairseqMoEAdamConfig
 from tests.compiled import skip_unless_compiled
 
-skip_unless_compiled(kernel)
+skip_unless_compiled()
 
 
 @pytest.fixture(autouse=True)

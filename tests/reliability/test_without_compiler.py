@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nmt_moe.moe import kernel
 from tests.commands import PLUGIN, TINY, TRAINING, run
 from tests.compiled import skip_unless_compiled
 
-skip_unless_compiled(kernel)
+skip_unless_compiled()
 ROOT = PLUGIN.parent
 
 
@@ -31,7 +30,7 @@ def test_the_tests_of_what_is_compiled_are_skipped(bare: Path, monkeypatch) -> N
     skipped = [bare / path for path in COMPILED]
     found = run("python", *pytest_here, *skipped, cwd=bare, fails=True)
     assert re.search(r"^SKIPPED \[4\] .*: was not compiled here$", found.stdout, re.MULTILINE)
-    loaded = "from nmt_moe.moe import kernel; print(kernel._library)"
+    loaded = "from nmt_moe.kernels.cpu.library import library; print(library)"
     assert run("python", "-c", loaded, cwd=bare).stdout == "None\n"
     there = run("python", *pytest_here, "--collect-only", cwd=bare)
     assert "error" not in there.stdout.splitlines()[-1]
@@ -39,8 +38,8 @@ def test_the_tests_of_what_is_compiled_are_skipped(bare: Path, monkeypatch) -> N
 
 
 COMPILED = [
-    *("tests/moe/test_kernel.py", "tests/moe/test_kernel_linear.py"),
-    *("tests/optim/test_kernel.py", "tests/optim/test_gradients.py"),
+    *("tests/kernels/test_experts.py", "tests/kernels/test_linear.py"),
+    *("tests/kernels/test_factored.py", "tests/optim/test_gradients.py"),
 ]
 
 

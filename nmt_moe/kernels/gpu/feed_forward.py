@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nmt_moe.moe.gpu.grouped_mm import rows_times_weights, weight_gradients
-from nmt_moe.moe.gpu.products import Tiles, product
+from nmt_moe.kernels.gpu.grouped_mm import rows_times_weights, weight_gradients
+from nmt_moe.kernels.gpu.products import Tiles, product
 
 
 def feed_forward(
@@ -15,7 +15,7 @@ def feed_forward(
 
     Args:
         x_AD: sorted by expert.
-        w_in: ``[E, D, H]``, with sizes as :func:`nmt_moe.moe.gpu.can_multiply` wants them.
+        w_in: ``[E, D, H]``, with sizes as :func:`nmt_moe.kernels.gpu.can_multiply` wants them.
         w_out: ``[E, H, D]``.
         ends_E: int32: where the rows of each expert end.
         keep_hidden: for the backward pass, which computes it again otherwise.

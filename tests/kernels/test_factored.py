@@ -4,11 +4,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmt_moe.optim import kernel
+from nmt_moe.kernels.cpu import factored as kernel
 from nmt_moe.optim.factored import factored_update_
 from tests.compiled import skip_unless_compiled
 
-skip_unless_compiled(kernel)
+skip_unless_compiled()
 
 
 def updated(in_c: bool, experts: int, rows: int, columns: int, unused: int, **options) -> list:

@@ -5,11 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmt_moe.moe import kernel
+from nmt_moe.kernels.cpu import experts as kernel
 from nmt_moe.moe.experts import Experts
 from tests.compiled import skip_unless_compiled
 
-skip_unless_compiled(kernel)
+skip_unless_compiled()
 
 MANY = kernel._FEW_BACKWARD + 1
 

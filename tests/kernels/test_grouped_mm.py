@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from nmt_moe.kernels.gpu import grouped_mm
 from nmt_moe.moe import experts
 from nmt_moe.moe.experts import Experts
-from nmt_moe.moe.gpu import grouped_mm
 
 if not grouped_mm.runs_on("cpu"):
     pytest.skip("not in this torch for CPUs", allow_module_level=True)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nmt_moe.moe.gpu.rows import spread, sum_of_rows
+from nmt_moe.kernels.gpu.rows import spread, sum_of_rows
 
 
 class Assignments:

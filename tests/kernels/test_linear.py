@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from nmt_moe.kernels.cpu import linear as kernel
 from nmt_moe.models.linear import Linear
-from nmt_moe.moe import kernel
 from tests.compiled import skip_unless_compiled
 
-skip_unless_compiled(kernel)
+skip_unless_compiled()
 
-ROWS = [2, 3, 4, 7, 8, 9, 16, 17, 25, 33, 48, 65, kernel._FEW_FOR_ONE]
+ROWS = [2, 3, 4, 7, 8, 9, 16, 17, 25, 33, 48, 65, kernel._FEW]
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_what_is_left_to_torch():
     for x, w in [
         (x_MK.double(), w_NK.double()),
         (x_MK[:1], w_NK),
-        (torch.randn(kernel._FEW_FOR_ONE + 1, 64), w_NK),
+        (torch.randn(kernel._FEW + 1, 64), w_NK),
         (x_MK[:, :60].contiguous(), w_NK[:, :60].contiguous()),
         (x_MK, torch.randn(64, 32).t()),
         (torch.randn(64, 4).t(), w_NK),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nmt_moe.moe import kernel
+from nmt_moe.kernels.cpu.library import library
 
 INSTRUCTIONS = ["any", "avx2", "avx512"]
 
@@ -12,8 +12,8 @@ INSTRUCTIONS = ["any", "avx2", "avx512"]
 @pytest.fixture(params=range(len(INSTRUCTIONS)), ids=INSTRUCTIONS)
 def instructions(request: pytest.FixtureRequest) -> Iterator[None]:
     """Each kind of instructions that is here."""
-    if kernel._library.experts_instructions(request.param) != request.param:
-        kernel._library.experts_instructions(len(INSTRUCTIONS))
+    if library.experts_instructions(request.param) != request.param:
+        library.experts_instructions(len(INSTRUCTIONS))
         pytest.skip("not on this machine")
     yield
-    kernel._library.experts_instructions(len(INSTRUCTIONS))
+    library.experts_instructions(len(INSTRUCTIONS))

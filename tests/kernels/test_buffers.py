@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from nmt_moe.kernels.cpu import buffers as kept
 from nmt_moe.moe import MixtureOfExperts
-from nmt_moe.moe import buffers as kept
 
 TYPES = [torch.float32, torch.float64]
 

@@ -23,14 +23,14 @@ if (
     reason = "this Triton's interpreter takes arrays for numbers, which this numpy does not allow"
     pytest.skip(reason, allow_module_level=True)
 
+from nmt_moe.kernels.gpu import grouped_mm, tokens  # noqa: E402
+from nmt_moe.kernels.gpu.feed_forward import feed_forward  # noqa: E402
+from nmt_moe.kernels.gpu.groups import group_sums  # noqa: E402
+from nmt_moe.kernels.gpu.logits import logits  # noqa: E402
+from nmt_moe.kernels.gpu.noisy import choose  # noqa: E402
+from nmt_moe.kernels.gpu.products import ROWS, Tiles, product  # noqa: E402
 from nmt_moe.moe import MixtureOfExperts, cv_squared  # noqa: E402
 from nmt_moe.moe.balance import load_probability  # noqa: E402
-from nmt_moe.moe.gpu import grouped_mm, tokens  # noqa: E402
-from nmt_moe.moe.gpu.feed_forward import feed_forward  # noqa: E402
-from nmt_moe.moe.gpu.groups import group_sums  # noqa: E402
-from nmt_moe.moe.gpu.logits import logits  # noqa: E402
-from nmt_moe.moe.gpu.noisy import choose  # noqa: E402
-from nmt_moe.moe.gpu.products import ROWS, Tiles, product  # noqa: E402
 
 DEVICE = "cuda" if ON_GPU else "cpu"
 # Products are in bfloat16 on GPUs; the interpreter's are exact.
