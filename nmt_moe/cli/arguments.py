@@ -5,7 +5,7 @@ or a switch. Parsing gives an instance, whose fields :meth:`Command.run` reads.
 """
 
 import argparse
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, ClassVar, get_args, get_origin
@@ -36,12 +36,11 @@ def positional(help: str, metavar: str | None = None, **how: Any) -> Any:
 
     Args:
         help: what it is.
-        metavar: its name in the help; that of the field if None.
+        metavar: its name in the help; None: its choices.
         how: what else ``add_argument`` takes.
     """
-    kept: dict[str, Any] = {"default": None} if how.get("nargs") == "?" else {}
     metadata = {"help": help, "how": {"metavar": metavar} | how, "positional": True}
-    return field(**kept, metadata=metadata)
+    return field(default=None, metadata=metadata)
 
 
 def option(
@@ -52,9 +51,9 @@ def option(
     shown = " ".join(default) if isinstance(default, list) else shown
     if shown not in (None, False, "") and "(default" not in help:
         help = f"{help} (default: {shown})"
+    how |= {"default": default} | ({} if metavar is None else {"metavar": metavar})
     kept = {"default_factory": default.copy} if isinstance(default, list) else {"default": default}
-    metadata = {"help": help, "range": allowed, "how": {"metavar": metavar} | how}
-    return field(**kept, metadata=metadata)
+    return field(**kept, metadata={"help": help, "range": allowed, "how": how})
 
 
 def required(help: str, allowed: Range | None = None, **how: Any) -> Any:
@@ -74,47 +73,36 @@ def parser(command: type[Command], program: str) -> argparse.ArgumentParser:
     )
     groups: dict[str, Any] = {}
     for one in fields(command):
-        how = dict(one.metadata["how"]) | {"help": one.metadata["help"]}
-        group, needed = how.pop("one_of", None), how.get("required", False)
+        name, how = _argument(one)
+        group, place = how.pop("one_of", None), made
         if group is not None:
-            how["required"] = False
-            groups[group] = groups.get(group) or made.add_mutually_exclusive_group(required=needed)
-        place = made if group is None else groups[group]
-        place.add_argument(*_names(one, how), **_reading(one, how))
+            needed = how.pop("required", False)
+            if group not in groups:
+                groups[group] = made.add_mutually_exclusive_group(required=needed)
+            place = groups[group]
+        place.add_argument(name, **how)
     return made
 
 
-def _names(one: Any, how: dict[str, Any]) -> list[str]:
-    """The field's name as an option, or as a positional argument; and under which it is kept."""
-    if "positional" in one.metadata:
-        return [one.name]
-    name = how.pop("name", None)
-    if name is None:
-        return [name_of(one.name)]
-    how["dest"] = one.name
-    return [name]
-
-
-def _reading(one: Any, how: dict[str, Any]) -> dict[str, Any]:
-    """How argparse reads an argument of a field's type."""
-    kind = one.type
+def _argument(one: Field[Any]) -> tuple[str, dict[str, Any]]:
+    """The name, and what else ``add_argument`` takes, of the argument that a field is."""
+    kind: Any = one.type
+    how = {"help": one.metadata["help"], **one.metadata["how"]}
     if isinstance(kind, UnionType):
         kind = get_args(kind)[0]  # the other is None
-    if kind is bool:
-        del how["metavar"]
-        return how | {"action": "store_true"}
     if get_origin(kind) is list:
         kind = get_args(kind)[0]
         if "action" not in how:
             how.setdefault("nargs", "+")
-    how["metavar"] = how["metavar"] or ("choices" not in how and _METAVARS.get(kind)) or None
-    if kind is not str:
+    if kind is bool:
+        how["action"] = "store_true"
+    elif "choices" not in how:
+        how.setdefault("metavar", _METAVARS.get(kind))
+    if kind not in (bool, str):
         how["type"] = one.metadata.get("range") or kind
-    if one.default_factory is not MISSING:
-        how["default"] = one.default_factory()
-    elif one.default is not MISSING:
-        how["default"] = one.default
-    return how
+    if "positional" in one.metadata:
+        return one.name, how
+    return how.pop("name", name_of(one.name)), how | {"dest": one.name}
 
 
 class _Paragraphs(argparse.HelpFormatter):

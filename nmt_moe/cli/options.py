@@ -1,6 +1,7 @@
 """``nmt-moe options``: what fairseq-train shows only beside the choices that these belong to."""
 
 import argparse
+import signal
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any
 
@@ -16,6 +17,11 @@ class Options(Command):
     arch: str | None = option(
         None, "an architecture: its options alone, with its defaults", metavar="NAME"
     )
+
+    @classmethod
+    def in_own_process(cls) -> None:
+        """End without a word when nobody reads on, as ``head``."""
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
     def run(self) -> None:
         from fairseq.dataclass.utils import gen_parser_from_dataclass
