@@ -6,6 +6,7 @@ Those of the paper have its names: the number of experts, with ``h`` for a hiera
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from enum import Enum
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -91,13 +92,19 @@ def build(cfg: StackConfig, vocabulary: int) -> nn.Module:
     Raises:
         UserError: options that do not fit together.
     """
-    words = Dictionary()
-    for number in range(vocabulary - len(words)):
-        words.add_symbol(f"w{number}")
+    words = _dictionary(vocabulary)
     task = SimpleNamespace(source_dictionary=words, target_dictionary=words)
     if isinstance(cfg, LSTMMoEConfig):
         return translation.LSTMMoEModel.build_model(cfg, task)
     return language_model.LSTMMoELanguageModel.build_model(cfg, task)
+
+
+@cache
+def _dictionary(vocabulary: int) -> Dictionary:
+    words = Dictionary()
+    for number in range(vocabulary - len(words)):
+        words.add_symbol(f"w{number}")
+    return words
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> UserError:
