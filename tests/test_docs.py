@@ -159,7 +159,7 @@ def check(words: list[str]) -> None:
         PARSERS[command]().parse_args(arguments)
     elif command in PARSERS:
         options.parse_args_and_arch(PARSERS[command](), arguments)
-    elif command == "python":
+    elif command.endswith("python"):
         assert arguments[0] == "-m" or (ROOT / arguments[0]).exists(), arguments
     elif command == "sbatch":
         check(arguments[[word.startswith("-") for word in arguments].index(False) + 1 :])
