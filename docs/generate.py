@@ -190,36 +190,22 @@ def left(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
 
 def options(arguments: str) -> str:
     """``PART``: the options that a part of the package adds to fairseq's commands."""
-    from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropyConfig
-    from nmt_moe.models import config
-    from nmt_moe.optim.fairseq_adam import FairseqMoEAdamConfig
-    from nmt_moe.optim.schedule import WarmupHoldInverseSqrtConfig
-    from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig
+    from nmt_moe.cli.options import sections
+    from nmt_moe.models.config import LSTMMoEConfig, LSTMMoELanguageModelConfig, StackConfig
 
-    stack, translation, language = (
-        config.StackConfig,
-        config.LSTMMoEConfig,
-        config.LSTMMoELanguageModelConfig,
-    )
-    configs = {
-        "both": (stack, None),
-        "translation": (translation, stack),
-        "language": (language, stack),
-        "criterion": (MoELabelSmoothedCrossEntropyConfig, None),
-        "optimizer": (FairseqMoEAdamConfig, None),
-        "schedule": (WarmupHoldInverseSqrtConfig, None),
-        "task": (GNMTTranslationConfig, GNMTTranslationConfig.__bases__[0]),
+    parts: dict[str, Any] = {
+        "both": StackConfig,
+        "translation": LSTMMoEConfig,
+        "language": LSTMMoELanguageModelConfig,
     }
-    kind, base = configs[arguments]
-    known = {one.name: one for one in fields(base)} if base else {}
+    parts |= {title.partition(" ")[0]: part for title, part in sections().items()}
+    both = {one.name: one.default for one in fields(StackConfig)} if arguments != "both" else {}
     rows = []
-    for one in fields(kind):
+    for one in fields(parts[arguments]):
         if one.name.startswith("_") or one.metadata.get("help") in (None, argparse.SUPPRESS):
             continue  # fairseq's own, such as --lr
-        before = known.get(one.name)
-        if before is not None and (arguments == "task" or before.default == one.default):
-            continue
-        rows.append([f"`--{one.name.replace('_', '-')}`", shown(one), meaning(one)])
+        if one.name not in both or both[one.name] != one.default:
+            rows.append([f"`--{one.name.replace('_', '-')}`", shown(one), meaning(one)])
     return "\n".join(left(["option", "default", "meaning"], rows))
 
 

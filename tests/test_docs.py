@@ -16,6 +16,8 @@ import pytest
 from fairseq import options
 
 import nmt_moe.plugin  # registers what the commands name
+from nmt_moe.cli.main import COMMANDS, build_parser
+from nmt_moe.common.errors import UserError
 from tests.recipes import ROOT
 
 README = ROOT / "README.md"
@@ -96,6 +98,16 @@ def test_names_exist(path: Path) -> None:
     known = (ROOT / "docs" / "options.md").read_text()
     for option in re.findall(r"--(?:moe|attention|gnmt)[a-z-]*\w", text):
         assert f"`{option}`" in known, option
+    for typed in re.findall(r"`nmt-moe((?: [a-z][a-z0-9]+)+)(?=[ `])", text):
+        words = (*typed.split(),)
+        assert any(name[: len(words)] == words[: len(name)] for name in COMMANDS), typed
+
+
+def test_the_readme_has_all_commands() -> None:
+    rows = re.findall(r"^\| `nmt-moe.*\|$", README.read_text(), re.MULTILINE)
+    for words in COMMANDS:
+        row = [row for row in rows if f"`nmt-moe {words[0]}`" in row]
+        assert len(row) == 1 and all(f"`{word}`" in row[0] for word in words[1:2]), words
 
 
 def commands(path: Path) -> Iterator[list[str]]:
@@ -155,6 +167,9 @@ def check(words: list[str]) -> None:
     command, *arguments = without_redirections(words[len(settings) :])
     if command.startswith("recipes/"):
         check_recipe(settings, [command, *arguments])
+    elif command == "nmt-moe":
+        [found] = [words for words in COMMANDS if (*arguments[: len(words)],) == words]
+        build_parser(found).parse_args(arguments[len(found) :])
     elif command == "fairseq-preprocess":
         PARSERS[command]().parse_args(arguments)
     elif command in PARSERS:
@@ -169,8 +184,6 @@ def check(words: list[str]) -> None:
 
 @pytest.mark.parametrize(("name", "words"), all_commands(), ids=lambda part: str(part)[:60])
 def test_a_command_is_valid(name: str, words: list[str]) -> None:
-    if "nmt-moe" in words:
-        pytest.skip("later")
     check(words)
 
 
@@ -180,9 +193,11 @@ def test_an_invalid_command_is_found() -> None:
         "TEXTS=x recipes/lm.sh",
         "recipes/lm.sh --clear",
         "recipes/no.sh",
+        "nmt-moe translate --beams 3 model.pt",
+        "nmt-moe corpus words",
         "unknown",
     ):
-        with pytest.raises((AssertionError, SystemExit)):
+        with pytest.raises((AssertionError, SystemExit, UserError, ValueError)):
             check(line.split())
 
 
