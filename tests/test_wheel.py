@@ -66,7 +66,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_is_whole(wheel: Path) -> None:
     """All that is in the package's folders, and what was built of its sources."""
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    packed = zipfile.ZipFile(wheel)
+    [scripts] = [name for name in packed.namelist() if name.endswith("/entry_points.txt")]
+    assert b"nmt-moe = nmt_moe.cli.main:console" in packed.read(scripts)
+    names = {name for name in packed.namelist() if ".dist-info/" not in name}
     there = {
         str(path.relative_to(ROOT))
         for path in PACKAGE.rglob("*")

@@ -88,23 +88,23 @@ def _below(group: Words) -> dict[Words, tuple[str, str]]:
     return {words[size:]: found for words, found in COMMANDS.items() if words[:size] == group}
 
 
-def _find(given: Sequence[str]) -> Words:
+def find(given: Sequence[str]) -> Words:
     """The longest beginning of what was given that names a command or a group."""
     words: Words = ()
-    while words not in COMMANDS and (longer := (*given[: len(words) + 1],)) != words:
-        if not _below(longer):
+    for word in given:
+        if words in COMMANDS or not _below((*words, word)):
             break
-        words = longer
+        words += (word,)
     return words
 
 
 def _unknown(group: Words, word: str) -> UserError:
     below = _below(group)
     deeper = [" ".join(words) for words in below if word in words[1:]]
-    hint = f"did you mean {' or '.join(deeper)}?" if deeper else None
-    known = dict.fromkeys(words[0] for words in below)
-    typed = " ".join(["nmt-moe", *group])
-    return UserError(f"there is no command {typed} {word}: {hint or suggestion(word, known)}")
+    hint = f"did you mean {' or '.join(deeper)}?"
+    if not deeper:
+        hint = suggestion(word, dict.fromkeys(words[0] for words in below))
+    return UserError(f"there is no command {' '.join(['nmt-moe', *group, word])}: {hint}")
 
 
 def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> int:
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
 
     def run() -> None:
         nonlocal code
-        words = _find(given)
+        words = find(given)
         rest = given[len(words) :]
         if words in COMMANDS:
             parsed = build_parser(words).parse_args(rest)
