@@ -203,7 +203,7 @@ def _check_space(part: Path, have: int, total: int | None) -> None:
     if total is not None and total - max(have, there) > free:
         raise UserError(
             f"{part.with_suffix('')} needs {bytes_text(total)}, {bytes_text(free)} are free there: "
-            "make room, or name a folder on another disk"
+            "free some space, or name a folder on another disk"
         )
 
 

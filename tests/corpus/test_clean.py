@@ -258,7 +258,7 @@ def test_a_full_disk_ends_the_command(tmp_path: Path) -> None:
 
     out = ["--out", tmp_path / "out", "--workers", 1]
     finished = run("python", *COMMAND, *out, prefix, fails=True, preexec_fn=limit)
-    assert f"{tmp_path}/out.en (File too large): make room" in finished.error()
+    assert f"{tmp_path}/out.en (File too large): free some" in finished.error()
     assert not list(tmp_path.glob("*out*"))
 
 

@@ -37,7 +37,7 @@ def test_stage(name: str, text: Path, tmp_path: Path, disk: Disk, tally: Tally) 
         printed = finished.stdout + finished.stderr
         assert finished.code == 1 and "Traceback" not in printed, printed
         [said] = [line for line in finished.stderr.splitlines() if "error: " in line]
-        assert said.startswith("error: ") and "make room" in said
+        assert said.startswith("error: ") and "free some space" in said
         assert str(out) in said or not stage.whole
         left = [path for path in out.rglob("*") if path.name.endswith((".draft", ".tmp"))]
         assert not left
@@ -75,7 +75,7 @@ def test_dictionary_that_gets_tags(text: Path, tmp_path: Path, disk: Disk, tally
         disk.resize(held + room if disk.mounted else PAGE + room)
         finished = mix.run(text, tmp_path, tmp_path, disk.limit)
         disk.resize(ROOM)
-        assert "make room" in finished.error()
+        assert "free some space" in finished.error()
         assert str(dictionary) in finished.stderr or not disk.mounted
         lost = dictionary.read_text() != before
         tally(faults=1, losses=int(lost))
