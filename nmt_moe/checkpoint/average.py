@@ -1,4 +1,4 @@
-"""The mean of several checkpoints' weights, which often translates better than each of them."""
+"""Averaging the weights of several checkpoints, which often improves translations."""
 
 import os
 import re
@@ -19,19 +19,19 @@ _CHUNK = 1 << 22  # numbers that are summed at a time
 
 
 def average(files: list[str], out: str, force: bool = False) -> None:
-    """Write a checkpoint with the mean of their weights; the rest is that of the newest.
+    """Write a checkpoint with the mean of the weights; everything else is that of the newest.
 
-    Sums are of 64 bits, the means have the type that the weights have. Buffers of whole numbers
-    are those of the newest. The state of the optimizer, which belongs to one of them, is left
-    out. Tensors stay in their files until they are used: memory holds the result alone.
+    Sums are computed in float64, the means have the type of the weights. Integer buffers are those
+    of the newest checkpoint. The optimizer's state is left out, as it belongs to one of them.
+    Tensors stay in their files until they are used, so memory holds only the result.
 
     Args:
         files: complete checkpoints of one model.
-        out: a file for it.
-        force: replace ``out`` if there is one.
+        out: the file to write.
+        force: replace ``out`` if it exists.
 
     Raises:
-        UserError: parts of checkpoints, different models, or a file in the way.
+        UserError: parts of checkpoints, different models, or ``out`` exists.
     """
     if is_taken(Path(out)) and not force:
         raise UserError(f"there is {out} already: give --force to replace it")
@@ -49,13 +49,13 @@ def average(files: list[str], out: str, force: bool = False) -> None:
 
 
 def last(folder: str, number: int) -> list[str]:
-    """The newest checkpoints of a training, by their updates, the newest first.
+    """The newest checkpoints of a training by their number of updates, the newest first.
 
-    Those that fairseq writes at the end of an epoch or every so many updates, and the last one.
-    Of two with as many updates, one is taken.
+    Counts those that fairseq writes at the end of an epoch or every so many updates, and the last
+    one. Of two with the same number of updates, one is taken.
 
     Returns:
-        As many files, or all if there are fewer.
+        ``number`` files, or all if there are fewer.
 
     Raises:
         UserError: there are none, or they are parts.
@@ -76,7 +76,7 @@ def last(folder: str, number: int) -> list[str]:
 
 
 def _check_same(first: Checkpoint, second: Checkpoint) -> None:
-    """Raise a :class:`UserError` that names a parameter in which they differ."""
+    """Raise a :class:`UserError` that names the first parameter in which two models differ."""
     for name in [*first.model, *second.model]:
         if name not in second.model or name not in first.model:
             has, lacks = (first, second) if name in first.model else (second, first)
@@ -93,7 +93,7 @@ def _kind(weight: Tensor) -> str:
 
 
 def _mean(models: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of all floating point tensors; what is one tensor under two names stays one."""
+    """The mean of all floating-point tensors; a tensor that has two names stays one tensor."""
     first, means, done = models[0], {}, {}
     for name, weight in first.items():
         place = (weight.data_ptr(), weight.shape, weight.stride())

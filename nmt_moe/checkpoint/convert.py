@@ -1,4 +1,4 @@
-"""Parts of a checkpoint to a complete one, and back."""
+"""Converting the parts of a checkpoint into a complete one, and back."""
 
 import mmap
 import os
@@ -21,18 +21,18 @@ from nmt_moe.moe.mesh import expert_parallel_size
 
 
 def merge(files: list[str], out: str, force: bool = False) -> None:
-    """Write the complete checkpoint of which these are the parts.
+    """Write the complete checkpoint of some parts.
 
-    Tensors stay in files that are mapped into memory, so that they need not fit there.
+    Tensors stay in memory-mapped files, so they need not fit into memory.
 
     Args:
-        files: the parts, of the first team at least, or the one name that they have without
+        files: the parts, at least those that hold every expert once; or their common name without
             ``-rank-N``.
-        out: a file for it.
-        force: replace ``out`` if there is one.
+        out: the file to write.
+        force: replace ``out`` if it exists.
 
     Raises:
-        UserError: parts that are missing or do not belong together, or a file in the way.
+        UserError: parts are missing or do not belong together, or ``out`` exists.
     """
     if len(files) == 1 and not os.path.isfile(files[0]):
         files, name = part_files(files[0]), files[0]
@@ -65,20 +65,20 @@ def merge(files: list[str], out: str, force: bool = False) -> None:
 
 
 def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -> list[str]:
-    """Write the parts that a training with so many processes goes on from.
+    """Write the parts from which a training on a number of processes can resume.
 
     Args:
         file: a complete checkpoint.
-        parts: one for each process.
-        out: their names without ``-rank-N.pt``.
+        parts: the number of processes.
+        out: the names of the parts without ``-rank-N.pt``.
         team: processes that share the experts, 0: as ``--moe-expert-parallel-size 0``.
-        force: replace parts that are there.
+        force: replace parts that exist.
 
     Returns:
         The files.
 
     Raises:
-        UserError: a checkpoint that cannot be split so, or files in the way.
+        UserError: the checkpoint cannot be split in this way, or parts exist.
     """
     before = part_files(out)
     _refuse(before, force)
@@ -125,7 +125,7 @@ def is_expert(name: str) -> bool:
 
 
 def expert_tensors(state: dict[str, Any]) -> Iterator[tuple[dict, Any]]:
-    """Where a checkpoint has tensors whose first dimension is that of experts: dict and key."""
+    """The places (dict and key) of all tensors whose first dimension counts experts."""
     shapes = set()
     for name, weight in state["model"].items():
         if is_expert(name):
@@ -138,7 +138,7 @@ def expert_tensors(state: dict[str, Any]) -> Iterator[tuple[dict, Any]]:
 
 
 def _set_options(state: dict[str, Any], team: int, suffix: str = "") -> None:
-    """What fairseq and this package look for in the options of a part, or of a complete one."""
+    """Set the options by which fairseq and this package tell a part from a whole."""
     state["cfg"]["model"] |= {
         "moe_expert_parallel_size": team,
         "moe_sharded_checkpoint": team > 1,
@@ -148,8 +148,8 @@ def _set_options(state: dict[str, Any], team: int, suffix: str = "") -> None:
 
 
 def _stacked(tensors: list[Tensor], folder: Path) -> Tensor:
-    """Their concatenation, on the disk instead of in memory, in a file without a name: nothing of
-    it stays there, even after a kill."""
+    """Concatenate tensors in a file instead of in memory. The file has no name, so nothing is left
+    of it, even after a kill."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             for tensor in tensors:

@@ -1,5 +1,8 @@
-"""Which dictionaries a model was trained with: of as many other pieces, each would get the
-embedding of another one, and the model would translate nonsense without a word."""
+"""Checksums of the dictionaries that a model was trained with.
+
+With other dictionaries of the same size each piece would get the embedding of another one, and the
+model would translate nonsense without an error.
+"""
 
 import hashlib
 import logging
@@ -21,8 +24,8 @@ _compare: Callable[[str, dict[str, Any]], None] | None = None
 
 
 def symbols_of(task: Any) -> dict[str, Sequence[str]]:
-    """The pieces of the task's dictionaries in their order, by language where it has one for each
-    of several, else by side, ``source`` and ``target``."""
+    """The pieces of a task's dictionaries in their order: by language where the task has one for
+    each of several, otherwise by side, ``source`` and ``target``."""
     named = getattr(task, "dicts", None)
     if not isinstance(named, Mapping):
         named = {}
@@ -33,7 +36,7 @@ def symbols_of(task: Any) -> dict[str, Sequence[str]]:
 
 
 def checksums(symbols: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """One of each dictionary's pieces in their order; how often they were counted is no matter."""
+    """The checksum of each dictionary's pieces in their order; their counts do not matter."""
     return {name: _checksum(words) for name, words in symbols.items()}
 
 
@@ -43,7 +46,7 @@ def _checksum(words: Sequence[str]) -> str:
 
 
 def noting(state_dict: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
-    """The ``state_dict`` of fairseq's trainer, with the checksums."""
+    """Wrap the ``state_dict`` of fairseq's trainer to add the checksums."""
 
     def state_dict_with_checksums(trainer: Any) -> dict[str, Any]:
         return state_dict(trainer) | {KEY: checksums(symbols_of(trainer.task))}
@@ -60,10 +63,10 @@ def check(
     """Raise a :class:`UserError` if a checkpoint was trained with other dictionaries than these.
 
     Args:
-        path: of the checkpoint, for the message.
-        state: what it holds.
+        path: the checkpoint, for the message.
+        state: its content.
         symbols: as from :func:`symbols_of`.
-        files: where they are from, for the message.
+        files: the files of the dictionaries, for the message.
     """
     there = state.get(KEY) or {}
     for name, words in symbols.items():
@@ -105,7 +108,8 @@ def _files(task: Any, names: Iterator[str] | Mapping[str, Any]) -> dict[str, str
 
 
 def compare(path: str, state: dict[str, Any]) -> None:
-    """Compare a checkpoint that fairseq has read with the task it is for, where that is known."""
+    """Compare a checkpoint that fairseq has read with the task that reads it, where the task is
+    known."""
     if _compare is not None:
         _compare(path, state)
 
@@ -124,7 +128,8 @@ def _comparing(how: Callable[[str, dict[str, Any]], None]) -> Iterator[None]:
 def of_training(task: Any, cfg: Any) -> Iterator[None]:
     """Compare the checkpoint that a training starts from, with the options ``cfg`` of fairseq.
 
-    One that starts anew with the weights of another may want to have other pieces: it is warned.
+    A new training that starts from the weights of another may use other dictionaries on purpose: it
+    gets a warning.
     """
 
     def check_or_warn(path: str, state: dict[str, Any]) -> None:
@@ -140,8 +145,10 @@ def of_training(task: Any, cfg: Any) -> Iterator[None]:
 
 
 def for_models(load: Callable[..., tuple]) -> Callable[..., tuple]:
-    """fairseq's ``load_model_ensemble_and_task``, which all its other commands call: each
-    checkpoint must have the dictionaries of the task, which may be known only afterwards."""
+    """Wrap fairseq's ``load_model_ensemble_and_task``, which all of its other commands call.
+
+    Each checkpoint must have the dictionaries of the task, which may be known only afterwards.
+    """
 
     def load_model_ensemble_and_task(
         filenames: Sequence[str],

@@ -1,4 +1,4 @@
-"""Files of checkpoints: read without running code, written whole or not at all."""
+"""Checkpoint files: read without running code, and written whole or not at all."""
 
 import os
 import pickle
@@ -19,7 +19,7 @@ _FOLDER = 0x10  # among the attributes of a file in a zip archive
 
 @contextmanager
 def explained(path: str) -> Iterator[None]:
-    """Say in one line what is wrong with a file that ``torch.load`` cannot read."""
+    """Turn errors of ``torch.load`` into one line that says what is wrong with the file."""
     try:
         yield
     except pickle.UnpicklingError as error:
@@ -44,10 +44,10 @@ def _damaged(path: str) -> str:
 
 
 def check(path: str) -> None:
-    """Raise an error unless the file is as it was written.
+    """Raise an error if the file is damaged.
 
-    ``torch.save`` writes a checksum of each tensor, but ``torch.load`` does not look at them: it
-    would load other numbers. A file of a torch before 1.6 has none.
+    ``torch.save`` writes a checksum of each tensor, but ``torch.load`` does not verify it, and
+    would load other numbers. Files of torch before 1.6 have no checksums.
     """
     with open(path, "rb") as file:
         if file.read(4) != b"PK\3\4":
@@ -62,15 +62,15 @@ def check(path: str) -> None:
 
 
 def read(path: str, checked: bool = False) -> dict[str, Any]:
-    """A checkpoint whose tensors stay in the file until they are used.
+    """Read a checkpoint; its tensors stay in the file until they are used.
 
     Args:
         path: the file.
-        checked: do not read all of it to compare its checksums; it was read before, or its tensors
-            do not matter.
+        checked: skip reading the whole file to verify its checksums, because this was done before
+            or the tensors do not matter.
 
     Raises:
-        UserError: it is no checkpoint, or is damaged.
+        UserError: the file is no checkpoint, or is damaged.
     """
     with explained(path):
         if not checked:
@@ -89,7 +89,8 @@ def options(cfg: Mapping[str, Any], of: str) -> dict[str, Any]:
 
 
 def own_options(cfg: Mapping[str, Any], of: str) -> dict[str, Any]:
-    """The same without those of other parts: fairseq's older parts keep all of the command."""
+    """The same without the options of other parts: fairseq's older parts keep those of the whole
+    command."""
     found = options(cfg, of)
     if not isinstance(cfg.get(of), Namespace):
         return found
@@ -98,13 +99,13 @@ def own_options(cfg: Mapping[str, Any], of: str) -> dict[str, Any]:
 
 
 def write(state: Any, file: Any, remove: bool = True) -> None:
-    """``torch.save`` of the state, made plain, to a path or an open file, which is removed if that
-    fails.
+    """``torch.save`` the state, converted to plain types, to a path or an open file.
 
-    Without ``remove`` it stays, as one of :func:`~nmt_moe.common.files.atomic_write` has to.
+    The file is removed if this fails, unless ``remove`` is false, as for a file of
+    :func:`~nmt_moe.common.files.atomic_write`.
 
     Raises:
-        UserError: it could not be written, or not be read again.
+        UserError: the file could not be written, or the state holds what no reader could load.
     """
     try:
         torch.save(plain(state), file)

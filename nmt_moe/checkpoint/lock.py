@@ -11,13 +11,13 @@ _held: dict[str, int] = {}
 
 
 def hold(folder: str) -> None:
-    """Lock a folder for this process, until it ends in whatever way.
+    """Lock a folder for this process until it ends.
 
-    The lock is on the folder itself, so no file is left. Where a file system has no locks there
-    is none; on one that several machines share it is seen by those of the same machine.
+    The folder itself is locked, so no file is left behind. Without effect on a file system that has
+    no locks; on a shared one, processes of other machines may not see the lock.
 
     Raises:
-        UserError: another process has it, and still has it after some seconds.
+        UserError: another process still holds the lock after some seconds.
     """
     name = os.path.realpath(folder)
     if name in _held:
@@ -44,8 +44,10 @@ def hold(folder: str) -> None:
 
 
 def _let_go() -> None:
-    """A process that prepares batches may outlive its training for a while: not with the lock.
+    """Close the inherited lock in a forked process; the parent keeps it.
 
-    To close what was inherited leaves the lock with the parent."""
+    A process that prepares batches may outlive its training for a while, and must not hold the lock
+    then.
+    """
     while _held:
         os.close(_held.popitem()[1])

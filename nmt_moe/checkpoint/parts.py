@@ -1,4 +1,4 @@
-"""Checkpoints in parts: how each process marks its own, and which parts belong together."""
+"""Checkpoints in parts: marking each process's part, and checking that parts belong together."""
 
 import os
 import sys
@@ -28,14 +28,14 @@ def mark(state: dict[str, Any]) -> None:
 
 
 def new_mark(part: int, of: int, team: int, run: str, num_updates: int) -> dict[str, Any]:
-    """What :data:`MARK` stands for in a part."""
+    """The value of :data:`MARK` in a part."""
     return {"part": part, "of": of, "team": team, "run": run, "num_updates": num_updates}
 
 
 def wait_for_others() -> None:
-    """Let no process put a new part in the place of the old one before all have written theirs.
+    """Wait until all ranks have written their new parts, before any replaces its old one.
 
-    A process that fails alone, or saves because something went wrong, waits for nobody.
+    A rank that fails alone, or saves because of an error, does not wait.
     """
     if own_part() is not None and sys.exception() is None:
         dist.barrier()
@@ -53,7 +53,7 @@ def mark_in(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def check_together(marks: Mapping[str, dict[str, Any]]) -> None:
-    """Raise a :class:`UserError` that names two files which are no parts of one checkpoint."""
+    """Raise a :class:`UserError` that names two files if they belong to different checkpoints."""
     (first, one), *others = marks.items()
     for file, other in others:
         if other["num_updates"] != one["num_updates"]:
@@ -71,8 +71,8 @@ def check_together(marks: Mapping[str, dict[str, Any]]) -> None:
 def check(path: str) -> None:
     """Raise a :class:`UserError` unless this training can start from the checkpoint ``path``.
 
-    All processes have to call it, and come to the same conclusion: else one that lacks its part
-    would start anew beside others that go on.
+    Called on every rank, with the same result: otherwise a rank that lacks its part would start a
+    new training while others resume.
     """
     mesh = training_mesh()
     if mesh is None or not mesh.parts:
@@ -90,7 +90,7 @@ def check(path: str) -> None:
 
 
 def _reports(path: str, mesh: Mesh) -> list[dict[str, Any]]:
-    """What each process has found, see :func:`judge`; and the mark in a new part as ``draft``."""
+    """What each rank has found, see :func:`judge`; the mark in a new part is its ``draft``."""
     file = part_file(path, mesh.rank)
     report: dict[str, Any] = {}
     if os.path.exists(file):
@@ -108,10 +108,10 @@ def _reports(path: str, mesh: Mesh) -> list[dict[str, Any]]:
 
 
 def _replaced(path: str, reports: list[dict[str, Any]], place: int) -> bool:
-    """Whether some parts had to be put in place of old ones, as they are here.
+    """Put new parts in place of old ones where a kill has left some; whether any rank had to.
 
-    A kill in :func:`wait_for_others` leaves old parts, all of them. One after it may leave some
-    old and some new ones; then the new ones of the others are complete under their first name.
+    A kill in :func:`wait_for_others` leaves all old parts. A later kill may leave some old and some
+    new parts; then the other new parts are complete under their temporary names.
     """
     found = [report["mark"] for report in reports if "mark" in report]
     if not found:
@@ -131,12 +131,12 @@ def _replaced(path: str, reports: list[dict[str, Any]], place: int) -> bool:
 
 
 def judge(path: str, reports: list[dict[str, Any]], team: int) -> None:
-    """Raise a :class:`UserError` unless what the processes have found is one checkpoint, or none.
+    """Raise a :class:`UserError` unless the ranks have found one checkpoint, or none.
 
     Args:
         path: the checkpoint.
-        reports: one of each process: the ``mark`` in its part, or an ``error`` of reading it, or
-            a file that is there ``instead``.
+        reports: one of each rank: the ``mark`` in its part, or the ``error`` of reading it, or a
+            file that was found ``instead``.
         team: processes that share the experts.
     """
     names = [part_file(path, place) for place in range(len(reports))]

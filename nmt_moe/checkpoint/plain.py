@@ -1,8 +1,9 @@
-"""A training's state without classes that ``torch.load`` would have to run code for.
+"""A training's state as plain types that ``torch.load`` reads without running code.
 
-fairseq puts into a checkpoint whatever a task, criterion, schedule, optimizer or meter has in its
-state: BLEU's counts are numpy arrays. Such a file would be written without a word, and read by
-nothing. Here it becomes tensors, numbers, text and containers of them before it is written.
+fairseq saves whatever a task, criterion, schedule, optimizer or meter has in its state: BLEU's
+counts, for example, are numpy arrays. Such a file would be written without an error, and no safe
+reader could load it. Here the state is converted to tensors, numbers, text and containers of these
+before it is written.
 """
 
 import io
@@ -29,9 +30,9 @@ _BASES: tuple[Any, ...] = (int, float, complex, bytes, dict, list, tuple, set)
 
 
 def _allow() -> None:
-    """Let ``torch.load`` read what runs no code: the options of fairseq's older parts, and numpy's
-    arrays, numbers and types, which checkpoints hold that were written before there was this
-    module."""
+    """Allow ``torch.load`` to read more classes that run no code: the options of fairseq's older
+    parts, and numpy's arrays, numbers and types, which checkpoints from before this module contain.
+    """
     dtypes = {name: kind for name, kind in vars(np.dtypes).items() if name.endswith("DType")}
     del dtypes["ObjectDType"]
     # An empty array's content is written as a call of bytes.
@@ -44,13 +45,13 @@ def _allow() -> None:
 
 
 def plain(state: Any) -> Any:
-    """The state as any torch reads it back; what is plain in it is not copied.
+    """Convert a state to types that any torch can load; what is plain already is not copied.
 
-    What belongs to a subclass of a number, text or container becomes that: it is equal to it.
-    Arrays, deques and paths are marked, for :func:`restored`.
+    An instance of a subclass of a number, text or container becomes an equal instance of the base
+    class. Arrays, deques and paths are marked, for :func:`restored`.
 
     Raises:
-        UserError: for the first object that no reader could make again; names its place and class.
+        UserError: an object cannot be converted; names its place in the state and its class.
     """
     return _plain(state, "")
 
@@ -129,7 +130,7 @@ def _simpler(value: Any) -> Any:
 
 
 def restored(state: Any) -> Any:
-    """The state with the arrays, deques and paths that :func:`plain` has marked, in place."""
+    """Restore the arrays, deques and paths that :func:`plain` has marked, in place."""
     if isinstance(state, dict) and state.keys() == {_KIND, "value"}:
         value = restored(state["value"])
         match state[_KIND]:
@@ -161,7 +162,7 @@ def _marked(kind: str, value: Any) -> dict[str, Any]:
 
 
 def _saved(array: Any) -> torch.Tensor:
-    """What ``numpy.save`` writes, with type and shape, as bytes."""
+    """The output of ``numpy.save``, with type and shape, as bytes."""
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
     return torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)

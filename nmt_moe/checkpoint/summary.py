@@ -1,4 +1,4 @@
-"""What is in a checkpoint."""
+"""A summary of what a checkpoint holds: ``nmt-moe checkpoint inspect``."""
 
 import os
 import textwrap
@@ -13,10 +13,10 @@ from nmt_moe.checkpoint.record import Checkpoint
 
 
 def summary(file: str) -> dict[str, Any]:
-    """All figures, under the names that ``--json`` has.
+    """All figures, by the names of ``--json``.
 
     Raises:
-        UserError: it is no checkpoint, or one of a fairseq that is too old.
+        UserError: the file is no checkpoint, or was written by an older fairseq.
     """
     checkpoint = Checkpoint.read(file)
     arch, task = (checkpoint.options(of)["_name"] for of in ("model", "task"))
@@ -46,7 +46,7 @@ def summary(file: str) -> dict[str, Any]:
 
 
 def _distinct(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """Without tensors that are others under a second name."""
+    """The tensors without those that are another tensor under a second name."""
     by_place = {(weight.data_ptr(), weight.shape): (name, weight) for name, weight in named}
     return dict(by_place.values())
 
@@ -62,7 +62,7 @@ def _bytes(state: Any) -> int:
 
 
 def table(figures: dict[str, Any]) -> Iterator[str]:
-    """The figures for people, line by line."""
+    """The figures as lines of text."""
     part, experts = figures["part"], figures["parameters_in_experts"]
     yield figures["file"]
     if part is None:

@@ -1,1 +1,2 @@
-"""Losses: cross entropy, and what the paper adds to it for the experts' gates."""
+"""Losses and what a training logs: cross entropy, the balance losses of the experts, and warnings
+when experts collapse or attention dies."""

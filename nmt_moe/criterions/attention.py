@@ -1,4 +1,4 @@
-"""What the log says about attention, and a warning when it has died.
+"""Figures of attention in the log, and a warning when attention has died.
 
 Dead attention puts all of its weight on one source position, often the end of the sentence, in
 every step: the translation is fluent text about something else.
@@ -27,11 +27,11 @@ _POSITIONS = 4
 
 @dataclass(frozen=True)
 class Limits:
-    """When attention counts as dead; 0 in either: never.
+    """When attention counts as dead; with 0 in either field it never does.
 
-    The criterion's defaults, 0.75 and 100, tell the trainings whose attention died, where it was
-    83% and more of the steps for hundreds of updates, from those that follow their source: they
-    stay only while the pieces of one word are written.
+    The criterion's defaults are 0.75 and 100. In trainings whose attention died, 83% or more of the
+    steps were stuck for hundreds of updates; in those that follow their source, steps are stuck
+    only within the pieces of a word.
     """
 
     share: float = 0.0
@@ -73,7 +73,7 @@ def attention_sums(attn_BLS: Tensor, source_BS: Tensor, read_BL: Tensor, pad: in
 
 
 def figures(sums_6: Tensor) -> dict[str, float]:
-    """What the sums say: means over the steps, 0 without any."""
+    """The means over the steps, by the name that the log has; 0 without any step."""
     steps, entropy, top, last, later, stuck = sums_6.tolist()
     steps, later = max(steps, 1), max(later, 1)
     return {
@@ -98,12 +98,12 @@ def log_attention(sums_6: Tensor) -> None:
 def watch(sums_6: Tensor, limits: Limits) -> None:
     """Warn, once in a training, when attention has died.
 
-    Like :func:`nmt_moe.criterions.collapse.watch` it does nothing in a validation, and its count
-    goes on after a resume.
+    As :func:`nmt_moe.criterions.collapse.watch`, it does nothing in a validation, and its count
+    continues after a resume.
 
     Args:
-        sums_6: of this update.
-        limits: what is too much.
+        sums_6: from :func:`attention_sums` of this update.
+        limits: when attention counts as dead.
     """
     later = sums_6[4].item()
     if not limits.updates or not limits.share or not later or not in_training():

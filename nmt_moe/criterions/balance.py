@@ -1,4 +1,4 @@
-"""The balance losses of a batch, and what the log says about the experts."""
+"""The balance losses of a batch, and the figures of the experts in the log."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def balance_losses(routing: dict[str, Routing]) -> tuple[Tensor | float, Tensor 
 def threshold_loss(routing: dict[str, Routing]) -> Tensor | None:
     """The loss of the thresholds (appendix F) over all layers, a sum over tokens and experts.
 
-    None where nothing learns thresholds: other gatings, and evaluation.
+    None where no thresholds are trained: with other gatings, and in evaluation.
     """
     losses = [routed.threshold_loss for routed in routing.values()]
     found = [loss for loss in losses if loss is not None]
@@ -33,16 +33,17 @@ def threshold_loss(routing: dict[str, Routing]) -> Tensor | None:
 def logging_vectors(
     routing: dict[str, Routing], net_input: dict[str, Tensor], padding: int
 ) -> dict[str, Tensor]:
-    """Per layer and expert the importance, load and assignments of a batch; and the entropy.
+    """Importance, load and number of assignments of each expert for a batch, by layer, and the
+    entropy of the gates.
 
-    The latter is a pair: that of the tokens' gates in bits, and the number of tokens. Sums over
-    batches and processes of all these are those of all the tokens together, so that fairseq may
-    add them up on the way to :func:`log_balance`.
+    The entropy is a pair: the sum over the tokens in bits, and the number of tokens. All vectors
+    add up over batches and processes, so that fairseq may sum them on the way to
+    :func:`log_balance`.
 
     Args:
-        routing: that of each layer by its name, ``encoder.2`` or ``decoder.1``.
-        net_input: what the model has read.
-        padding: what is not a token in it.
+        routing: the routing of each layer by its name, ``encoder.2`` or ``decoder.1``.
+        net_input: the input of the model.
+        padding: the padding symbol.
     """
     source = net_input["src_tokens"]
     read = {"encoder": source, "decoder": net_input.get("prev_output_tokens", source)}
@@ -63,7 +64,7 @@ def log_balance(totals: dict[str, Tensor]) -> dict[str, Tensor]:
         totals: the sums of :func:`logging_vectors`.
 
     Returns:
-        For each layer the assignments of these sums.
+        The number of assignments of each expert, by layer.
     """
     counts = {}
     for name, total in totals.items():
@@ -78,8 +79,10 @@ def log_balance(totals: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def vector_totals(logging_outputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """The sums of all vectors, which have ``/`` in their name: in float64 on the CPU, in one
-    transfer from the device."""
+    """The sums of all vectors (the entries with ``/`` in their name), in float64 on the CPU.
+
+    They are copied from the device in one transfer.
+    """
     names = [name for name in (logging_outputs or [{}])[0] if "/" in name]
     if not names:
         return {}

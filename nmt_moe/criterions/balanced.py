@@ -1,4 +1,4 @@
-"""The losses of the experts' gates, added to any criterion."""
+"""The losses of the gates, added to any criterion."""
 
 import logging
 import math
@@ -30,7 +30,7 @@ OURS = "--criterion moe_label_smoothed_cross_entropy"
 
 @dataclass
 class BalanceConfig:
-    """The weights of the losses, and when to warn of experts and attention that collapse."""
+    """The weights of the balance losses, and the limits of the warnings."""
 
     moe_importance_weight: float = option(
         0.01, numbers(0), "weight of CV(importance)^2 in the training loss"
@@ -60,8 +60,11 @@ class BalanceConfig:
 
 
 class Balanced:
-    """What comes before a criterion of fairseq among the bases of a class: its loss, plus the
-    losses of the gates, times the sample size by which fairseq divides gradients and sums."""
+    """A base class to put before a criterion of fairseq: adds the losses of the gates to the
+    criterion's loss.
+
+    They are multiplied by the sample size, by which fairseq divides gradients and logged sums.
+    """
 
     # fairseq reduces logs in a method of the class, without the instance that has the options.
     collapse_limits = Limits()
@@ -70,7 +73,7 @@ class Balanced:
     padding_idx: int
 
     def set_balance(self, options: Any) -> None:
-        """Take the weights and limits of a :class:`BalanceConfig`."""
+        """Take the weights and limits from a :class:`BalanceConfig`."""
         self.importance_weight = options.moe_importance_weight
         self.load_weight = options.moe_load_weight
         self.threshold_weight = options.moe_threshold_weight
@@ -87,8 +90,8 @@ class Balanced:
         """The loss to differentiate, its sample size, and what to log.
 
         Raises:
-            UserError: the criterion has not called the model, so that nothing is known of its
-                experts; a model without mixtures of experts, such as fairseq's own, may pass.
+            UserError: the criterion has not called the model's ``forward``, so the routing of its
+                experts is unknown; not raised for models without experts, such as fairseq's own.
         """
         with _extras_of(model) as calls:
             loss, sample_size, logging_output = super().forward(  # type: ignore[misc]
@@ -170,9 +173,9 @@ def _extras_of(model: nn.Module) -> Iterator[list[dict[str, Any]]]:
 
 
 def balance(criterion: FairseqCriterion) -> FairseqCriterion:
-    """Add the losses, with the weights that are the defaults, to a criterion without them.
+    """Add the balance losses with their default weights to a criterion that does not have them.
 
-    Its class becomes one of the same name, by which fairseq's checkpoints know it.
+    The new class has the name of the old one, by which fairseq's checkpoints identify it.
     """
     if not isinstance(criterion, Balanced):
         kind = type(criterion)

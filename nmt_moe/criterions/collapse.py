@@ -1,4 +1,4 @@
-"""A warning when experts collapse: a few get all tokens, or many get none, for many updates."""
+"""A warning when experts collapse: for many updates, a few get all tokens or many get none."""
 
 import logging
 from dataclasses import dataclass
@@ -16,12 +16,11 @@ _ENOUGH = 10  # tokens that the mean expert has had: fewer can pass one by for n
 
 @dataclass(frozen=True)
 class Limits:
-    """When experts count as collapsed; 0 anywhere: never by that.
+    """When experts count as collapsed; with 0 in a field, that criterion is not used.
 
-    The criterion's defaults, 5, 0.1 and 100, tell the paper's runs with balance losses, whose
-    busiest expert has up to 1.5 times the mean load, from the one without, where it has 17.8 times
-    that (table 6). Where a token sees two of four experts no load is above 2; there it shows in
-    the experts without tokens.
+    The criterion's defaults are 5, 0.1 and 100. In the paper (table 6) the busiest expert has up to
+    1.5 times the mean load with balance losses, and 17.8 times without. Where a token is sent to
+    two of four experts no load exceeds 2; a collapse then shows in the experts without tokens.
     """
 
     load: float = 0.0
@@ -36,12 +35,12 @@ class Limits:
 def watch(counts: dict[str, Tensor], limits: Limits) -> None:
     """Warn, once in a training, when the experts of a layer have collapsed.
 
-    Does nothing in a validation. What it has seen is kept in meters of fairseq's that only a new
-    training resets, so that one that goes on from a checkpoint neither forgets nor warns again.
+    Does nothing in a validation. Its state is kept in meters of fairseq that are saved with
+    checkpoints and reset only by a new training: after a resume it neither forgets nor warns again.
 
     Args:
-        counts: the assignments to each expert in this update, ``[E]`` for each layer.
-        limits: what is too much.
+        counts: the number of assignments to each expert in this update, ``[E]`` for each layer.
+        limits: when experts count as collapsed.
     """
     if not limits.updates or not in_training():
         return
@@ -61,7 +60,7 @@ def watch(counts: dict[str, Tensor], limits: Limits) -> None:
 
 
 def in_training() -> bool:
-    """Whether this is an update: a validation has meters of its own in place of these."""
+    """Whether this is an update; a validation aggregates other meters."""
     train = metrics.get_meters("train")
     return any(active is train for active in metrics.get_active_aggregators())
 

@@ -10,16 +10,16 @@ _NUMBERS = 1 << 20  # of a part of the logits that is worked on at once: it stay
 def smoothed_cross_entropy(
     logits_NV: Tensor, target_N: Tensor, epsilon: float, padding: int
 ) -> tuple[Tensor, Tensor]:
-    """What ``label_smoothed_nll_loss`` of fairseq makes of ``log_softmax(logits_NV)``.
+    """fairseq's ``label_smoothed_nll_loss`` of ``log_softmax(logits_NV)``.
 
-    Of ``N*V`` numbers it makes only the gradient; autograd would make five times as many, which
-    takes longer than the products where the vocabulary is large.
+    Only the gradient takes ``N*V`` numbers of memory; autograd would take five times as many, and
+    more time than the matrix products where the vocabulary is large.
 
     Args:
-        logits_NV: real numbers; computed in float32 at least.
+        logits_NV: floating point; computed in float32 at least.
         target_N: int64.
-        epsilon: the probability that is taken from the target and spread over all others.
-        padding: the target of the rows that do not count.
+        epsilon: the probability that is taken from the target and spread over all other symbols.
+        padding: the target of rows that are ignored.
 
     Returns:
         The loss, differentiable, and the negative log likelihood of the targets; 0-d sums in nats.

@@ -18,21 +18,20 @@ from nmt_moe.criterions.cross_entropy import smoothed_cross_entropy
 
 @dataclass
 class MoELabelSmoothedCrossEntropyConfig(BalanceConfig, LabelSmoothedCrossEntropyCriterionConfig):
-    """Those of fairseq's criterion, and those of the gates' losses."""
+    """The options of fairseq's criterion and those of the balance losses."""
 
 
 @register_criterion(
     "moe_label_smoothed_cross_entropy", dataclass=MoELabelSmoothedCrossEntropyConfig
 )
 class MoELabelSmoothedCrossEntropy(Balanced, LabelSmoothedCrossEntropyCriterion):
-    """Label-smoothed cross entropy, plus the losses of the experts' gates while training.
+    """Label-smoothed cross entropy, plus the losses of the gates while training.
 
-    The gradient is that of ``cross entropy per token + w_importance * CV(importance)^2 +
-    w_load * CV(load)^2``, the squares summed over the MoE layers and taken per batch; over
-    several batches per update (``--update-freq``, several processes) they are averaged by
-    tokens. Strictly balanced gating adds ``w_threshold * L_batchwise``, a sum over tokens as the
-    cross entropy is (appendix F).
-    The logged ``loss`` is the cross entropy alone.
+    The gradient is that of ``cross entropy per token + w_importance * CV(importance)^2 + w_load *
+    CV(load)^2``. The squares are summed over the MoE layers and taken per batch; over several
+    batches per update (``--update-freq``, several processes) they are averaged by tokens. Strictly
+    balanced gating adds ``w_threshold * L_batchwise``, a sum over tokens as the cross entropy is
+    (appendix F). The logged ``loss`` is the cross entropy alone.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The named architectures, as data: what each changes in the options' defaults.
+"""The named architectures, as data: each is a set of options that differ from the defaults.
 
-Those of the paper have its names: the number of experts, with ``h`` for a hierarchy.
+The paper's models keep its names: the number of experts, with ``h`` for a hierarchy.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -66,11 +66,11 @@ def config(arch: str, overrides: Mapping[str, object] = {}) -> StackConfig:
 
     Args:
         arch: its name.
-        overrides: options by name, such as ``moe_experts``, which count instead of the
-            architecture's; values may be text.
+        overrides: options by name, such as ``moe_experts``, that replace the architecture's; values
+            may be text.
 
     Raises:
-        UserError: an unknown architecture or option, or a value that is none of its type.
+        UserError: the architecture or an option is unknown, or a value has the wrong type.
     """
     if arch not in TRANSLATION | LANGUAGE:
         raise _unknown("architecture", arch, [*TRANSLATION, *LANGUAGE])
@@ -85,12 +85,12 @@ def config(arch: str, overrides: Mapping[str, object] = {}) -> StackConfig:
 
 
 def build(cfg: StackConfig, vocabulary: int) -> nn.Module:
-    """The model itself, with that many symbols in each dictionary, fairseq's own included.
+    """Build the model for dictionaries of ``vocabulary`` symbols, fairseq's special ones included.
 
-    Inside ``with torch.device("meta")`` it takes no memory, whatever its size.
+    Inside ``with torch.device("meta")`` the model takes no memory, whatever its size.
 
     Raises:
-        UserError: options that do not fit together.
+        UserError: the options contradict each other.
     """
     words = _dictionary(vocabulary)
     task = SimpleNamespace(source_dictionary=words, target_dictionary=words)
@@ -112,7 +112,7 @@ def _unknown(kind: str, name: str, known: list[str]) -> UserError:
 
 
 def _coerced(name: str, value: object, kind: Any) -> Any:
-    """The value as an option of this type has it."""
+    """Convert a value to the type of its option."""
     text = str(value)
     if kind is bool:
         known = {"true": True, "false": False}
@@ -131,10 +131,10 @@ def _coerced(name: str, value: object, kind: Any) -> Any:
 
 
 def _configure(arch: str) -> Callable[[Any], None]:
-    """What fairseq calls with all options of a training of this architecture.
+    """The function that fairseq calls with all options of a training of this architecture.
 
-    It may call it again when it builds the model, with the model's options alone. Those of an
-    older checkpoint then get the options that it does not know.
+    fairseq may call it again with the model's options alone, when it builds the model. Options that
+    an older checkpoint does not know then get the defaults of the architecture.
     """
 
     def apply(args: Any) -> None:

@@ -9,19 +9,19 @@ from nmt_moe.moe.gating import at_least_float32
 class MultiplicativeAttention(nn.Module):
     """The paper's function: ``A(x, y) = sum_d V_d tanh(xU)_d tanh(yW)_d``.
 
-    All scores of a query are one matrix product with keys that are computed once.
+    The keys are computed once per batch; the scores of a query are then one matrix product.
 
     ``V`` starts at ``D**-0.5``: a score, which sums ``D`` products of two hyperbolic tangents, has
     a variance below 1 at any width, so the softmax is near uniform and every position gets a
-    gradient. With ones the first updates would move all scores by ``D``, and attention would
-    stay with one position for good. ``xU`` and ``yW`` have a third of the mean square of ``x``
+    gradient. With ``V`` of ones the first updates would move all scores by ``D``, and attention
+    would never leave one position. ``xU`` and ``yW`` have a third of the mean square of ``x``
     and ``y`` (at first 0.4 and less than 0.02), where the tangent is steep; and so has the
     residual of the context.
 
     Args:
         dim: width of queries and source.
-        residual: have a matrix ``residual``, through which a decoder adds the contexts to its
-            layers' outputs.
+        residual: add a matrix ``residual``, through which a decoder adds the contexts to the
+            outputs of its layers.
     """
 
     def __init__(self, dim: int, residual: bool = False) -> None:
@@ -32,7 +32,7 @@ class MultiplicativeAttention(nn.Module):
         self.residual = nn.Linear(dim, dim, bias=False) if residual else None
 
     def keys(self, source_BSD: Tensor) -> Tensor:
-        """What the scores need of the source, ``[B, S, D]``: compute it once a batch."""
+        """The keys ``[B, S, D]`` of the source, computed once per batch."""
         return torch.tanh(self.source(source_BSD)) * self.v
 
     def forward(
@@ -44,15 +44,16 @@ class MultiplicativeAttention(nn.Module):
 
     @property
     def v_of_scores(self) -> Tensor | None:
-        """``V`` where the scores need it: here the keys have it already."""
+        """``V`` where the scores need it; None: the keys include it."""
         return None
 
 
 class AdditiveAttention(MultiplicativeAttention):
     """GNMT's function: ``A(x, y) = V . tanh(xU + yW)``.
 
-    ``V`` starts with a variance of ``1/(3*D)``: a score has a third of the tangents' mean square,
-    about 0.1 at any width. It has both signs: with one sign all positions would score alike.
+    ``V`` starts with a variance of ``1/(3*D)``: a score has a third of the mean square of the
+    tangents, about 0.1 at any width. Entries of ``V`` have both signs, otherwise all positions
+    would have similar scores.
     """
 
     def __init__(self, dim: int, residual: bool = False) -> None:
@@ -73,10 +74,10 @@ def attention_weights(
     """The softmax of the scores, ``[B, S]``, in float32 at least; 0 on padding.
 
     Args:
-        query_BD: times its matrix, ``yW``.
-        keys_BSD: of :meth:`MultiplicativeAttention.keys`.
+        query_BD: the projected query, ``yW``.
+        keys_BSD: from :meth:`MultiplicativeAttention.keys`.
         pad_BS: true on padding.
-        v_D: of additive attention; None: multiplicative.
+        v_D: ``V`` of additive attention; None: multiplicative attention.
     """
     if v_D is None:
         scores_BS = torch.bmm(keys_BSD, torch.tanh(query_BD).unsqueeze(2)).squeeze(2)

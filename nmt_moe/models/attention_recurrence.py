@@ -1,4 +1,4 @@
-"""The steps of the decoder's layer with attention feedback, as one node of the graph."""
+"""The recurrence of the decoder's layer with attention feedback, as one autograd function."""
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -10,14 +10,15 @@ from nmt_moe.models.recurrence import of_weight
 
 
 class AttentionRecurrence(torch.autograd.Function):
-    """Step by step only what depends on the step before; weights get one product for all steps.
+    """Computes step by step only what depends on the previous step; the gradient of each weight is
+    one product over all steps.
 
-    Its inputs are the gates' sums without what depends on the step before, ``inputs_LBG``; the
-    ``keys_BSD``, ``source_BSD`` and ``pad_BS`` of the attention; the output and cells before the
-    first step; the attention's ``w_query_DD`` and, if it is additive, ``v_D``, otherwise None;
-    ``w_recurrent_GM``, which reads the context and then the output (``M = 2*D``); ``w_project_DC``
-    or None. It returns the outputs and contexts ``[L, B, D]``, the attention weights ``[B, L, S]``
-    and the last cells.
+    The inputs are the pre-activations of the gates without the recurrent part, ``inputs_LBG``; the
+    ``keys_BSD``, ``source_BSD`` and ``pad_BS`` of the attention; the initial output and cells; the
+    attention's ``w_query_DD`` and, if it is additive, ``v_D``, otherwise None; ``w_recurrent_GM``
+    for context and output side by side (``M = 2*D``); ``w_project_DC`` or None. The function
+    returns the outputs and contexts ``[L, B, D]``, the attention weights ``[B, L, S]`` and the last
+    cells.
     """
 
     @staticmethod

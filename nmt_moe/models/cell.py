@@ -1,7 +1,6 @@
-"""One step of an LSTM, forward and backward, in memory that is there already.
+"""One step of an LSTM, forward and backward, written into preallocated tensors.
 
-Gates lie side by side in the order of ``torch.nn.LSTM``: input, forget, candidate, output; ``G``
-is ``4*C``.
+Gates are in the order of ``torch.nn.LSTM``: input, forget, candidate, output; ``G`` is ``4*C``.
 """
 
 import torch
@@ -11,14 +10,14 @@ from torch import Tensor
 def step(
     gates_BG: Tensor, before_BC: Tensor, cells_BC: Tensor, tanh_BC: Tensor, out_BC: Tensor
 ) -> None:
-    """From the gates' sums to the output, before it is projected.
+    """Compute the gates, the cells and the output before its projection.
 
     Args:
-        gates_BG: sums; overwritten with the gates.
+        gates_BG: the pre-activations of the gates; overwritten with the gates.
         before_BC: the cells before this step.
-        cells_BC: for the cells after it.
-        tanh_BC: for the hyperbolic tangent of these.
-        out_BC: for the output.
+        cells_BC: filled with the cells after this step.
+        tanh_BC: filled with their hyperbolic tangent.
+        out_BC: filled with the output.
     """
     i, f, g, o = gates_BG.chunk(4, dim=1)
     gates_BG[:, : 2 * i.shape[1]].sigmoid_()
@@ -37,15 +36,16 @@ def step_backward(
     grad_cells_BC: Tensor,
     grad_gates_BG: Tensor,
 ) -> None:
-    """From the gradient of the output to that of the gates' sums.
+    """Compute the gradient of the gates' pre-activations from that of the output.
 
     Args:
         gates_BG: the gates, as :func:`step` left them.
         before_BC: the cells before the step.
         tanh_BC: as :func:`step` left it.
-        grad_out_BC: used up.
-        grad_cells_BC: what comes from the steps after this one; becomes that for the one before.
-        grad_gates_BG: for the result.
+        grad_out_BC: the gradient of the output; overwritten.
+        grad_cells_BC: the gradient of the cells after this step, from later steps; overwritten with
+            that of the cells before it.
+        grad_gates_BG: filled with the result.
     """
     sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
     tanh_backward = torch.ops.aten.tanh_backward.grad_input

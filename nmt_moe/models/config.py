@@ -1,4 +1,4 @@
-"""The options of the models, each an option of ``fairseq-train``."""
+"""The hyperparameters of the models; each is an option of ``fairseq-train``."""
 
 import argparse
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from nmt_moe.moe.gating import GATES
 
 @dataclass
 class StackConfig(FairseqDataclass):
-    """What every stack of LSTM and MoE layers has."""
+    """The options that translation and language models share."""
 
     dim: int = option(512, integers(1), "width of every layer's input and output, embeddings too")
     lstm_cells: int = option(
@@ -24,27 +24,27 @@ class StackConfig(FairseqDataclass):
     feed_forward: ChoiceEnum(["moe", "dense", "deep", "none"]) = field(  # type: ignore[valid-type]
         default="moe",
         metadata={
-            "help": "what stands between LSTM layers: mixtures of experts; dense: one "
-            "feed-forward of equal active size, as many times the expert width as experts see "
-            "a token; deep: one with as many hidden layers of that width; none: nothing"
+            "help": "the layer between LSTM layers: moe: a mixture of experts; dense: one "
+            "feed-forward network with as many active parameters, in one wide hidden layer; deep: "
+            "the same in as many hidden layers as a token has experts; none: no such layer"
         },
     )
     moe_experts: int = option(32, integers(1), "experts in each MoE layer")
     moe_k: int = option(
-        4, integers(1), "experts that see each token; with 1 the loss gives top-k gates no gradient"
+        4, integers(1), "experts per token; with 1 the loss gives top-k gates no gradient"
     )
     moe_groups: int = option(
         1,
         integers(1),
-        "groups of experts under a primary gate (appendix B); k counts at both "
-        "levels; 1: no hierarchy",
+        "groups of experts, which a primary gate chooses (appendix B): k groups per "
+        "token, and k experts in each; 1: no hierarchy",
     )
     moe_hidden_dim: int = option(2048, integers(1), "hidden width of an expert")
     moe_gating: ChoiceEnum(list(GATES)) = field(  # type: ignore[valid-type]
         default="noisy_top_k",
         metadata={
-            "help": "how experts are chosen: noisy_top_k (section 2.1), strictly_balanced "
-            "(appendix F), or, for comparison, top_k without noise"
+            "help": "how the experts of a token are chosen: noisy_top_k (section 2.1), "
+            "strictly_balanced (appendix F), or, for comparison, top_k without noise"
         },
     )
     moe_recompute: bool = field(
@@ -57,22 +57,23 @@ class StackConfig(FairseqDataclass):
     moe_expert_parallel_size: int = option(
         0,
         integers(0),
-        "processes of a distributed training that share the experts, each holding "
-        "its own (section 3.1); 0: as many as divide both; 1: each process holds all",
+        "size of an expert-parallel group: processes of a distributed training that "
+        "each hold a part of the experts (section 3.1); 0: the greatest common divisor of "
+        "experts and processes; 1: every process holds all experts",
     )
     moe_sharded_checkpoint: bool = field(
         default=False,
         metadata={
-            "help": "every process writes its own part of a checkpoint, with its experts, for "
-            "models that are too large for the memory of one; python -m nmt_moe.checkpoint "
-            "makes one file of them"
+            "help": "every process saves its own part of a checkpoint, with its experts, for "
+            "models that do not fit into the memory of one process; nmt-moe checkpoint merge "
+            "makes one file of the parts"
         },
     )
     # fairseq's own switch to one file per process, where it is above 0.
     base_layers: int = option(0, integers(0), argparse.SUPPRESS)
     no_moe_sigmoid: bool = field(
         default=False,
-        metadata={"help": "leave out the sigmoid on the output of MoE and dense layers"},
+        metadata={"help": "do not apply a sigmoid to the output of MoE and dense layers"},
     )
     dropout: float = option(
         0.4,
@@ -116,7 +117,7 @@ class LSTMMoEConfig(StackConfig):
 
 
 def _default(name: str, value: Any) -> Any:
-    """A shared option with another default."""
+    """A shared option with a different default."""
     return field(default=value, metadata=StackConfig.__dataclass_fields__[name].metadata)
 
 
@@ -139,10 +140,10 @@ def moe_positions(cfg: StackConfig, side: str = "") -> list[int]:
 
     Args:
         cfg: a model's options.
-        side: ``encoder`` or ``decoder``; empty for the language model, which has but one.
+        side: ``encoder`` or ``decoder``; empty for the language model, which has one stack.
 
     Raises:
-        UserError: not a list of numbers, or a number outside the stack.
+        UserError: the option is not a list of numbers, or names a layer that does not exist.
     """
     prefix = f"{side}_" if side else ""
     text, layers = getattr(cfg, f"{prefix}moe_after"), getattr(cfg, f"{prefix}layers")

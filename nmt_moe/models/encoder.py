@@ -41,8 +41,8 @@ class LSTMMoEEncoder(FairseqEncoder):
 
         Returns:
             ``encoder_out`` ``[[S, B, D]]`` and ``encoder_padding_mask`` ``[[B, S]]``, in the
-            layout of ``src_tokens`` and as lists of one, as fairseq has them, and ``routing``,
-            the :class:`Routing` of each MoE layer by its name, ``encoder.<layer>``.
+            layout of ``src_tokens`` and as lists of one element, as fairseq expects, and
+            ``routing``, the :class:`Routing` of each MoE layer by its name, ``encoder.<layer>``.
         """
         tokens_BS, order_BS = move_right(src_tokens, self.padding_idx)
         pad_right_BS = tokens_BS.eq(self.padding_idx)
@@ -69,7 +69,7 @@ class LSTMMoEEncoder(FairseqEncoder):
         return gather_time(y_SBD, reverse_BS)
 
     def reorder_encoder_out(self, encoder_out: dict, new_order: Tensor) -> dict:
-        """The same output for the sentences ``new_order``, for beam search."""
+        """Select and reorder the sentences ``new_order`` of an output, for beam search."""
         return {
             "encoder_out": [x.index_select(1, new_order) for x in encoder_out["encoder_out"]],
             "encoder_padding_mask": [
@@ -79,5 +79,5 @@ class LSTMMoEEncoder(FairseqEncoder):
         }
 
     def max_positions(self) -> int:
-        """No limit of its own."""
+        """Sentences may have any length."""
         return int(1e5)

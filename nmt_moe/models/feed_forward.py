@@ -1,4 +1,4 @@
-"""What stands between two LSTM layers: a mixture of experts, or a dense twin."""
+"""The layer between two LSTM layers: a mixture of experts, or a dense network of equal size."""
 
 from itertools import pairwise
 
@@ -16,11 +16,12 @@ from nmt_moe.moe.mesh import mesh_for
 class FeedForward(nn.Module):
     """``x + dropout(sigmoid(f(x)))`` on every real token; padding passes unchanged.
 
-    ``f`` is a mixture of experts, or one network of the size that is active for a token: with
-    ``--feed-forward dense`` its hidden layer is that of all active experts side by side, with
-    ``deep`` it has theirs one after the other. Of an ``x`` of mean square 1 the output of ``f``
-    starts with a variance of ``0.5 * sum_i G(x)_i**2`` (0.5 over the experts per token where
-    gates are equal), or 1/18 without experts. A sigmoid leaves a sixteenth of that around 0.5.
+    ``f`` is a mixture of experts, or one network with as many active parameters per token: with
+    ``--feed-forward dense`` its hidden layer is as wide as those of all active experts together;
+    with ``deep`` it has one hidden layer for each of them. For an ``x`` of mean square 1 the output
+    of ``f`` starts with a variance of ``0.5 * sum_i G(x)_i**2`` (0.5 over the experts per token
+    where gates are equal), or 1/18 without experts. A sigmoid leaves a sixteenth of this variance,
+    around 0.5.
     """
 
     def __init__(self, cfg: StackConfig) -> None:
@@ -60,8 +61,8 @@ class FeedForward(nn.Module):
             pad_BL: true where there is no token.
 
         Returns:
-            The new ``x_LBD``, and the routing of the mixture (None for a dense twin). The
-            routing counts only real tokens, in the order of ``x_LBD``.
+            The new ``x_LBD``, and the routing of the mixture, None for a dense network. The routing
+            counts only real tokens, in the order of ``x_LBD``.
         """
         flat_ND = x_LBD.reshape(-1, x_LBD.shape[-1])
         real_T = pad_BL.t().logical_not().reshape(-1).nonzero().squeeze(1)
@@ -76,11 +77,11 @@ class FeedForward(nn.Module):
 
 
 class FeedForwards(nn.ModuleDict):
-    """Those of a stack of layers.
+    """The feed-forward layers of a stack.
 
     Args:
         cfg: the model's options.
-        positions: the numbers of the layers that one follows.
+        positions: the 1-based numbers of the LSTM layers that a feed-forward layer follows.
         stack: the name of the stack in the names of the routings, ``<stack>.<layer>``.
     """
 
@@ -93,7 +94,7 @@ class FeedForwards(nn.ModuleDict):
     def after(
         self, layer: int, x_LBD: Tensor, pad_BL: Tensor, routing: dict[str, Routing]
     ) -> Tensor:
-        """What the next layer reads; adds to ``routing`` if a mixture follows this layer."""
+        """The input of the next layer; adds to ``routing`` if a mixture follows this layer."""
         if str(layer) not in self:
             return x_LBD
         x_LBD, routed = self[str(layer)](x_LBD, pad_BL)

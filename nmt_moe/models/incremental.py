@@ -1,4 +1,4 @@
-"""What a decoder keeps between the steps of a beam search."""
+"""The cache of a decoder between the steps of a beam search."""
 
 from fairseq.models import FairseqIncrementalDecoder
 from torch import Tensor
@@ -14,24 +14,24 @@ class IncrementalDecoder(FairseqIncrementalDecoder):
     def resume(
         self, tokens_BL: Tensor, incremental_state: dict | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The tokens to read and the cache: with a state, the last column and what was kept."""
+        """The tokens to read and the cache; with a state, only the last column of the tokens."""
         if incremental_state is None:
             return tokens_BL, {}
         check_alone()
         return tokens_BL[:, -1:], self.get_incremental_state(incremental_state, _CACHE) or {}
 
     def keep(self, cache: dict[str, Tensor], incremental_state: dict | None) -> None:
-        """Keep the cache for the next step, if there is to be one."""
+        """Save the cache for the next step of a search."""
         if incremental_state is not None:
             self.set_incremental_state(incremental_state, _CACHE, cache)
 
     def reorder_incremental_state(self, incremental_state: dict, new_order: Tensor) -> None:
-        """Move every cached tensor to the sentences ``new_order``, for beam search."""
+        """Select and reorder the sentences ``new_order`` of the cache, for beam search."""
         cache = self.get_incremental_state(incremental_state, _CACHE)
         if cache:
             cache = {name: tensor.index_select(0, new_order) for name, tensor in cache.items()}
             self.keep(cache, incremental_state)
 
     def max_positions(self) -> int:
-        """No limit of its own."""
+        """Sentences may have any length."""
         return int(1e5)

@@ -27,8 +27,8 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
 
     Args:
         cfg: the model's options.
-        source: the dictionary of what is read.
-        target: the dictionary of what is predicted; fairseq can make it a shorter one.
+        source: the dictionary of the input.
+        target: the dictionary of the output; fairseq can make it shorter than the input's.
     """
 
     def __init__(self, cfg: LSTMMoELanguageModelConfig, source: Any, target: Any) -> None:
@@ -54,7 +54,7 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
         Args:
             src_tokens: ``[B, L]``, padded on either side. With an incremental state only the
                 last column is read.
-            src_lengths: not needed.
+            src_lengths: ignored.
             incremental_state: fairseq's cache between the steps of a beam search.
 
         Returns:
@@ -86,7 +86,7 @@ class LSTMMoELanguageModel(FairseqLanguageModel):
         """Build the model that the options describe.
 
         Raises:
-            UserError: options that do not fit together, or a translation task.
+            UserError: the options contradict each other, or the task is one of translation.
         """
         check_task(cfg._name or NAME, type(task), language_model=True)
         check(cfg)

@@ -1,4 +1,4 @@
-"""A linear layer that is fast for the few rows of a search."""
+"""A linear layer with a fast path for the few rows of a beam search step."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from nmt_moe.kernels.cpu import linear as kernel
 
 
 class Linear(nn.Linear):
-    """torch's own, with the same parameters."""
+    """``torch.nn.Linear`` with the same parameters, computed by :func:`linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)

@@ -19,9 +19,9 @@ class LSTM(nn.Module):
     ``weight_ih_l0`` ``[4*C, I]``, ``weight_hh_l0`` ``[4*C, D]``, ``weight_hr_l0`` ``[D, C]`` where
     there is a projection, ``bias_ih_l0`` and ``bias_hh_l0`` ``[4*C]``.
 
-    The gates' sums start with a third of the mean square of the input, and so the outputs, of an
-    input of 1, with a variance of 0.02, whatever ``I``, ``D`` and ``C``: each layer begins as a
-    small change of what its residual connection carries on.
+    The gates' pre-activations start with a third of the mean square of the input; for an input of
+    mean square 1 the outputs then have a variance of 0.02, whatever ``I``, ``D`` and ``C``: each
+    layer begins as a small change to its residual connection.
     """
 
     def __init__(self, input_dim: int, dim: int, cells: int) -> None:
@@ -35,7 +35,11 @@ class LSTM(nn.Module):
                 (initial.ones if "hr" in name else initial.thirds)(weight)
 
     def forward(self, x_LBD: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Run over all steps. Returns the outputs ``[L, B, dim]`` and the last state."""
+        """Run over all steps, from zeros or from ``state``.
+
+        Returns:
+            The outputs ``[L, B, dim]`` and the last state.
+        """
         if state is None:
             state = zero_state(x_LBD, self.dim, self.cells)
         if x_LBD.device.type == "cpu" and self.cells != self.dim:
@@ -48,9 +52,9 @@ class LSTM(nn.Module):
 class AttentionLSTM(nn.Module):
     """Decoder layer 1: reads the attention context and provides the query (appendix E).
 
-    Step ``t`` attends with the output of step ``t - 1`` and reads input ``t`` beside the
-    context that it found. It starts as a :class:`LSTM` does, with a variance of 0.03: the
-    context adds to the gates' sums.
+    Step ``t`` uses the output of step ``t - 1`` as the query, and reads input ``t`` together with
+    the context. Its outputs start with a variance of 0.03, more than those of :class:`LSTM`, as the
+    context adds to the gates' pre-activations.
     """
 
     def __init__(self, dim: int, cells: int) -> None:
@@ -81,11 +85,11 @@ class AttentionLSTM(nn.Module):
 
         Args:
             x_LBD: the inputs.
-            attention: how a step attends to the source.
+            attention: the attention function.
             keys_BSD: the attention's keys of the source.
-            source_BSD: what the contexts are made of.
+            source_BSD: the output of the encoder.
             pad_BS: true on the source's padding.
-            state: where to start; zeros if not given.
+            state: the initial state; zeros if not given.
 
         Returns:
             The outputs and contexts ``[L, B, D]``, the attention ``[B, L, S]`` and the last state.

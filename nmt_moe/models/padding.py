@@ -1,13 +1,13 @@
-"""Padding on the left, which an LSTM would carry into the sentence."""
+"""Moving padding from the left to the right, where an LSTM reads it after the sentence."""
 
 from torch import Tensor
 
 
 def move_right(tokens_BS: Tensor, padding_idx: int) -> tuple[Tensor, Tensor]:
-    """Put each sentence's padding to its right, where nothing comes after it.
+    """Move the padding of each sentence to its right.
 
     Returns:
-        The tokens, and ``order_BS``, the column of ``tokens_BS`` that each was in:
+        The tokens, and ``order_BS``, the column of ``tokens_BS`` that each token came from:
         ``gather_time(x, order_BS.argsort(dim=1))`` moves results back.
     """
     order_BS = tokens_BS.eq(padding_idx).int().argsort(dim=1, stable=True)
@@ -15,5 +15,5 @@ def move_right(tokens_BS: Tensor, padding_idx: int) -> tuple[Tensor, Tensor]:
 
 
 def gather_time(x_SBD: Tensor, index_BS: Tensor) -> Tensor:
-    """Each sentence's steps in the order that ``index_BS`` gives."""
+    """Reorder the time steps of each sentence by ``index_BS``."""
     return x_SBD.gather(0, index_BS.t().unsqueeze(2).expand_as(x_SBD))

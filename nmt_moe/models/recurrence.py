@@ -1,7 +1,7 @@
-"""An LSTM with projection for CPUs, where torch has only a slow one.
+"""An LSTM with projection for CPUs, faster than torch's own.
 
-Only what depends on the step before is done step by step: the products with the inputs and the
-gradient of each weight are one product for all steps.
+Only what depends on the previous step is computed step by step: the products with the inputs and
+the gradient of each weight are one product over all steps.
 """
 
 import torch
@@ -14,7 +14,7 @@ from nmt_moe.models.linear import linear
 
 
 def run(lstm: nn.LSTM, x_LBI: Tensor, h_BD: Tensor, c_BC: Tensor) -> tuple[Tensor, Tensor]:
-    """What ``lstm``, of one layer with a projection, does.
+    """Run ``lstm``, which has one layer and a projection.
 
     Returns:
         The outputs ``[L, B, D]`` and the last cells ``[B, C]``.
@@ -28,7 +28,7 @@ def run(lstm: nn.LSTM, x_LBI: Tensor, h_BD: Tensor, c_BC: Tensor) -> tuple[Tenso
 
 
 def at_autocast_precision(*tensors: Tensor | None) -> list[Tensor | None]:
-    """Real numbers as autocast wants them for a product."""
+    """Cast floating-point tensors as autocast does for a matrix product."""
     device = next(x.device.type for x in tensors if x is not None)
     if not torch.is_autocast_enabled(device):
         return list(tensors)
@@ -78,5 +78,5 @@ class _Recurrence(torch.autograd.Function):
 
 
 def of_weight(grad_LBO: Tensor, input_LBI: Tensor) -> Tensor:
-    """The gradient ``[O, I]`` of the weight of a product in all steps."""
+    """The gradient ``[O, I]`` of a weight that is used in every step."""
     return grad_LBO.flatten(0, 1).t() @ input_LBI.flatten(0, 1)

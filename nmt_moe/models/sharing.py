@@ -1,4 +1,4 @@
-"""What a training needs where processes share the experts."""
+"""Expert parallelism in a training: gradients, surplus batches and errors of single processes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,19 +14,19 @@ from nmt_moe.moe.mesh import set_training_mesh, training_mesh
 
 
 def share_experts(model: nn.Module, cfg: StackConfig, task: Any) -> None:
-    """Prepare a model and its task, if its experts are spread over processes.
+    """Prepare a model and its task if its experts are spread over processes.
 
-    PyTorch's DistributedDataParallel must not average different experts.
+    DistributedDataParallel is told to leave the experts' gradients alone.
 
-    A process that has run out of batches gets one from fairseq whose loss does not count. Its
-    tokens would still reach experts and the sums over the batch, so it is made a batch of
+    fairseq gives a process that has run out of batches a dummy batch whose loss does not count. Its
+    tokens would still reach experts and enter the sums over the batch, so all of them become
     padding. fairseq has no hook for this; the task's method is wrapped.
 
-    What only some processes do would let the others wait for ever, so it ends the training: to
-    generate, and to leave out a batch that was too large for the memory.
+    The other processes would wait forever for one that generates, or that skips a batch which did
+    not fit into its memory: both are errors that end the training.
 
     Raises:
-        UserError: a checkpoint in parts is wanted, and there are none.
+        UserError: ``--moe-sharded-checkpoint`` is given and no experts are spread.
     """
     meshes = (module.mesh for module in model.modules() if isinstance(module, Experts))
     set_training_mesh(next(meshes, None))
@@ -53,7 +53,7 @@ def share_experts(model: nn.Module, cfg: StackConfig, task: Any) -> None:
 
 
 def _in_all(step: Callable[..., Any]) -> Callable[..., Any]:
-    """fairseq would go on after an error of this process's memory."""
+    """Raise an error when this process is out of memory, where fairseq would skip the batch."""
 
     def step_in_all(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -80,7 +80,7 @@ def check_alone(*args: Any, **kwargs: Any) -> None:
 
 
 def only_padding(sample: dict, pad: int) -> dict:
-    """The same batch with padding for every token of its texts."""
+    """The same batch with every token of its texts replaced by padding."""
     texts = ("src_tokens", "prev_output_tokens", "target")
     return {
         name: only_padding(value, pad)

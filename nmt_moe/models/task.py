@@ -1,4 +1,4 @@
-"""Which of fairseq's tasks a model can learn, and what a training needs of them."""
+"""Checks and changes of fairseq's tasks that a training of our models needs."""
 
 import logging
 from contextlib import nullcontext
@@ -22,8 +22,8 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def check_task(arch: str, task: type, language_model: bool) -> None:
-    """Raise a :class:`UserError` for a translation model's architecture with a task of fairseq
-    for language models, and the other way round; other tasks may do."""
+    """Raise a :class:`UserError` if a translation model is given a task of language modelling, or a
+    language model one of translation; other tasks are not checked."""
     if language_model and issubclass(task, TranslationTask):
         raise UserError(f"--arch {arch} is a language model: it needs --task language_modeling")
     if not language_model and issubclass(
@@ -33,12 +33,12 @@ def check_task(arch: str, task: type, language_model: bool) -> None:
 
 
 def end_workers(task: Any) -> None:
-    """Let the processes that load an epoch's batches (``--num-workers``) end with the epoch.
+    """End the processes that load batches (``--num-workers``) with each epoch.
 
-    fairseq keeps them for the next epoch, which here has an iterator of its own
-    (:func:`nmt_moe.fairseq_fixes.training_options.configure`): they would stay until Python happens
-    to collect the old one, and more of them with each epoch. Their folder for sockets is this
-    process' own: one that is killed could not remove its own.
+    fairseq keeps them for the next epoch. Here each epoch has a new iterator
+    (:func:`nmt_moe.fairseq_fixes.training_options.configure`), so the old processes would stay
+    until Python collects the old iterator, and add up. The folder of their sockets belongs to this
+    process, which removes it even if they are killed.
     """
     cfg = getattr(task, "cfg", None)
     if cfg is not None:  # else a model without a training
@@ -48,10 +48,10 @@ def end_workers(task: Any) -> None:
 
 
 def balance_experts(model: nn.Module, task: Any) -> None:
-    """Let every criterion that is built for this model's training balance its experts.
+    """Add the balance losses to every criterion that the task builds for this model.
 
-    Without the losses of the gates a few experts get most of the tokens, and the thresholds of
-    strictly balanced gating never learn; fairseq's criterions do not know them.
+    fairseq's criterions do not have them. Without them a few experts get most of the tokens, and
+    the thresholds of strictly balanced gating are never trained.
     """
     build = getattr(task, "build_criterion", None)
     if build is None or not any(isinstance(part, MixtureOfExperts) for part in model.modules()):
@@ -68,10 +68,10 @@ def balance_experts(model: nn.Module, task: Any) -> None:
 
 
 def without_gradient(model: nn.Module) -> str | None:
-    """What to say of gates that cannot learn from the loss, as a token has but one expert.
+    """The warning for gates that get no gradient from the loss because k is 1, or None.
 
-    The softmax over one logit is 1 whatever the logit. In a hierarchy k counts at both levels, so
-    it is 1 twice. Strictly balanced gates choose for several experts, some of which share tokens.
+    A softmax over one logit is constant. In a hierarchy k applies to both levels, so both are
+    constant. Strictly balanced gates are not affected: some of their tokens have several experts.
     """
     gates = [part.gate for part in model.modules() if isinstance(part, MixtureOfExperts)]
     flat = [gate.primary if isinstance(gate, HierarchicalGate) else gate for gate in gates]

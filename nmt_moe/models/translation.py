@@ -22,7 +22,7 @@ class LSTMMoEModel(FairseqEncoderDecoderModel):
         """Build the model that the options describe.
 
         Raises:
-            UserError: options that do not fit together, or a language-modelling task.
+            UserError: the options contradict each other, or the task is one of language modelling.
         """
         check_task(cfg._name or NAME, type(task), language_model=False)
         check(cfg)

@@ -1,1 +1,1 @@
-"""The paper's optimizer for experts and its schedule of the learning rate."""
+"""The optimizer for many experts (appendix D) and the learning rate's schedule (appendix E)."""

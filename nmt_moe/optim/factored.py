@@ -24,22 +24,23 @@ def factored_update_(
     scale: float = 1.0,
     means: tuple[Tensor, Tensor] | None = None,
 ) -> None:
-    """Change the parameters and the three state tensors in place.
+    """Update the parameters and the three state tensors in place.
 
-    The gradient is ``scale`` times what ``grad`` holds. ``means`` are those of its squares, from
-    :func:`kernel.mean_squares`, where they are known already, and the kernel is usable.
+    The gradient is ``scale * grad``. ``means`` are the means of its squares, from
+    :func:`kernel.mean_squares`, where they are known already and the kernel is usable.
 
-    Per expert: ``row`` and ``column`` are moving averages of the means of the squared gradient
-    over columns and over rows, and ``v = row * column / mean(row)`` is the second moment. Then
+    Per expert, ``row`` and ``column`` are moving averages of the means of the squared gradient over
+    columns and over rows, and ``v = row * column / mean(row)`` is the second moment. Then
 
         ``param -= lr * weight_decay * param``
         ``param -= lr * grad / (sqrt(v / (1 - beta2 ** updates)) + eps)``
 
-    An expert whose gradient is all zero is left as it was, state included, unless
-    ``update_unused``; then it decays, and so does its second moment. Gradients so small that
-    all their squares are zero count as zero.
+    An expert whose gradient is all zero is not changed, nor is its state, unless ``update_unused``:
+    then its parameters and its second moment decay. Gradients so small that all their squares are
+    zero count as zero.
 
-    Parameters and gradients may be of half precision; the state's is that of the computation.
+    Parameters and gradients may have half precision; the state has the precision of the
+    computation.
     """
     num_experts, rows, columns = param_ERC.shape
     at_once = max(1, _chunk(param_ERC.device) // (rows * columns))
@@ -80,11 +81,11 @@ def _take_in_(
     beta2: float,
     update_unused: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Take means of the squared gradient, over columns and over rows, into the averages.
+    """Update the moving averages with the means of the squared gradient over columns and over rows.
 
     Returns:
-        ``[E]``: 1 for experts that this touches, else 0; and two factors ``[E, R]`` and
-        ``[E, C]`` whose outer product is the root of the bias-corrected second moment.
+        ``[E]``: 1 for experts that are updated, else 0; and two factors ``[E, R]`` and ``[E, C]``
+        whose outer product is the root of the bias-corrected second moment.
     """
     mean_ER, mean_EC = means
     touched_E = mean_ER.any(1).to(row_ER.dtype)
@@ -101,8 +102,9 @@ def _take_in_(
 
 
 def _chunk(device: torch.device) -> int:
-    """Numbers of a matrix to update at a time: whole experts, at least one.
+    """How many numbers of a matrix to update at a time: whole experts, at least one.
 
-    On a CPU, what several passes read should stay in its cache; elsewhere, launches cost more.
+    On a CPU the data of several passes should stay in the cache; on other devices launches cost
+    more.
     """
     return 2**21 if device.type == "cpu" else 2**24

@@ -77,10 +77,10 @@ class FairseqMoEAdam(FairseqOptimizer):
     def clip_grad_norm(
         self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None
     ) -> Tensor:
-        """Scale the gradient to a norm of ``max_norm``, if that is above 0 and below its own.
+        """Scale the gradient to a norm of ``max_norm``, if that is above 0 and below the norm.
 
         Returns:
-            The norm before, 0-d; experts count once, wherever they are.
+            The norm before, 0-d; each expert counts once, whichever process holds it.
         """
         if aggregate_norm_fn is not None:
             return super().clip_grad_norm(max_norm, aggregate_norm_fn)
@@ -96,16 +96,17 @@ class FairseqMoEAdam(FairseqOptimizer):
         return norm
 
     def multiply_grads(self, c: Tensor | float) -> None:
-        """Multiply all gradients by a number; those of experts at the latest in the update."""
+        """Multiply all gradients by a number; those of experts may be multiplied later, in the
+        update."""
         self._optimizer.gradients.multiply(self.params, c)
 
     def load_state_dict(
         self, state_dict: dict[str, Any], optimizer_overrides: dict[str, Any] | None = None
     ) -> None:
-        """Load the state of a checkpoint; options are those of this training, not of that one.
+        """Load the state of a checkpoint; the options are those of this training.
 
         Raises:
-            UserError: it is the state of another optimizer, or of the other setting of
+            UserError: the state is that of another optimizer, or of the other setting of
                 ``--moe-adam-plain``.
         """
         plain = self.cfg.moe_adam_plain

@@ -1,8 +1,8 @@
-"""Scaling and measuring gradients without a pass over those of the experts for each.
+"""Scaling and clipping gradients without a pass over the experts' gradients for each.
 
 fairseq multiplies all gradients by a number, takes their norm and multiplies them again to clip
-them, which for many experts is five passes over more memory than the update itself reads. Here the
-numbers wait for the update, and the norm comes from the squares that the update needs as well.
+them: for many experts, five passes over more memory than the update itself reads. Here the factors
+are applied by the update, and the norm comes from the squares that the update needs as well.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,11 +17,11 @@ Pair = tuple[Tensor, Tensor]
 
 
 class Gradients:
-    """What has been asked of the gradients of an update.
+    """The factors and norms of the gradients of one update.
 
     Args:
-        late: whether the update scales this gradient of a parameter, by :meth:`scale_of`; others
-            are scaled at once.
+        late: whether the update applies the factor to this gradient of a parameter, by
+            :meth:`scale_of`; other gradients are multiplied at once.
     """
 
     def __init__(self, late: Callable[[Tensor, Tensor], bool]) -> None:
@@ -29,7 +29,7 @@ class Gradients:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, after an update or without one."""
+        """Reset, after an update or when gradients are dropped."""
         self._scale = 1.0
         self._means: dict[Tensor, tuple[Tensor, int, tuple[Tensor, Tensor]]] = {}
 
@@ -56,11 +56,11 @@ class Gradients:
         return torch.stack(sums).sum() if sums else torch.zeros(())
 
     def scale_of(self, param: Tensor, grad: Tensor) -> float:
-        """What the update has to multiply the gradient by."""
+        """The factor by which the update has to multiply the gradient."""
         return self._scale if self._late(param, grad) else 1.0
 
     def means_of(self, param: Tensor, grad: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The means of the squared gradient, not scaled, if this one has been measured."""
+        """The means of the squared gradient, before scaling, if they are known."""
         if param not in self._means:
             return None
         measured, version, means = self._means[param]

@@ -1,4 +1,4 @@
-"""Adam that keeps little state for experts (appendix D)."""
+"""Adam with little state for experts (appendix D)."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -18,35 +18,35 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 def is_expert(param: Tensor) -> bool:
-    """Whether this is a stack of expert matrices ``[E, rows, columns]``.
+    """Whether a parameter is a stack of expert matrices ``[E, rows, columns]``.
 
-    The mark is an attribute that fairseq's optimizers for half precision carry over to their
-    float32 copies.
+    The mark is an attribute that fairseq's optimizers for half precision copy to their float32
+    parameters.
     """
     return getattr(param, "param_group", None) == "experts"
 
 
 class MoEAdam(torch.optim.Optimizer):
-    """Adam for dense parameters; for experts beta1 = 0 and a factored second moment.
+    """Adam for dense parameters; for experts, beta1 = 0 and a factored second moment.
 
-    An expert matrix needs ``rows + columns + 1`` numbers of state where Adam has
-    ``2 * rows * columns``. What it needs of its gradient is in :mod:`nmt_moe.optim.factored`.
-    Dense parameters are updated by torch's own Adam. Weight decay is decoupled, as in AdamW.
-    State is float32 for parameters of half precision too.
+    An expert matrix has ``rows + columns + 1`` numbers of state, where Adam has ``2 * rows *
+    columns``; see :mod:`nmt_moe.optim.factored`. Dense parameters are updated by torch's Adam.
+    Weight decay is decoupled, as in AdamW. The state is float32 for parameters of half precision
+    too.
 
     Args:
         params: as in every torch optimizer; see :func:`is_expert`.
         lr: learning rate.
-        betas: Adam's, each at least 0 and below 1; experts use the second alone.
+        betas: Adam's, each at least 0 and below 1; experts use only the second.
         eps: added to the root of the bias-corrected second moment.
         weight_decay: in units of the learning rate.
         plain: treat experts as dense parameters.
-        update_unused: let an expert matrix without a gradient decay, and its second moment
-            too, as Adam would. Otherwise it is left as it was, and bias correction counts
-            the updates of each matrix of each expert.
-        mesh: the processes that share the experts. Their state is then saved for all experts
-            (see :meth:`consolidate_state_dict`), and each process loads its own part of it;
-            or each process saves its own part.
+        update_unused: let expert matrices without a gradient decay, and their second moment too, as
+            Adam would. By default they are not changed, and bias correction counts the updates of
+            each matrix of each expert.
+        mesh: the processes that share the experts. The state is then saved for all experts (see
+            :meth:`consolidate_state_dict`) and each process loads its own part of it; or each
+            process saves its own part.
     """
 
     supports_memory_efficient_fp16 = True
@@ -107,17 +107,17 @@ class MoEAdam(torch.optim.Optimizer):
         super().zero_grad(set_to_none)
 
     def _late(self, param: Tensor, grad: Tensor) -> bool:
-        """Whether the update itself scales the gradient, which does not pay for small ones."""
+        """Whether the update itself scales the gradient; this does not pay for small ones."""
         plain = self.param_groups[0]["plain"]
         large = grad.numel() >= _LARGE
         return is_expert(param) and not plain and large and kernel.usable(param, grad)
 
     def consolidate_state_dict(self) -> None:
-        """Bring all experts and their state to the first process, unless each saves its part.
+        """Gather all experts and their state on rank 0, unless each process saves its own part.
 
-        fairseq calls it on all processes before a checkpoint is saved. It also calls it in the
-        one process where something went wrong; the others would not answer, and the error is
-        raised again instead.
+        fairseq calls this on every rank before a checkpoint is saved. fairseq also calls it on a
+        single rank that has failed; the other ranks would not answer, so the error is raised again
+        instead.
         """
         if self.mesh is None:
             return
@@ -135,8 +135,8 @@ class MoEAdam(torch.optim.Optimizer):
             }
 
     def state_dict(self) -> dict[str, Any]:
-        """As in every torch optimizer; for all experts, after they were gathered, or for those
-        of this process where each saves its own part."""
+        """As in every torch optimizer: for all experts, after they were gathered, or for those of
+        this process where each process saves its own part."""
         result = super().state_dict()
         if self.mesh is not None and self.mesh.parts:
             return result
@@ -158,7 +158,7 @@ class MoEAdam(torch.optim.Optimizer):
         return [(param, self.state[param]) for param in params if self.state[param]]
 
     def _release(self) -> None:
-        """Forget what was gathered."""
+        """Free the gathered experts and their state."""
         self._complete.clear()
         for experts in self.mesh.spread() if self.mesh is not None else ():
             experts.release()
@@ -166,7 +166,7 @@ class MoEAdam(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As in every torch optimizer, but float32 state stays float32.
 
-        Of the state of all experts, a process takes that of its own; its part has no others.
+        From the state of all experts a process takes that of its own experts.
         """
         if self.mesh is not None:
             states = dict(state_dict["state"])
@@ -238,7 +238,7 @@ class MoEAdam(torch.optim.Optimizer):
 
 
 def _numbers(state_dict: dict[str, Any]) -> list[int]:
-    """What stands for the parameters in a state, in their order."""
+    """The numbers of the parameters in a state dict, in their order."""
     return [number for group in state_dict["param_groups"] for number in group["params"]]
 
 

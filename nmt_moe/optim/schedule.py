@@ -28,11 +28,10 @@ class WarmupHoldInverseSqrtConfig(FairseqDataclass):
 class WarmupHoldInverseSqrtSchedule(FairseqLRScheduler):
     """Linear warm-up, a constant stretch, then proportional to ``1 / sqrt(update)``.
 
-    The rate depends on the number of the update alone, so a training that was stopped goes
-    on with the same rates.
+    The rate depends only on the number of the update, so a resumed training has the same rates.
 
     Raises:
-        UserError: several learning rates, or an option out of its range.
+        UserError: several learning rates are given, or an option is out of its range.
     """
 
     def __init__(self, cfg: WarmupHoldInverseSqrtConfig, optimizer: Any) -> None:
@@ -55,10 +54,10 @@ class WarmupHoldInverseSqrtSchedule(FairseqLRScheduler):
 
 
 def share_of_rate(update: int, warmup: int, hold: int, power: float) -> float:
-    """The rate of an update, counted from 1, as a share of the highest one.
+    """The rate of an update, counted from 1, relative to the highest rate.
 
-    The first update of a warm-up has ``1 / warmup``, its last one 1; with neither warm-up
-    nor hold, the first update has 1 and the second ``2 ** -power``.
+    The first update of a warm-up has ``1 / warmup``, its last one 1; without warm-up and hold, the
+    first update has 1 and the second ``2 ** -power``.
     """
     if update < warmup:
         return update / warmup

@@ -1,4 +1,4 @@
-"""Opening trained models: checkpoints with the dictionaries that belong to them."""
+"""Loading trained models: checkpoints with the dictionaries that belong to them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,21 +30,21 @@ def load(
     data: Path | None = None,
     device: str | torch.device = "cpu",
 ) -> TrainedModel:
-    """Open a checkpoint of a translation or language model, or several as an ensemble.
+    """Load a checkpoint of a translation or language model, or several as an ensemble.
 
     Args:
-        checkpoints: complete checkpoints of one vocabulary; a text may name several with a colon
-            between them, as fairseq has it.
-        source_lang: the source language, needed where the checkpoint does not say it.
-        target_lang: the target language, needed there too; and for text where the model
-            translates into several.
-        sentencepiece_model: of the vocabulary, where it is not beside the first checkpoint.
-        data: a folder of ``fairseq-preprocess``, whose dictionaries and languages are taken where
+        checkpoints: complete checkpoints of one vocabulary; a string may name several with a colon
+            between them, as in fairseq.
+        source_lang: the source language, needed where the checkpoint does not name it.
+        target_lang: the target language, needed there too; and to translate text with a model of
+            several target languages.
+        sentencepiece_model: the file, where it is not beside the first checkpoint.
+        data: a folder of ``fairseq-preprocess`` that provides dictionaries and languages where
             those of the training are gone.
-        device: where the models are to be.
+        device: where to put the models.
 
     Raises:
-        UserError: a file that is missing, damaged, of another kind of model, or does not belong to
+        UserError: a file is missing or damaged, holds another kind of model, or does not belong to
             the others.
     """
     first, *others = [one for given in checkpoints for one in _read(given)]
@@ -95,7 +95,7 @@ def _options(checkpoint: Checkpoint) -> Any:
 
 
 def _folders(checkpoint: Checkpoint) -> list[Path]:
-    """Where its dictionaries may lie: beside it, or in the folder that it was trained on."""
+    """The folders that may hold its dictionaries: its own, and that of the training data."""
     return [
         checkpoint.path.parent,
         *map(Path, split_paths(checkpoint.options("task")["data"])[:1]),
@@ -105,7 +105,7 @@ def _folders(checkpoint: Checkpoint) -> list[Path]:
 def _languages(
     checkpoint: Checkpoint, source: str | None, target: str | None, data: Path | None
 ) -> tuple[str, str]:
-    """Those of the training, where fairseq may have found them by the names of the files."""
+    """The languages of the training; fairseq may have inferred them from the names of files."""
     options = checkpoint.options("task")
     first, second = options.get("source_lang"), options.get("target_lang")
     if not (first and second):
@@ -144,7 +144,7 @@ def _task(options: Any, languages: tuple[str, str] | None, words: list[Dictionar
 def _check_together(
     other: Checkpoint, languages: tuple[str, str] | None, task: Any, files: Sequence[Path]
 ) -> None:
-    """An ensemble has one pair of languages, and pieces of the same number are the same pieces.
+    """Check that a checkpoint of an ensemble has the languages and dictionaries of the first one.
 
     Dictionaries that are gone cannot be compared.
     """
@@ -165,7 +165,7 @@ def _check_together(
 
 
 def _model(checkpoint: Checkpoint, task: Any, files: Sequence[Path]) -> Any:
-    """The model of a checkpoint, if it was trained with the dictionaries of the task."""
+    """Build the model of a checkpoint, which must have the dictionaries of the task."""
     path, state = str(checkpoint.path), checkpoint.state | {"cfg": _options(checkpoint)}
     named = {"source": str(files[0]), "target": str(files[-1])}
     dictionaries.check(path, state, dictionaries.symbols_of(task), named)

@@ -18,12 +18,12 @@ from nmt_moe.trained.vocabulary import choose_tag, read_wordpieces
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model in evaluation mode, or an ensemble, and what belongs to it."""
+    """A model or an ensemble in evaluation mode, with its task, dictionaries and options."""
 
     path: Path
-    """The checkpoint; of an ensemble the first."""
+    """The checkpoint; in an ensemble, the first one."""
     cfg: Any
-    """The options of its training, as fairseq has them."""
+    """The options of its training, as fairseq's configuration."""
     updates: int
     task: Any
     models: list[Any]
@@ -33,9 +33,9 @@ class TrainedModel:
     """The files of the source and the target dictionary, or of the only one."""
     device: torch.device
     target_lang: str | None = None
-    """The language that the user asks for, where the model translates into several."""
+    """The language that the user has chosen, where the model translates into several."""
     sentencepiece_model: Path | None = None
-    """Where it is not beside the checkpoint."""
+    """The file, where it is not beside the checkpoint."""
 
     @property
     def model(self) -> Any:
@@ -44,18 +44,18 @@ class TrainedModel:
 
     @property
     def pad(self) -> int:
-        """The number of the padding symbol, in all dictionaries."""
+        """The index of the padding symbol, the same in all dictionaries."""
         return int(self.task.target_dictionary.pad())
 
     @property
     def read_dictionary(self) -> Dictionary:
-        """Of what the decoder reads; a language model may predict fewer symbols."""
+        """The dictionary of the decoder's input; a language model may predict fewer symbols."""
         task = self.task
         return task.target_dictionary if self.languages else task.source_dictionary
 
     @property
     def limits(self) -> tuple[int, int]:
-        """The pieces of the longest source and target that the training took."""
+        """The longest source and target in the training, in pieces."""
         cfg = self.cfg.task
         if self.languages is None:
             return cfg.tokens_per_sample, cfg.tokens_per_sample
@@ -63,7 +63,7 @@ class TrainedModel:
 
     @property
     def training_data(self) -> Path:
-        """The folder that it was trained on."""
+        """The folder of the training data."""
         return Path(split_paths(self.cfg.task.data)[0])
 
     def wordpieces(self) -> SentencePieceProcessor:
@@ -84,7 +84,7 @@ class TrainedModel:
         gnmt_alpha: float = 0.2,
         gnmt_beta: float = 0.2,
     ) -> Translator:
-        """The search of ``nmt_moe.translate`` with this model: called with sentences.
+        """A translator of sentences with this model, the same as ``nmt-moe translate``.
 
         Args:
             beam: width of the search.
@@ -94,8 +94,8 @@ class TrainedModel:
             gnmt_beta: weight of the coverage penalty.
 
         Raises:
-            UserError: it is a language model, it lacks its wordpieces, or it does not know into
-                which language it is to translate.
+            UserError: it is a language model, its sentencepiece model is missing, or the target
+                language is needed.
         """
         if self.languages is None:
             raise UserError(f"{self.path} does not translate: it is a language model")
@@ -112,10 +112,11 @@ class TrainedModel:
         )
 
     def tag(self) -> str | None:
-        """The piece before each source sentence, None where there is only one target language.
+        """The piece before each source sentence that selects the target language; None: there is
+        only one.
 
         Raises:
-            UserError: the model translates into several, and it is not said into which.
+            UserError: the model translates into several languages and none is chosen.
         """
         if self.languages is None:
             return None
@@ -123,13 +124,13 @@ class TrainedModel:
 
 
 class Encoder:
-    """Text as the tokens that a model reads.
+    """Converts text into the tokens that a model reads.
 
     Args:
         trained: the model.
 
     Raises:
-        UserError: it lacks its wordpieces, or does not know into which language it is to translate.
+        UserError: its sentencepiece model is missing, or the target language is needed.
     """
 
     def __init__(self, trained: TrainedModel) -> None:

@@ -1,9 +1,8 @@
-"""What it takes to score a checkpoint: its languages, and the test set that goes with it.
+"""The languages and the test set of a checkpoint, for scoring it.
 
-The folder of a training holds beside its checkpoints what turns text into their input:
-``dict.LANGUAGE.txt`` of both languages and ``sentencepiece.model``. The checkpoint itself says
-where the binarised corpus was, ``PREPARED/binary``; the text of the test sets is in
-``PREPARED/corpus``.
+Beside its checkpoints, the folder of a training holds ``dict.LANGUAGE.txt`` of both languages and
+``sentencepiece.model``. The checkpoint names the folder of the binarised corpus,
+``PREPARED/binary``; the text of the test sets is in ``PREPARED/corpus``.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from nmt_moe.trained.vocabulary import WORDPIECES, read_dictionary
 
 @dataclass(frozen=True)
 class Found:
-    """The answer; as lines, in this order."""
+    """The languages and the test set; ``nmt-moe`` prints them as lines in this order."""
 
     source: str
     """The language that is translated."""
@@ -31,7 +30,7 @@ class Found:
 
 
 def find(checkpoint: Path, testset: str | None = None) -> Found:
-    """Find and check what a checkpoint is scored with.
+    """Find the test set of a checkpoint, and check the files that scoring needs.
 
     Args:
         checkpoint: a complete checkpoint of a translation model for one pair of languages.
@@ -39,7 +38,7 @@ def find(checkpoint: Path, testset: str | None = None) -> Found:
             text without ``.LANGUAGE``; None is the test set of the prepared corpus.
 
     Raises:
-        UserError: something is missing; says what and where it should be.
+        UserError: a file is missing; says which one and where it should be.
     """
     trained = Checkpoint.complete(checkpoint)
     task = trained.options("task")

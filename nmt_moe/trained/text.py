@@ -1,4 +1,4 @@
-"""Text on its way to a model and back: cleaned, cut into what it can take, and joined again."""
+"""Text before and after a model: cleaned, cut into short enough parts, and joined again."""
 
 from collections.abc import Iterable
 from itertools import chain, pairwise, zip_longest
@@ -19,15 +19,15 @@ _OUTER = regex.compile(rf"{CLOSE}+$")
 
 
 def cleaned(line: str) -> str:
-    """A line with special characters as in cleaning and single spaces."""
+    """Clean a line as the training corpus was cleaned, with single spaces."""
     return " ".join(plain(line).split())
 
 
 def cut(pieces: list[str], limit: int) -> list[list[str]]:
-    """Wordpieces in parts of at most ``limit``, which together are the same pieces.
+    """Split wordpieces into parts of at most ``limit`` pieces.
 
-    A part ends after a clause if its second half has such a place, else after a word, else
-    anywhere but within a character that is spelled in bytes.
+    A part ends after a clause if its second half has such a place, otherwise after a word,
+    otherwise anywhere but within a character that is spelled in bytes.
     """
     parts = []
     while len(pieces) > limit:
@@ -53,7 +53,7 @@ def _between_words(left: str, right: str) -> bool:
 
 
 def joined(texts: Iterable[str]) -> str:
-    """Texts that follow each other as one, with spaces where their scripts have them."""
+    """Join consecutive texts, with spaces between them where their scripts use spaces."""
     found = [*filter(None, texts)]
     spaces = ("" if _close(left, right) else " " for left, right in pairwise(found))
     return "".join(chain(*zip_longest(found, spaces, fillvalue="")))

@@ -1,4 +1,4 @@
-"""Sentences to translations, with models that are loaded."""
+"""Translating sentences with loaded models."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ class Translator:
         return self._task.cfg.source_lang
 
     def __call__(self, sentences: Sequence[str]) -> list[str]:
-        """The translations, in the same order and each without line ends; empty of an empty one."""
+        """The translations in the same order, without line ends; an empty sentence stays empty."""
         parts, counts = [], []
         for sentence in sentences:
             pieces = self._wordpieces.encode(sentence, out_type=str)

@@ -1,4 +1,4 @@
-"""The dictionaries and wordpieces of a trained model, and the pieces that ask for a language."""
+"""Dictionaries, sentencepiece models, and the tags of target languages."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ WORDPIECES = "sentencepiece.model"
 
 
 def dictionary_files(folders: Iterable[Path], names: list[str]) -> list[Path]:
-    """The files of these names in the first folder that holds them all.
+    """The files of these names in the first folder that holds all of them.
 
     Raises:
         UserError: there is no such folder.
@@ -35,10 +35,10 @@ def dictionary_files(folders: Iterable[Path], names: list[str]) -> list[Path]:
 
 
 def read_dictionary(path: Path) -> Dictionary:
-    """One file, as ``fairseq-preprocess`` has written it.
+    """Read a dictionary that ``fairseq-preprocess`` has written.
 
     Raises:
-        UserError: it is no dictionary.
+        UserError: the file is no dictionary.
     """
     try:
         return Dictionary.load(str(path))
@@ -49,7 +49,7 @@ def read_dictionary(path: Path) -> Dictionary:
 def read_wordpieces(
     given: Path | None, checkpoint: Path, words: Dictionary, file: Path
 ) -> SentencePieceProcessor:
-    """The sentencepiece model that cuts text into the pieces of a dictionary.
+    """Read the sentencepiece model that belongs to a dictionary.
 
     Args:
         given: its file; None: the one beside the checkpoint.

@@ -1,8 +1,8 @@
-"""Lines as sentences, in any script.
+"""Splitting lines into sentences, in any script.
 
-Full stops, question marks and abbreviations of European languages are the matter of
-sentence-splitter. Here are the marks of other scripts (Unicode's Sentence_Terminal), which may have
-no space after them, and what their languages do otherwise.
+sentence-splitter knows the full stops, question marks and abbreviations of European languages. This
+module adds the marks of other scripts (Unicode's Sentence_Terminal), which may have no space after
+them, and other conventions of their languages.
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ _OWN_MARKS = {"el": ";", "hy": ":"}  # questions in Greek; for the full stop of 
 
 
 class Sentences:
-    """Finds the sentences of a line by the rules of a language, which know its abbreviations.
+    """Splits lines into sentences by the rules of a language, which include its abbreviations.
 
     Args:
         language: of the text, such as ``en`` or ``pt_BR``; one without rules has those of English.
@@ -58,7 +58,7 @@ class Sentences:
         self._own = own and regex.compile(rf"({own}{CLOSE}*) +(?={_OPEN}*\p{{Lu}})")
 
     def __call__(self, line: str) -> list[str]:
-        """The sentences of a line, none of an empty one; no character but spaces is lost."""
+        """The sentences of a line, none of an empty line; only spaces are dropped."""
         if not line.isascii():
             line = "\n".join(_cut(line))
         if self._own:
@@ -80,7 +80,7 @@ def _splitter(code: str) -> SentenceSplitter:
 
 
 def _cut(line: str) -> Iterator[str]:
-    """The line after each sentence that ends with a mark of those above."""
+    """Split the line after each sentence that ends with one of the marks above."""
     marks = [*_END.finditer(line)]
     enclosed = _enclosed(line) if marks else []
     start = 0
@@ -96,7 +96,7 @@ def _cut(line: str) -> Iterator[str]:
 
 
 def _goes_on(line: str, mark: regex.Match[str], end: int) -> bool:
-    """Whether it is no end of a sentence: a number, or what follows belongs to it."""
+    """Whether the sentence continues after a mark: in a number, or by what follows."""
     before, after = line[max(0, mark.start() - 1) : mark.start()], line[end]
     if before.isdecimal() and after.isdecimal():
         return True
@@ -106,7 +106,7 @@ def _goes_on(line: str, mark: regex.Match[str], end: int) -> bool:
 
 
 def _enclosed(line: str) -> list[str]:
-    """Of each character, what will close the quotes or brackets that it is in; empty if none."""
+    """For each character the mark that closes the innermost quote or bracket around it, if any."""
     inside = [""] * len(line)
     opened: list[tuple[int, str]] = []
     for place, char in enumerate(line):
@@ -122,7 +122,7 @@ def _enclosed(line: str) -> list[str]:
 
 
 def _whole(sentences: list[str]) -> Iterator[str]:
-    """The same sentences, where marks alone, or a title at the end, are none of their own."""
+    """Join marks that stand alone, and titles, with the sentence they belong to."""
     held: list[str] = []
     for sentence in sentences:
         held.append(sentence)

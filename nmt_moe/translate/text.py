@@ -1,4 +1,4 @@
-"""Lines of any bytes as clean text, some at a time."""
+"""Reading lines of any bytes as clean text, and translating them in buffers."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +10,7 @@ _BUFFER_CHARACTERS = 1_000_000
 
 
 def read_clean(lines: Iterable[bytes]) -> Iterator[str]:
-    """The lines of UTF-8 text, whitespace runs as one space, special characters as in cleaning.
+    """Decode and clean lines: whitespace becomes single spaces, special characters are normalised.
 
     Only a line feed ends a line. Bytes that are not UTF-8 become U+FFFD, with a warning on stderr
     at the first such line.
@@ -28,7 +28,7 @@ def read_clean(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def buffered(lines: Iterable[str], number: int, characters: int) -> Iterator[list[str]]:
-    """The lines in lists of so many, of fewer where they are long."""
+    """Group lines into lists of ``number`` lines, or fewer where they are long."""
     buffer: list[str] = []
     held = 0
     for line in lines:
@@ -47,13 +47,13 @@ def translate_lines(
     sentences: Sentences | None,
     buffer_lines: int,
 ) -> Iterator[list[str]]:
-    """The translations of the lines, in the same order, some at a time.
+    """Translate lines in buffers; yields translations in the order of the lines.
 
     Args:
         lines: text without line ends.
-        translator: of sentences.
-        sentences: finds them in a line; None where each line is a sentence, or empty.
-        buffer_lines: lines that are read before they are translated, together.
+        translator: translates sentences.
+        sentences: splits a line into sentences; None: each line is a sentence, or empty.
+        buffer_lines: lines that are read before they are translated together.
     """
     for buffer in buffered(lines, buffer_lines, _BUFFER_CHARACTERS):
         found = [sentences(line) if sentences else [line] for line in buffer]
