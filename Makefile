@@ -34,6 +34,8 @@ check: setup  ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/shellcheck recipes/*.sh recipes/*.sbatch recipes/claims/*.sh .ci/run
 	@if $(TSC) --version > /dev/null 2>&1; then echo "tsc: the scripts of the report's page"; $(TSC) --project .; \
 		else echo "npm and the network are needed to check the scripts of the report's page: left out"; fi
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from harness import machine
 
+from nmt_moe.common import logged
 from nmt_moe.common.table import markdown
-from nmt_moe.criterions import logged
 from nmt_moe.runs.training_log import last_validation
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import meters, metrics
 from torch import Tensor
 
-from nmt_moe.criterions import logged
+from nmt_moe.common import logged
 from nmt_moe.criterions.collapse import in_training
 
 _LOGGER = logging.getLogger(__name__)

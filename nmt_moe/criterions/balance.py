@@ -8,7 +8,7 @@ import torch
 from fairseq.logging import meters, metrics
 from torch import Tensor
 
-from nmt_moe.criterions import logged
+from nmt_moe.common import logged
 from nmt_moe.moe.balance import cv_squared, max_over_mean
 from nmt_moe.moe.routing import Routing
 

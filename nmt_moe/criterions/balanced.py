@@ -11,9 +11,10 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 from torch import Tensor, nn
 
+from nmt_moe.common import logged
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import integers, numbers, option
-from nmt_moe.criterions import attention, logged
+from nmt_moe.criterions import attention
 from nmt_moe.criterions.balance import (
     balance_losses,
     log_balance,

@@ -19,9 +19,9 @@ from fairseq.logging import metrics
 from fairseq.registry import REGISTRIES
 from fairseq.utils import split_paths
 
+from nmt_moe.common import logged
 from nmt_moe.common.errors import ErrorOnEveryRank, UserError, suggestion
 from nmt_moe.common.ranges import integers, name_of
-from nmt_moe.criterions import logged
 
 _LOGGER = logging.getLogger(__name__)
 _HIGHER_IS_BETTER = {"bleu": True, "accuracy": True} | dict.fromkeys(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from fairseq.logging import metrics, progress_bar
 from torch import Tensor
 
-from nmt_moe.criterions import logged
+from nmt_moe.common import logged
 from nmt_moe.fairseq_fixes.fix import Fix
 
 ROWS = 256

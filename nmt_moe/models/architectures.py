@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from enum import Enum
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from fairseq.data import Dictionary
 from fairseq.models import ARCH_CONFIG_REGISTRY, register_model_architecture
 from fairseq.tasks import TASK_REGISTRY
 from torch import nn
 
 from nmt_moe.common.errors import UserError, suggestion
-from nmt_moe.fairseq_fixes import start_checks as begin
-from nmt_moe.fairseq_fixes import training_options as launch
+from nmt_moe.fairseq_fixes import start_checks, training_options
 from nmt_moe.models import language_model, translation
 from nmt_moe.models.config import LSTMMoEConfig, LSTMMoELanguageModelConfig, StackConfig
 from nmt_moe.models.task import check_task
@@ -84,6 +85,13 @@ def config(arch: str, overrides: Mapping[str, object] = {}) -> StackConfig:
     return cfg
 
 
+def saved_config(checkpoint: Path) -> StackConfig:
+    """The options of the model in a checkpoint, whose tensors are not read."""
+    saved = torch.load(str(checkpoint), map_location="cpu", mmap=True, weights_only=True)
+    found = dict(saved["cfg"]["model"])
+    return config(found.pop("_name"), found)
+
+
 def build(cfg: StackConfig, vocabulary: int) -> nn.Module:
     """Build the model for dictionaries of ``vocabulary`` symbols, fairseq's special ones included.
 
@@ -141,8 +149,8 @@ def _configure(arch: str) -> Callable[[Any], None]:
         if "task" in args:
             # Before the data is read: a wrong task may fail there with another message.
             check_task(arch, TASK_REGISTRY[args.task], arch in LANGUAGE)
-            begin.check_options(args)
-            launch.configure(args)
+            start_checks.check_options(args)
+            training_options.configure(args)
         for name, value in vars(config(arch)).items():
             setattr(args, name, getattr(args, name, value))
 

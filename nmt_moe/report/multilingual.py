@@ -14,16 +14,15 @@ import torch
 from fairseq.data import Dictionary
 from sacrebleu.metrics import BLEU
 
+from nmt_moe.common import logged
 from nmt_moe.common.door import door
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_lines
 from nmt_moe.common.table import markdown
 from nmt_moe.corpus.multilingual.pairs import languages, text_files
-from nmt_moe.criterions import logged
-from nmt_moe.models.architectures import build
+from nmt_moe.models.architectures import build, saved_config
 from nmt_moe.plan import counts
-from nmt_moe.report.series import options
 from nmt_moe.runs.training_log import last_validation
 from nmt_moe.score.bleu import tokenizer
 
@@ -100,7 +99,7 @@ def _sizes(run: Path) -> Iterator[list[str]]:
     columns = []
     for name in MODELS:
         checkpoint = run / name / "checkpoint_best.pt"
-        cfg = options(checkpoint)
+        cfg = saved_config(checkpoint)
         with torch.device("meta"):
             model = build(cfg, symbols)
         log = (run / name / "train.log").read_text("utf-8", "replace").splitlines()

@@ -13,13 +13,12 @@ from typing import Any
 import torch
 from fairseq.data import Dictionary
 
-from nmt_moe.common import scripts
+from nmt_moe.common import logged, scripts
 from nmt_moe.common.door import door
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.lines import read_lines
 from nmt_moe.common.table import markdown
-from nmt_moe.criterions import logged
-from nmt_moe.models.architectures import build, config
+from nmt_moe.models.architectures import build, saved_config
 from nmt_moe.models.config import StackConfig
 from nmt_moe.plan import counts
 from nmt_moe.runs.training_log import intervals, last_validation
@@ -38,7 +37,7 @@ def language_models(run: Path, names: Sequence[str]) -> Iterator[str]:
     words = sum(scripts.words(line) + 1 for line in read_lines(run / "corpus" / "test.txt"))
     rows = []
     for name in names:
-        cfg = options(run / name / "checkpoint_best.pt")
+        cfg = saved_config(run / name / "checkpoint_best.pt")
         with torch.device("meta"):
             model = build(cfg, symbols)
         pieces, bits, per_piece = evaluation(run / name / "test.log")
@@ -68,13 +67,6 @@ def language_models(run: Path, names: Sequence[str]) -> Iterator[str]:
         "Parameters without embedding and softmax; experts unused in the last validation; "
         "the seconds are those of training, validation and test."
     )
-
-
-def options(checkpoint: Path) -> StackConfig:
-    """The options of the model in a checkpoint, whose tensors are not read."""
-    saved = torch.load(str(checkpoint), map_location="cpu", mmap=True, weights_only=True)
-    found = dict(saved["cfg"]["model"])
-    return config(found.pop("_name"), found)
 
 
 def evaluation(log: Path) -> tuple[int, float, float]:

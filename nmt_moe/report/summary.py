@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from nmt_moe.common import logged
 from nmt_moe.common.door import door
 from nmt_moe.common.errors import UserError
-from nmt_moe.criterions import logged
 from nmt_moe.criterions.balanced import BalanceConfig
 from nmt_moe.runs.training_log import last_validation
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from nmt_moe.common import logged
 from nmt_moe.common.door import door
-from nmt_moe.criterions import logged
 from nmt_moe.runs.training_log import record
 
 _PASS = re.compile(

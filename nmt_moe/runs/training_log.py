@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from nmt_moe.criterions import logged
+from nmt_moe.common import logged
 
 Records = dict[int, dict[str, float | None]]
 """Figures by their name, by the number of the update."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nmt_moe.common import logged
 from nmt_moe.common.errors import UserError
-from nmt_moe.criterions import logged
 
 _SEARCHES = ("fairseq", "gnmt", "fairseq1", "gnmt1")
 _TAGS = "|".join(("about", "train_inner", "train", "valid", "test", "test1", *_SEARCHES))

@@ -10,8 +10,8 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
+from nmt_moe.common import logged
 from nmt_moe.common.files import atomic_write
-from nmt_moe.criterions import logged
 from nmt_moe.runs.claims.logs import Log
 from nmt_moe.runs.claims.tables import FIGURES, Figure, Run, by_cell, values
 

@@ -13,9 +13,8 @@ from nmt_moe.common import scripts
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_lines
-from nmt_moe.models.architectures import LANGUAGE, TRANSLATION, build
+from nmt_moe.models.architectures import LANGUAGE, TRANSLATION, build, saved_config
 from nmt_moe.plan import counts
-from nmt_moe.report.series import options
 from nmt_moe.runs.claims import pictures, tables
 from nmt_moe.runs.claims.logs import Log, harvest, parse, read
 
@@ -131,7 +130,7 @@ def _size(folder: Path, symbols: int) -> dict[str, int]:
     if not isinstance(model, dict) or model["_name"] not in TRANSLATION | LANGUAGE:
         return {}
     with torch.device("meta"):
-        built = build(options(checkpoint), symbols)
+        built = build(saved_config(checkpoint), symbols)
     return {
         "operations": sum(counts.operations(built).values()),
         "parameters": counts.parameters_without_embedding_and_softmax(built),

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nmt_moe.common.table import markdown
-from nmt_moe.criterions.logged import (
+from nmt_moe.common.logged import (
     CROSS_ENTROPY,
     IMPORTANCE_CV,
     LOAD_CV,
@@ -21,6 +20,7 @@ from nmt_moe.criterions.logged import (
     of_layer,
     of_split,
 )
+from nmt_moe.common.table import markdown
 from nmt_moe.runs.claims.logs import Log
 
 Run = dict[str, Any]
