@@ -159,12 +159,12 @@ def glance(_: str) -> str:
             "results.md#cost",
         ),
         (
-            "Do experts translate better? (BLEU, Multi30k, equal updates)",
+            "Do experts translate better? (BLEU on Multi30k, trained on more text)",
             f"dense {cell(mixed, 'dense', second)}; 32 experts {cell(mixed, '32', second)}",
             "results.md#translation",
         ),
         (
-            "And at equal time, beside fairseq's models? (BLEU, Multi30k)",
+            "And at equal time, beside fairseq's models? (BLEU, Multi30k alone)",
             f"32 experts {cell(timed, '32-timed', bleu)}; `transformer` "
             f"{cell(timed, 'transformer', bleu)}; `lstm` {cell(timed, 'lstm', bleu)}",
             "results.md#translation-at-equal-time",

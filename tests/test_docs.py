@@ -69,6 +69,13 @@ def test_the_version_is_named_everywhere() -> None:
     assert heading == citation == project["version"] == nmt_moe.__version__
 
 
+def test_each_page_is_listed() -> None:
+    """In the README, and in the navigation of the site."""
+    texts = [README.read_text(), (ROOT / "mkdocs.yml").read_text()]
+    for page in (ROOT / "docs").glob("*.md"):
+        assert all(re.search(rf"\b{page.name}\b", text) for text in texts), page.name
+
+
 def anchors(path: Path) -> set[str]:
     """The names that GitHub gives to the headings of a text."""
     text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
@@ -127,11 +134,6 @@ def commands(path: Path) -> Iterator[list[str]]:
                     yield [Template(word).safe_substitute(variables) for word in words]
 
 
-def all_commands() -> list[tuple[str, list[str]]]:
-    """Of all texts, with the name of each."""
-    return [(path.name, words) for path in TEXTS for words in commands(path)]
-
-
 def without_redirections(words: list[str]) -> list[str]:
     """The arguments alone."""
     ends = [number for number, word in enumerate(words) if word in ("<", ">")]
@@ -182,9 +184,13 @@ def check(words: list[str]) -> None:
         assert command in SHELL, command
 
 
-@pytest.mark.parametrize(("name", "words"), all_commands(), ids=lambda part: str(part)[:60])
-def test_a_command_is_valid(name: str, words: list[str]) -> None:
-    check(words)
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_commands_are_valid(path: Path) -> None:
+    for words in commands(path):
+        try:
+            check(words)
+        except (Exception, SystemExit) as error:
+            raise AssertionError(f"{path.name}: {shlex.join(words)}: {error}") from error
 
 
 def test_an_invalid_command_is_found() -> None:
