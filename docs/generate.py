@@ -14,6 +14,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, fields
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -278,9 +279,12 @@ def fixes(_: str) -> str:
     from nmt_moe.fairseq_fixes.table import FIXES
 
     rows = []
-    for fix in FIXES:
-        module = fix.wrap.__module__.removeprefix("nmt_moe.").replace(".", "/")
-        rows.append([f"`{fix.target}`", fix.why, fix.when, f"`{module}.py`"])
+    for (why, when, module), same in groupby(
+        FIXES, lambda fix: (fix.why, fix.when, fix.wrap.__module__)
+    ):
+        targets = ", ".join(f"`{fix.target}`" for fix in same)
+        place = module.removeprefix("nmt_moe.").replace(".", "/")
+        rows.append([targets, why, when, f"`{place}.py`"])
     return "\n".join(left(["what is changed", "why", "when", "where"], rows))
 
 
