@@ -12,19 +12,19 @@ from nmt_moe.common.ranges import integers
 
 @dataclass(kw_only=True)
 class Merge(Command):
-    """Make one complete checkpoint of parts, with the optimizer's state, for any command and to go
-    on from on any number of processes. It is put together on the disk, which needs room for it
-    and, until it is done, for its experts once more. Memory need not hold it: its tensors stay in
-    files that torch.save reads from.
+    """Merge the parts of a checkpoint into a complete one, with the optimizer's state, which every
+    command reads and from which any number of processes can resume. The disk needs space for the
+    result and, meanwhile, for its experts once more. Tensors are memory-mapped, so they need not
+    fit into memory.
     """
 
     parts: list[str] = positional(
-        "the parts (those of the first team are enough), or the name they have in common, such as "
+        "the parts (those that hold every expert once are enough), or their common name, such as "
         "save_dir/checkpoint_last",
         "PART",
     )
     out: str = required("the complete checkpoint", metavar="FILE")
-    force: bool = switch("replace files that are there")
+    force: bool = switch("replace existing files")
 
     def run(self) -> None:
         from nmt_moe.checkpoint.convert import merge
@@ -34,24 +34,23 @@ class Merge(Command):
 
 @dataclass(kw_only=True)
 class Split(Command):
-    """Make the parts for a training on a number of processes of a complete checkpoint. No more than
-    one part is in memory at a time.
+    """Split a complete checkpoint into the parts for a training on a number of processes. Only one
+    part is in memory at a time.
     """
 
     file: str = positional("a complete checkpoint", "FILE")
     parts: int = required("the number of processes", integers(2))
     moe_expert_parallel_size: int = option(
         0,
-        "what the training is given: processes that share the experts (default: 0, as many as "
-        "divide both)",
+        "the same option of the training: processes that share the experts (default: 0, the "
+        "greatest common divisor of experts and processes)",
         integers(0),
     )
     out: str = required(
-        "what the names of the parts begin with: save_dir/checkpoint_last is where a training "
-        "looks for them",
+        "how the names of the parts begin: a training looks for save_dir/checkpoint_last",
         metavar="NAME",
     )
-    force: bool = switch("replace files that are there")
+    force: bool = switch("replace existing files")
 
     def run(self) -> None:
         from nmt_moe.checkpoint.convert import split
@@ -61,8 +60,8 @@ class Split(Command):
 
 @dataclass(kw_only=True)
 class Average(Command):
-    """Make one checkpoint with the mean of the weights of several, for translation; without the
-    optimizer's state. The rest is that of the one with most updates.
+    """Average the weights of several checkpoints, which often improves translations. All else is
+    that of the checkpoint with the most updates; the optimizer's state is left out.
     """
 
     files: list[str] = positional(
@@ -75,7 +74,7 @@ class Average(Command):
         integers(1),
     )
     out: str = required("the new checkpoint", metavar="FILE")
-    force: bool = switch("replace files that are there")
+    force: bool = switch("replace existing files")
 
     def run(self) -> None:
         from nmt_moe.checkpoint.average import average, last
@@ -92,7 +91,7 @@ class Average(Command):
 
 @dataclass(kw_only=True)
 class Inspect(Command):
-    """Show what a checkpoint or a part is."""
+    """Show what a checkpoint or a part holds."""
 
     file: str = positional("a checkpoint", "FILE")
     json: bool = switch("print it as one JSON object")

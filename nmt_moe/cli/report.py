@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Report(OnDevice):
-    """What the experts of a trained model do on a text, as one HTML file: how much work each gets,
-    in which contexts, with which tokens, and what that says of the text.
+    """Analyse what the experts of a trained model do on a text, in one HTML file: their load, their
+    typical contexts and tokens, and how much these say about the text.
 
     DATA is a folder of fairseq-preprocess, or a file of text and then one with its references.
     Without references the model translates the text itself. A language model reads one file. Text
@@ -51,7 +51,7 @@ class Report(OnDevice):
     )
     split: str | None = option(
         None,
-        "of a folder (default: test if it is there, else valid)",
+        "the split of a folder (default: test if it exists, else valid)",
         choices=("train", "valid", "test"),
     )
     labels: Path | None = option(
@@ -71,14 +71,16 @@ class Report(OnDevice):
     limit: int | None = option(None, "read the first N sentences only", integers(1))
     max_tokens: int = option(4000, "pieces on each side of a batch", integers(1))
     source_lang: str | None = option(
-        None, "where neither checkpoint nor data says it", metavar="LANGUAGE"
+        None, "needed where neither the checkpoint nor the data names it", metavar="LANGUAGE"
     )
     target_lang: str | None = option(
         None,
-        "the same; of text, the language to translate into where the model knows several",
+        "likewise; and to translate text with a model of several target languages",
         metavar="LANGUAGE",
     )
-    sentencepiece_model: Path | None = option(None, "where it is not beside the checkpoint")
+    sentencepiece_model: Path | None = option(
+        None, "the file, where it is not beside the checkpoint"
+    )
 
     @classmethod
     def in_own_process(cls) -> None:

@@ -17,24 +17,26 @@ class Score(Command):
     """
 
     hypotheses: Path = positional("translations, detokenised, one a line", "HYPOTHESES")
-    reference: Path = positional("the same by people", "REFERENCE")
+    reference: Path = positional("reference translations, one a line", "REFERENCE")
     target_lang: str = required(
-        "such as de or zh_TW: says how to tell its words apart", metavar="LANGUAGE"
+        "such as de or zh_TW, which decides how words are tokenised", metavar="LANGUAGE"
     )
-    lowercase: bool = switch("make no difference of case")
+    lowercase: bool = switch("ignore case")
     normalise: bool = switch(
-        "of tokenised text, first normalise punctuation as Moses does, on both sides"
+        "normalise punctuation on both sides, as Moses does, before text is tokenised"
     )
     against: Path | None = option(
         None, "hypotheses of another system, to compare with by paired bootstrap"
     )
-    resamples: int = option(1000, "of the paired bootstrap", integers(1))
+    resamples: int = option(1000, "samples of the paired bootstrap", integers(1))
     reference_scores: Path | None = option(
         None,
-        "what fairseq-generate --score-reference wrote, generate-test.txt: for the perplexity",
+        "generate-test.txt of fairseq-generate --score-reference, for the perplexity",
     )
-    title: str | None = option(None, "what is scored, for the first line")
-    json: Path | None = option(None, "write all figures there, too; -: print them instead")
+    title: str | None = option(
+        None, "the first line of the output (default: the name of HYPOTHESES)"
+    )
+    json: Path | None = option(None, "write all figures to this file, too; -: print them instead")
 
     def run(self) -> None:
         from nmt_moe.score.figures import figures, table

@@ -24,37 +24,40 @@ class OnDevice(Command):
 
 @dataclass(kw_only=True)
 class Translate(OnDevice):
-    """Translate text: reads UTF-8 lines, writes a line for each. Beside the checkpoint lie
+    """Translate text: read UTF-8 lines, write a line for each. The folder of the checkpoint holds
     dict.SOURCE.txt, dict.TARGET.txt and sentencepiece.model.
     """
 
     checkpoint: str = positional(
-        "such as checkpoint_best.pt; several of one vocabulary with a colon between them",
+        "such as checkpoint_best.pt; an ensemble has colons between its checkpoints",
         "CHECKPOINT",
     )
-    sentencepiece_model: Path | None = option(None, "where it is not beside the checkpoint")
+    sentencepiece_model: Path | None = option(
+        None, "the file, where it is not beside the checkpoint"
+    )
     source_lang: str | None = option(
         None,
-        "of the text, such as en: its abbreviations do not end a sentence (default: that of the "
-        "training)",
+        "language of the text, such as en, for splitting sentences (default: that of the training)",
         metavar="LANGUAGE",
     )
     target_lang: str | None = option(
-        None, "where the model translates into several", metavar="LANGUAGE"
+        None, "language to translate into, needed where the model has several", metavar="LANGUAGE"
     )
-    beam: int = option(4, "hypotheses that are kept", integers(1))
+    beam: int = option(4, "beam size", integers(1))
     gnmt_alpha: float = option(0.2, "weight of the length normalisation", numbers(0))
     gnmt_beta: float = option(0.2, "weight of the coverage penalty", numbers(0))
-    batch_size: int = option(64, "sentences translated together", integers(1))
-    max_pieces: int = option(150, "a longer sentence is translated in parts", integers(1))
-    lines_are_sentences: bool = switch("do not look for sentences in a line")
+    batch_size: int = option(64, "sentences per batch", integers(1))
+    max_pieces: int = option(
+        150, "longest sentence that is translated as a whole, in wordpieces", integers(1)
+    )
+    lines_are_sentences: bool = switch("do not split lines into sentences")
     buffer_lines: int | None = option(
         None,
-        "lines read before their translations are written "
+        "lines that are read before their translations are written "
         f"(default: {_BUFFER_LINES:,}; 1 at a terminal)",
         integers(1),
     )
-    progress: bool = switch("say on stderr how many lines are done, as at a terminal")
+    progress: bool = switch("show the progress on stderr, as at a terminal")
 
     @classmethod
     def in_own_process(cls) -> None:

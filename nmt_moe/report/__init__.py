@@ -1,1 +1,5 @@
-"""What a run did, for people: its scores, its time, and how balanced its experts are."""
+"""Reports for people: what the experts of a model do, training curves, and the summaries and tables
+of runs.
+
+``experts/`` analyses a model on a text, ``page/`` writes the HTML file.
+"""

@@ -11,17 +11,17 @@ Series = dict[str, list[Any]]
 
 
 def read_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """The curves of some trainings.
+    """Read the curves of some trainings from their logs.
 
     Args:
-        paths: each a folder (``--save-dir``) that holds ``train.log`` or only one ``*.log``, or
-            a log itself: all that ``fairseq-train`` printed, or its ``--log-file``.
+        paths: each a folder (``--save-dir``) that holds ``train.log`` or only one ``*.log``, or a
+            log itself: the output of ``fairseq-train``, or its ``--log-file``.
 
     Returns:
-        For each path its ``name``, and for ``train`` and ``valid`` the ``updates`` and at each of
-        these every numeric figure of the log by its name, None where a line lacks it or it is
-        not finite. Training is read from the lines of ``--log-interval``, or from those of the
-        epochs if there are no others.
+        For each path its ``name``, and for ``train`` and ``valid`` the ``updates`` and, at each of
+        these, every numeric figure of the log by its name; None where a line lacks it or it is not
+        finite. Training is read from the lines of ``--log-interval``, or from those of the epochs
+        if there are no others.
 
     Raises:
         UserError: there is no log, or it holds no figures.
@@ -30,10 +30,10 @@ def read_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def log_file(path: Path) -> Path:
-    """The log of a training, from its folder or the log itself.
+    """Find the log of a training in its folder; a file is the log itself.
 
     Raises:
-        UserError: the folder has none, or several of which none is ``train.log``.
+        UserError: the folder has no log, or several of which none is ``train.log``.
     """
     if not path.is_dir():
         return path

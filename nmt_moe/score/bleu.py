@@ -1,4 +1,4 @@
-"""BLEU and chrF by sacrebleu, each with all that a figure needs to be compared with another one."""
+"""BLEU and chrF by sacrebleu, each with what is needed to compare it with other figures."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ Prepare = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure that texts can get, and how."""
+    """A metric and the preparation of the text before it."""
 
     text: str
     """What becomes of hypotheses and references: ``detokenised``, ``tokenised``, ..."""
@@ -26,7 +26,7 @@ class Measure:
     metric: Any
 
     def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> "Score":
-        """The figure of a corpus."""
+        """The score of a corpus."""
         sides = [self._prepared(side) for side in (hypotheses, references)]
         found = self.metric.corpus_score(sides[0], [sides[1]])
         signature = str(self.metric.get_signature())
@@ -41,7 +41,7 @@ class Measure:
         references: Sequence[str],
         resamples: int,
     ) -> "Comparison":
-        """sacrebleu's paired bootstrap, the same as of ``sacrebleu --paired-bs``."""
+        """sacrebleu's paired bootstrap, as in ``sacrebleu --paired-bs``."""
         baseline, system = self._prepared(against), self._prepared(hypotheses)
         test = PairedTest(
             [("against", baseline), ("here", system)],
@@ -66,7 +66,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Score:
-    """A figure of a corpus."""
+    """The score of a corpus."""
 
     name: str
     text: str
@@ -78,7 +78,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two systems on one test set; the intervals hold the figure in 95% of the resamples."""
+    """The comparison of two systems on one test set, with 95% intervals of a bootstrap."""
 
     name: str
     text: str
@@ -95,9 +95,10 @@ def _interval(result: Any) -> tuple[float, float]:
 
 
 def tokenizer(code: str) -> str:
-    """The name of sacrebleu's: languages without spaces need another, or few n-grams are right.
+    """The name of sacrebleu's tokenizer for a language.
 
-    Japanese, Thai and others are scored by characters, as other tokenizers need other programs.
+    Languages without spaces need their own, otherwise few n-grams match. Japanese, Thai and others
+    are scored by characters, as their tokenizers need other programs.
     """
     known = find(code)
     if known is None or known.spaced:
@@ -106,15 +107,15 @@ def tokenizer(code: str) -> str:
 
 
 def measures(code: str, lowercase: bool = False, normalise: bool = False) -> Iterator[Measure]:
-    """All figures for a target language.
+    """All metrics for a target language.
 
-    Without spaces between words there are no tokens as in Moses.
+    Languages without spaces between words have no figures of text that is tokenised as by Moses.
 
     Args:
-        code: of the language: of Moses' rules for tokens; German gets a figure of its own besides.
+        code: of the language, for Moses' tokenizer; German has one more metric.
         lowercase: lower-case both sides.
-        normalise: of tokenised text, first put Moses' plain punctuation in the place of
-            typographic quotes, dashes and the like, on both sides.
+        normalise: before text is tokenised, replace typographic quotes, dashes and the like by
+            Moses' plain punctuation, on both sides.
 
     Raises:
         UserError: no language has this code.
@@ -138,7 +139,7 @@ def measures(code: str, lowercase: bool = False, normalise: bool = False) -> Ite
 
 
 def _tokeniser(target: Language, normalise: bool) -> tuple[Prepare, str]:
-    """Moses' tokeniser as sacremoses has it, without splitting of dashes, and what it is."""
+    """sacremoses' tokenizer without splitting of dashes, and its description."""
     tokenise = sacremoses.MosesTokenizer(lang=target.code).tokenize
     version = f"sacremoses {sacremoses.__version__} -l {target.code}"
     if not normalise:
@@ -148,8 +149,8 @@ def _tokeniser(target: Language, normalise: bool) -> tuple[Prepare, str]:
 
 
 def split_compounds(tokens: str) -> str:
-    """Words with a hyphen as three tokens, as the papers on WMT'14 En-De score them.
+    r"""Split words with a hyphen into three tokens, as the papers on WMT'14 En-De do for scoring.
 
-    The same as ``perl -ple 's{(\\S)-(\\S)}{$1 ##AT##-##AT## $2}g'`` of their scripts.
+    The same as ``perl -ple 's{(\S)-(\S)}{$1 ##AT##-##AT## $2}g'`` of their scripts.
     """
     return re.sub(r"(\S)-(\S)", r"\1 ##AT##-##AT## \2", tokens)

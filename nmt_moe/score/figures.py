@@ -1,4 +1,4 @@
-"""All figures of a translation, each with what it is."""
+"""All scores of a translation, each with its definition."""
 
 import logging
 import sys
@@ -24,21 +24,21 @@ def figures(
     reference_scores: Path | None = None,
     title: str | None = None,
 ) -> dict[str, Any]:
-    """All figures, under the names that ``--json`` has.
+    """All scores, by the names of ``--json``.
 
     Args:
-        hypotheses: translations, detokenised, one a line.
-        reference: the same by people.
+        hypotheses: translations, detokenised, one per line.
+        reference: translations by people, likewise.
         target_lang: the code of their language.
-        lowercase: make no difference of case.
-        normalise: of tokenised text, first normalise punctuation, on both sides.
+        lowercase: ignore case.
+        normalise: normalise punctuation on both sides before text is tokenised.
         against: hypotheses of another system, to compare with.
         resamples: of that comparison, a paired bootstrap.
-        reference_scores: what fairseq-generate wrote of the reference, for its perplexity.
+        reference_scores: the output of fairseq-generate on the reference, for its perplexity.
         title: what is scored; None: the file of the hypotheses.
 
     Raises:
-        UserError: files that do not belong together.
+        UserError: the files do not belong together.
     """
     logging.getLogger("sacrebleu").setLevel(logging.WARNING)  # else each step, as fairseq set it
     references = list(read_lines(reference))
@@ -87,7 +87,7 @@ def _lines(path: Path, reference: Path, number: int) -> list[str]:
 
 
 def table(found: dict[str, Any]) -> Iterator[str]:
-    """The figures for people, line by line."""
+    """The scores as lines of text."""
     yield f"{found['title']}, {found['sentences']:,} sentences"
     for score in found["scores"]:
         yield f"{_name(score)}: {score['score']:.2f}   {score['signature']}"

@@ -1,4 +1,4 @@
-"""Perplexity of a test set, from what ``fairseq-generate --score-reference`` writes."""
+"""Perplexity of a test set, from the output of ``fairseq-generate --score-reference``."""
 
 import math
 import re
@@ -15,7 +15,7 @@ _LINE = re.compile(r"([TDHP])-(\d+)\t(.*)")
 
 @dataclass(frozen=True)
 class Perplexity:
-    """What a model thinks of the references, ends of sentences included."""
+    """The perplexity of the references under a model, ends of sentences included."""
 
     bits: float
     pieces: int
@@ -23,12 +23,12 @@ class Perplexity:
 
     @property
     def per_piece(self) -> float:
-        """Depends on the vocabulary of wordpieces: no figure to compare between vocabularies."""
+        """Per wordpiece: not comparable between models of different vocabularies."""
         return 2 ** (self.bits / self.pieces)
 
     @property
     def per_word(self) -> float:
-        """Of words between spaces; a letter of a script without spaces counts as one."""
+        """Per word between spaces; a letter of a script without spaces counts as one word."""
         return 2 ** (self.bits / self.words)
 
     def as_dict(self) -> dict[str, Any]:
@@ -37,14 +37,14 @@ class Perplexity:
 
 
 def read(path: Path, references: Iterable[str]) -> Perplexity:
-    """Sum up the scores in a file ``generate-test.txt`` of fairseq-generate.
+    """Sum up the scores in ``generate-test.txt`` of fairseq-generate.
 
     Args:
         path: the file.
-        references: the test set's lines, of which the words are counted.
+        references: the lines of the test set, whose words are counted.
 
     Raises:
-        UserError: it is another file, of other sentences, or of translations.
+        UserError: the file has another format, or scores of other sentences or of translations.
     """
     bits, pieces, sentences, reference = 0.0, 0, 0, ""
     score = math.nan

@@ -1,6 +1,6 @@
-"""Words that are the same in a translation and its reference, and written with other characters.
+"""Words that translation and reference share but spell with different characters.
 
-BLEU takes them for different words, and a reader sees no difference, or hardly one.
+BLEU counts them as different words, though a reader hardly sees a difference.
 """
 
 import unicodedata
@@ -31,7 +31,7 @@ _ALIKE: dict[str, Callable[[str], str]] = {
 
 
 def differences(hypotheses: Sequence[str], references: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """In how many lines such words are, for each way to write them otherwise that there is."""
+    """For each kind of different spelling, in how many lines it occurs."""
     for name, alike in _ALIKE.items():
         lines = 0
         for pair in zip(hypotheses, references, strict=True):
@@ -44,5 +44,5 @@ def differences(hypotheses: Sequence[str], references: Sequence[str]) -> Iterato
 
 
 def _shared(left: str, right: str) -> int:
-    """The tokens that both have."""
+    """The tokens that both have in common."""
     return (Counter(_TOKEN.findall(left)) & Counter(_TOKEN.findall(right))).total()

@@ -1,4 +1,4 @@
-"""All of a report but its page: one model, one text."""
+"""The content of a report: one model on one text."""
 
 import math
 import sys
@@ -27,14 +27,14 @@ from nmt_moe.trained.model import TrainedModel
 
 
 def open_model(path: Path, **options: Any) -> TrainedModel:
-    """Open a model into whose layers a report can look.
+    """Load a model whose layers a report can analyse.
 
     Args:
-        path: of a complete checkpoint.
+        path: a complete checkpoint.
         options: as for :func:`nmt_moe.trained.loading.load`.
 
     Raises:
-        UserError: it is no checkpoint, or no model of this package.
+        UserError: it is no checkpoint, or not of a model of this package.
     """
     checkpoint = Checkpoint.complete(path)
     arch = checkpoint.options("model")["_name"]
@@ -51,23 +51,23 @@ def analyse(
     limit: int | None,
     max_tokens: int,
 ) -> dict[str, Any]:
-    """Run a model over a text, with its progress at a terminal, and say what its experts did.
+    """Run a model over a text and describe what its experts did; shows progress at a terminal.
 
-    Memory does not grow with the text, but with the different pairs of expert and wordpiece in it.
+    Memory grows with the number of different pairs of expert and wordpiece, not with the text.
 
     Args:
         trained: the model.
         data: the text.
         labels: a file with a label for each sentence, or None.
-        sentences: shown one at a time beside a few of the data, see :func:`typed`.
-        limit: of the sentences; None for all.
-        max_tokens: on a side of a batch, padding included.
+        sentences: further sentences to show beside a few of the data, see :func:`typed`.
+        limit: the number of sentences to read; None: all.
+        max_tokens: on each side of a batch, padding included.
 
     Returns:
         The content of a report; ``layers`` is empty for a model without experts.
 
     Raises:
-        UserError: no sentences, or labels or sentences that do not fit.
+        UserError: there are no sentences, or labels or sentences do not fit.
     """
     own = typed(trained, sentences)
     reader = _Reader(trained, data, labels or data.labels, limit)
@@ -110,7 +110,8 @@ def analyse(
 
 
 class _Reader:
-    """The sentences with the numbers of their labels; notes what else a report says of them."""
+    """The sentences with their labels as numbers; collects the other facts that a report needs of
+    them."""
 
     def __init__(
         self, trained: TrainedModel, data: Data, labels: Path | None, limit: int | None
@@ -134,7 +135,7 @@ class _Reader:
 
 
 class _Tally:
-    """Adds up the batches."""
+    """Accumulates the figures of batches."""
 
     def __init__(self, trained: TrainedModel) -> None:
         cfg = trained.cfg.model
@@ -152,7 +153,7 @@ class _Tally:
         self.nll = 0.0
 
     def add(self, batch: Batch) -> None:
-        """Count what the model made of a batch."""
+        """Count the model's output for a batch."""
         self.sentences += len(batch.sentences)
         for sentence in batch.sentences:
             source, target = sentence.lengths

@@ -1,4 +1,4 @@
-"""Whether a model's attention follows the source: figures over a text, and what they mean."""
+"""Whether a model's attention follows the source: figures over a text, and their interpretation."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _MUCH = 0.5
 
 
 class AttentionTally:
-    """Adds up the batches."""
+    """Accumulates the attention of batches."""
 
     def __init__(self, pad: int) -> None:
         self._pad = pad
@@ -27,8 +27,8 @@ class AttentionTally:
         self._sums_6 += attention_sums(batch.attention_BLS.cpu(), source_BS, read_BL, self._pad)
 
     def content(self) -> dict[str, Any] | None:
-        """The figures of the log, whether they are those of dead attention, and a sentence that
-        says so; None without attention."""
+        """The figures of the log, whether attention is dead, and the verdict as a sentence; None
+        without attention."""
         if not self._sums_6[0]:
             return None
         found = figures(self._sums_6)

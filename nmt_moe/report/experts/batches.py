@@ -1,4 +1,4 @@
-"""Sentences to batches, and batches through the model."""
+"""Batches of sentences, and their forward pass."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Batch:
-    """What the model made of some sentences, teacher-forced with their targets."""
+    """The model's output for some sentences, teacher-forced with their targets."""
 
     sentences: list[Sentence]
     source_BS: Ints | None
@@ -52,7 +52,8 @@ class Batch:
 
 
 def run(trained: TrainedModel, sentences: Iterable[Sentence], max_tokens: int) -> Iterator[Batch]:
-    """Batches of at most so many tokens on a side, padding included, one longer sentence aside."""
+    """Run batches of at most ``max_tokens`` tokens on each side, padding included; a longer
+    sentence is a batch of its own."""
     rest = iter(sentences)
     while some := list(itertools.islice(rest, _SORTED)):
         dataset = _dataset(trained, some)

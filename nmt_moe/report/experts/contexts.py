@@ -1,4 +1,4 @@
-"""The contexts in which an expert had its highest gates, as in the paper's table 9."""
+"""The contexts in which an expert has its highest gates, as in the paper's table 9."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ _DIGITS = 6  # of a gate: those that differ by less, as between batches, are equ
 
 
 class TopContexts:
-    """Keeps for each expert the ``N`` contexts with the highest gates, each from another line.
+    """Keeps for each expert the ``N`` contexts with the highest gates, from ``N`` different lines.
 
-    Among equal gates those of earlier lines count, so that the order of the batches does not.
+    Among equal gates the earlier lines win, so the result does not depend on the order of batches.
 
     Args:
-        experts: how many there are.
+        experts: the number of experts.
         size: ``N``.
-        pad: the number of the padding symbol.
+        pad: the index of the padding symbol.
     """
 
     def __init__(self, experts: int, size: int, pad: int) -> None:
@@ -39,13 +39,13 @@ class TopContexts:
         line_B: Ints,
         tokens_BL: Ints,
     ) -> None:
-        """Assignments of a batch, whose lines no other batch has.
+        """Add the assignments of a batch; a line must not be in two batches.
 
         Args:
             expert_A: the expert of each assignment.
             gate_A: its gate.
             sentence_A: the sentence of its token in the batch.
-            position_A: the place of the token in the sentence.
+            position_A: the position of the token in the sentence.
             line_B: the number of each sentence's line.
             tokens_BL: the tokens, padded on the right.
         """
@@ -87,7 +87,7 @@ class TopContexts:
         self._tokens_ENW[where] = tokens[order]
 
     def content(self, spelling: Spelling) -> list[list[dict[str, Any]]]:
-        """For each expert its contexts, the highest gate first."""
+        """The contexts of each expert, the highest gate first."""
         return [
             [
                 _context(gate, tokens_W[tokens_W != self._pad], self._middle(tokens_W), spelling)

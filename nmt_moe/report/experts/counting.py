@@ -1,4 +1,4 @@
-"""How often each expert was given what: exact counts, merged batch by batch."""
+"""Exact counts of pairs, such as experts and wordpieces, merged batch by batch."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ _SHIFT = 32  # a pair is one number, its row above these bits
 
 @dataclass(frozen=True)
 class Cells:
-    """The counts above 0 of a matrix, sorted by row and by column within a row."""
+    """The non-zero counts of a matrix, sorted by row and then by column."""
 
     row_C: Ints
     column_C: Ints
@@ -24,7 +24,7 @@ class Cells:
         return _sums(self.row_C, self.count_C, size)
 
     def columns(self) -> Ints:
-        """The sum of each column, up to the last one that has any."""
+        """The sum of each column, up to the last non-zero one."""
         return _sums(self.column_C, self.count_C, 0)
 
 
@@ -36,7 +36,7 @@ def _sums(index_C: Ints, count_C: Ints, size: int) -> Ints:
 class PairCounts:
     """Counts pairs of a row and a column, such as experts and wordpieces.
 
-    Memory grows with the number of different pairs, not with that of the pairs added.
+    Memory grows with the number of different pairs.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class PairCounts:
         self._waiting_size = 0
 
     def add(self, row_A: Ints, column_A: Ints) -> None:
-        """Count each pair once more; numbers from 0 to ``2^31 - 1``."""
+        """Count each pair once more; rows and columns are from 0 to ``2^31 - 1``."""
         self._waiting.append(row_A << _SHIFT | column_A)
         self._waiting_size += len(row_A)
         # As much waits as is there: each key is merged a constant number of times on average.
@@ -72,7 +72,7 @@ class PairCounts:
 
 
 def place_in_group(group_A: Ints) -> Ints:
-    """The place of each entry among those of its group, from 0; ``group_A`` is sorted."""
+    """The position of each entry within its group, from 0; ``group_A`` is sorted."""
     start_A = np.flatnonzero(np.diff(group_A, prepend=-1))
     sizes = np.diff(start_A, append=len(group_A))
     return np.arange(len(group_A)) - np.repeat(start_A, sizes)

@@ -34,17 +34,17 @@ class Data:
 
 
 def find(paths: list[Path], split: str | None, trained: TrainedModel) -> Data:
-    """The data that a user means.
+    """Find the data that a user names.
 
     Args:
-        paths: a folder, or one or two files of text: of a source alone, the targets are the
-            model's own translations.
+        paths: a folder, or one or two text files; without references, the targets are the model's
+            own translations.
         split: ``train``, ``valid`` or ``test`` in a folder; None: the test set if there is one,
             else the validation set.
-        trained: who reads it.
+        trained: the model that reads it.
 
     Raises:
-        UserError: nothing there, or of another vocabulary, or damaged, or not aligned.
+        UserError: the data is missing or damaged, of another vocabulary, or not aligned.
     """
     missing = next((path for path in paths if not path.exists()), None)
     if missing:
@@ -77,7 +77,8 @@ def _binary(folder: Path, split: str | None, trained: TrainedModel) -> Data:
 
 
 def _sides(folder: Path, split: str, trained: TrainedModel) -> list[Any]:
-    """The datasets of the split, in both files where the model translates; none if not there."""
+    """The datasets of the split, in both files where the model translates; empty if they are
+    missing."""
     if trained.languages is None:
         prefixes = [[folder / split]]
     else:
@@ -178,9 +179,9 @@ def labelled(
 
     Args:
         data: the sentences.
-        labels: a file with a label on each line; without it the languages that the sources ask
-            for, where they begin with a tag.
-        trained: who reads them.
+        labels: a file with one label per line; None: the target languages, where sources begin with
+            a tag.
+        trained: the model that reads them.
 
     Raises:
         UserError: the file cannot be read, or has not one label for each sentence.

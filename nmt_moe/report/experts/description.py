@@ -1,4 +1,4 @@
-"""The model in a picture: its blocks from bottom to top, with their sizes."""
+"""The structure of the model: its blocks from bottom to top, with their sizes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,8 +16,8 @@ Block = dict[str, Any]
 def describe(model: Any, cfg: Any) -> dict[str, Any]:
     """Sizes and blocks of a model.
 
-    The parameters that are active for a token are those of ``nmt_moe.plan``: without embedding and
-    softmax, and of the experts those that see it.
+    The active parameters per token are those of :mod:`nmt_moe.plan`: without embedding and softmax,
+    and only the experts that a token is sent to.
 
     Args:
         model: one of this package.
@@ -95,7 +95,7 @@ def _block(kind: str, label: str, detail: str, *modules: nn.Module) -> Block:
 
 
 def _active(module: nn.Module) -> int:
-    """Parameters of the matrices that multiply a token, and of all vectors."""
+    """The parameters of the matrices that multiply a token, and of all vectors."""
     if isinstance(module, nn.Embedding):
         return 0  # its rows are looked up
     if isinstance(module, MixtureOfExperts):

@@ -1,7 +1,7 @@
-"""How much an expert says about what it is given: mutual information, in bits.
+"""Mutual information of experts and their input, in bits.
 
-Everything is about assignments: ``p(expert, x)`` is the share of all assignments that send an
-``x`` to the expert.
+All probabilities are over assignments: ``p(expert, x)`` is the share of all assignments that send
+an ``x`` to the expert.
 """
 
 import math
@@ -15,12 +15,12 @@ _DRAWABLE = 10**9  # numpy draws exactly from fewer than this
 
 
 def information(cells: Cells, experts: int) -> dict[str, float]:
-    """The information between the rows of a matrix of counts, which are experts, and its columns.
+    """The mutual information of the rows of a matrix of counts, which are experts, and its columns.
 
     Returns:
-        In bits: ``bits``, ``I(expert; x)``; ``shuffled``, the same after the ``x`` of the
-        assignments are permuted among all of them, which is what chance makes of so few; and the
-        entropies ``entropy`` of ``x`` and ``experts_entropy``.
+        In bits: ``bits``, ``I(expert; x)``; ``shuffled``, the same after a random permutation of
+        the ``x`` among all assignments, which is the bias of so few counts; and the entropies
+        ``entropy`` of ``x`` and ``experts_entropy``.
     """
     count_E, count_X = cells.rows(experts), cells.columns()
     count_X = count_X[count_X > 0]
@@ -47,11 +47,11 @@ def _n_log_n(count_C: Ints) -> float:
 
 
 def _shuffled(count_E: Ints, count_X: Ints, rng: np.random.Generator) -> Iterator[Ints]:
-    """The counts above 0 of each expert after a random permutation, drawn from the sums alone.
+    """Draw the non-zero counts of each expert after a random permutation, from the sums alone.
 
-    The experts are halved again and again, and with each half goes a random choice of so many
-    assignments: after a few halvings most counts are 0, so it takes the time of the cells that
-    are not, rather than that of experts times columns.
+    The experts are split in half recursively, and each half gets a random choice of its number of
+    assignments. After a few splits most counts are 0, so the time grows with the non-zero cells
+    instead of experts times columns.
     """
     if len(count_E) == 1:
         yield count_X

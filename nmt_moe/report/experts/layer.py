@@ -1,4 +1,4 @@
-"""One mixture-of-experts layer over all of a text."""
+"""The figures of one mixture-of-experts layer over a text."""
 
 import math
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ _CONTEXTS = 8
 
 @dataclass(frozen=True)
 class Side:
-    """What one side of a batch of sentences is for a layer: the source, or what the decoder reads.
+    """The tokens of a batch that a layer reads: the source, or the decoder's input.
 
-    Routings number real tokens only, step by step over all sentences (time-major).
+    A routing numbers only real tokens, step by step over all sentences (time-major).
     """
 
     tokens_BL: Ints
@@ -37,20 +37,20 @@ class Side:
 
     @classmethod
     def of(cls, tokens_BL: Ints, pad: int, line_B: Ints, label_B: Ints | None) -> "Side":
-        """Find out which token of which sentence each row of a routing is."""
+        """Compute the sentence and position of each row of a routing."""
         position_T, sentence_T = np.nonzero(tokens_BL.T != pad)
         return cls(tokens_BL, line_B, label_B, sentence_T, position_T)
 
 
 class LayerTally:
-    """Adds up what a layer did with batch after batch.
+    """Accumulates the figures of a layer over batches.
 
     Args:
         name: of the layer, such as ``encoder.2``.
         layer: its module.
         gating: the kind of its gate.
-        k: choices of a token at each level of the gate.
-        pad: the number of the padding symbol.
+        k: experts per token at each level of the gate.
+        pad: the index of the padding symbol.
     """
 
     def __init__(self, name: str, layer: MixtureOfExperts, gating: str, k: int, pad: int) -> None:
@@ -71,7 +71,7 @@ class LayerTally:
         self._contexts = TopContexts(experts, _CONTEXTS, pad)
 
     def add(self, routing: Routing, side: Side) -> None:
-        """The routing of a batch whose tokens are those of ``side``."""
+        """Add the routing of a batch whose tokens are those of ``side``."""
         token_A, expert_A = routing.token_A.cpu().numpy(), routing.expert_A.cpu().numpy()
         gates_A = routing.gate_A.detach().cpu().double()
         gate_A = gates_A.numpy()
@@ -86,11 +86,11 @@ class LayerTally:
         self._contexts.add(expert_A, gate_A, sentence_A, position_A, side.line_B, side.tokens_BL)
 
     def content(self, spelling: Spelling, labels: list[str] | None) -> dict[str, Any]:
-        """All figures, under the names of the report.
+        """All figures, by their names in the report.
 
         Args:
             spelling: of the tokens.
-            labels: the labels' names, where the data has any.
+            labels: the names of the labels, where the data has any.
         """
         counts_E = torch.from_numpy(self._counts_E).double()
         importance_E = torch.from_numpy(self._importance_E)

@@ -1,4 +1,4 @@
-"""What each expert was given: its most typical tokens, its labels, and the experts like it."""
+"""The profile of each expert: its most typical tokens, its labels, and the most similar experts."""
 
 from typing import Any
 
@@ -20,13 +20,13 @@ def typical(cells: Cells, experts: int, spelling: Spelling) -> list[list[dict[st
 
     Args:
         cells: counts of experts and tokens.
-        experts: how many there are.
+        experts: the number of experts.
         spelling: of the tokens.
 
     Returns:
-        At most ten of each, with ``share * log2(share / base)`` descending and above 0, where
-        ``share`` is ``p(token | expert)`` and ``base`` is ``p(token)``; tokens that the expert got
-        at least twice.
+        At most ten tokens for each expert, which it got at least twice, by ``share * log2(share /
+        base)``, descending and above 0; ``share`` is ``p(token | expert)`` and ``base`` is
+        ``p(token)``.
     """
     share_C, base_C = _shares(cells, experts)
     adds_C = share_C * np.log2(share_C / base_C)
@@ -72,11 +72,12 @@ def _shares(cells: Cells, experts: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest(cells: Cells, experts: int) -> list[list[dict[str, Any]]]:
-    """For each expert the five with the most similar tokens: the cosine of their counts, above 0.
+    """For each expert the five with the most similar tokens, by the cosine of their counts, if
+    above 0.
 
     Args:
         cells: counts of experts and tokens.
-        experts: how many there are.
+        experts: the number of experts.
     """
     _, column_C = np.unique(cells.column_C, return_inverse=True)
     columns = int(column_C.max(initial=0)) + 1

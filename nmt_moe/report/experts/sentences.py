@@ -1,4 +1,4 @@
-"""One sentence at a time: the experts of each piece, and what the decoder attended to."""
+"""Single sentences: the experts of each piece, and the attention of the decoder."""
 
 from functools import cache
 from typing import Any
@@ -18,14 +18,14 @@ _LENGTHS = range(6, 26)  # pieces of such a sentence, on each side
 
 
 class Chosen:
-    """The first few sentences of moderate length; the very first one where there is none."""
+    """Chooses the first few sentences of moderate length, or the first one if there are none."""
 
     def __init__(self) -> None:
         self._moderate: list[Pair] = []
         self._first: list[Pair] = []
 
     def see(self, sentence: Sentence) -> None:
-        """Take the sentence, if it is one of them."""
+        """Consider a sentence."""
         if not self._first:
             self._first.append(sentence.pair)
         moderate = all(length in _LENGTHS for length in sentence.lengths if length)
@@ -33,17 +33,17 @@ class Chosen:
             self._moderate.append(sentence.pair)
 
     def pairs(self) -> list[Pair]:
-        """Those that were taken."""
+        """The chosen sentences."""
         return self._moderate or self._first
 
 
 def typed(trained: TrainedModel, texts: list[str]) -> list[Pair]:
     """Sentences as a user types them: ``source``, or ``source ||| target``.
 
-    Without a target it is the model's translation. A language model reads the text.
+    Without a target, the model translates the source. A language model reads the text.
 
     Raises:
-        UserError: more than one ``|||``, or one for a language model.
+        UserError: more than one ``|||``, or a target for a language model.
     """
     if not texts:
         return []
@@ -67,8 +67,9 @@ def typed(trained: TrainedModel, texts: list[str]) -> list[Pair]:
 def picture(trained: TrainedModel, pair: Pair) -> dict[str, Any]:
     """The pieces of a sentence with their experts.
 
-    ``target`` are the pieces that the decoder reads, ``predicted`` those it predicts with them: row
-    ``i`` of the attention is of the step that reads ``target[i]`` and predicts ``predicted[i]``.
+    ``target`` are the pieces that the decoder reads, ``predicted`` those that it predicts: row
+    ``i`` of the attention belongs to the step that reads ``target[i]`` and predicts
+    ``predicted[i]``.
     """
     [batch] = run(trained, [Sentence(0, pair, None)], max_tokens=1)
     source = Spelling(trained.task.source_dictionary)
@@ -95,7 +96,7 @@ def _rounded(weights: Any) -> list[list[float]]:
 
 
 def _experts(routing: Routing, length: int) -> list[list[list[Any]]]:
-    """For each token its experts with their gates, the highest first."""
+    """The experts of each token with their gates, the highest first."""
     gate_A = routing.gate_A.double().cpu().numpy()
     token_A = routing.token_A.cpu().numpy()
     expert_A = routing.expert_A.cpu().numpy()

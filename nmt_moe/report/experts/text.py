@@ -1,4 +1,4 @@
-"""Numbers of symbols as wordpieces, and wordpieces as readable text."""
+"""Symbols as wordpieces, and wordpieces as readable text."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,10 +8,10 @@ from nmt_moe.corpus.wordpieces.reversible import WORD, join
 
 
 class Spelling:
-    """What the symbols of a dictionary look like.
+    """The spelling of the symbols of a dictionary.
 
     Args:
-        words: a dictionary of wordpieces; the symbols of another one are taken as words.
+        words: a dictionary of wordpieces; the symbols of any other dictionary are taken as words.
     """
 
     def __init__(self, words: Dictionary) -> None:
@@ -20,15 +20,15 @@ class Spelling:
         self._wordpieces = any(WORD in symbol for symbol in words.symbols)
 
     def piece(self, number: int) -> str:
-        """A symbol as it is in the dictionary, such as ``▁the``."""
+        """A symbol as in the dictionary, such as ``▁the``."""
         return self._symbols[number]
 
     def pieces(self, numbers: Iterable[int]) -> list[str]:
-        """The same of several."""
+        """Several symbols as in the dictionary."""
         return [self._symbols[number] for number in numbers]
 
     def text(self, pieces: Sequence[str]) -> str:
-        """Pieces put together, with a space where a word begins, the first one too.
+        """Join pieces to text, with a space before each word, the first one too.
 
         Special symbols, such as ``</s>``, stand apart as words do.
         """

@@ -1,4 +1,4 @@
-"""The HTML file: its style, script, data and plotly.js, all in one."""
+"""The HTML file, with its style, scripts, data and plotly.js inlined."""
 
 import json
 import re
@@ -25,8 +25,8 @@ def write_report(contents: Sequence[dict[str, Any]], path: Path) -> None:
     """Write the report of one checkpoint, or of two side by side.
 
     Args:
-        contents: one or two of what ``python -m nmt_moe.report --json`` prints.
-        path: the file to write; one that is there is replaced when the new one is complete.
+        contents: one or two of what ``nmt-moe report --json`` prints.
+        path: the file to write; an old one is replaced when the new one is complete.
 
     Raises:
         OSError: the file cannot be written.
@@ -37,10 +37,10 @@ def write_report(contents: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def write_curves(runs: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write the training curves of some runs, one over the other.
+    """Write the training curves of some runs into common charts.
 
     Args:
-        runs: what :func:`nmt_moe.report.curves.read_runs` has read.
+        runs: from :func:`nmt_moe.report.curves.read_runs`.
         path: as for :func:`write_report`.
 
     Raises:
@@ -64,7 +64,7 @@ def _write(title: str, data: dict[str, Any], path: Path) -> None:
 
 
 def linked(entry: str) -> str:
-    """A module and all that it imports as one script, each after those it needs.
+    """Link a module and its imports into one script, each after those it imports.
 
     Raises:
         ValueError: modules import each other in a circle.
@@ -88,7 +88,7 @@ def linked(entry: str) -> str:
 
 
 def _json(data: dict[str, Any]) -> str:
-    """JSON that may stand in a script element: no text in it ends the element or a line."""
+    """JSON that may stand in a script element: no text in it ends the element."""
     text = json.dumps(finite(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,11 +1,11 @@
-"""Short names for what is shown side by side."""
+"""Short names for paths that are shown side by side."""
 
 from collections.abc import Sequence
 from pathlib import PurePath
 
 
 def distinct(paths: Sequence[str]) -> list[str]:
-    """What tells paths apart: without the folders that all begin or end with.
+    """Shorten paths to the parts in which they differ.
 
     A single path stays as it is; equal ones are numbered.
     """

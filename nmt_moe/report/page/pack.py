@@ -1,6 +1,6 @@
-"""A report's content made small: each text once, and numbers instead of repeated keys.
+"""Compression of a report's content: each text once, and numbers instead of repeated keys.
 
-Many experts have contexts from the same lines of text, and typical tokens in common.
+Many experts share lines of context and typical tokens.
 """
 
 import math
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Texts:
-    """Numbers for strings, in the order of their first use."""
+    """Numbers strings in the order of their first use."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -22,10 +22,10 @@ class Texts:
 
 
 def pack(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The contents of one or two checkpoints as the page's script reads them.
+    """The contents of one or two checkpoints in the form that the page's scripts read.
 
-    ``pieces`` holds all wordpieces and labels, ``lines`` all texts of contexts. An expert's
-    details become flat lists of numbers:
+    ``pieces`` holds all wordpieces and labels, ``lines`` all texts of contexts. An expert's details
+    become flat lists of numbers:
 
     - ``contexts``: gate, line, start and length of the token in it (UTF-16 units, as scripts count)
     - ``typical``: piece, count, share, base
@@ -45,7 +45,7 @@ def pack(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same plain value with None for what JSON has no number for: NaN and infinities."""
+    """Replace NaN and infinities, which JSON does not have, by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
