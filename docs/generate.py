@@ -14,6 +14,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, fields
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -132,14 +133,10 @@ def glance(_: str) -> str:
         [found] = [cells for cells in rows if cells[0] == row]
         return found[heads.index(column)]
 
-    perplexity, bleu, second = (
-        "test ppl/piece",
-        "BLEU, GNMT's search",
-        "2nd text: BLEU, GNMT's search",
-    )
-    load, mixed, timed = "CV(load), training", "translation-mixed", "translation-timed"
-    size, *_ = layer_times()
-    layer = size[1]
+    perplexity, bleu = "test ppl/piece", "BLEU, GNMT's search"
+    second, load = f"2nd text: {bleu}", "CV(load), training"
+    mixed, timed = "translation-mixed", "translation-timed"
+    (_size, layer), *_others = layer_times()
     rows = [
         (
             "Do more experts help at equal operations? (test perplexity)",
@@ -233,7 +230,7 @@ def models(_: str) -> str:
 
     rows = []
     for arch, changes in (TRANSLATION | LANGUAGE).items():
-        operations, _, parameters = size(arch)
+        operations, _without, parameters = size(arch)
         changed = ", ".join(f"{name}={value}" for name, value in changes.items())
         rows.append(
             [f"`{arch}`", changed, f"{operations / 1e6:,.1f} M", f"{parameters / 1e6:,.1f} M"]
@@ -246,15 +243,16 @@ def sizes(_: str) -> str:
     """The figures that the paper prints, and what ``nmt_moe.plan`` counts."""
     printed = json.loads((ROOT / "docs" / "paper.json").read_text())["sizes"]
     rows = []
-    for arch, (operations, parameters) in printed.items():
+    for arch, (operations, millions) in printed.items():
         ours, without, everything = size(arch)
-        parameters_here = without if "_lm_" in arch else everything
+        parameters = without if "_lm_" in arch else everything
         rows.append([f"`{arch}`", f"{operations:,.1f} M", f"{ours / 1e6:,.1f} M"])
-        rows[-1] += [f"{parameters:,.1f} M", f"{parameters_here / 1e6:,.1f} M"]
+        rows[-1] += [f"{millions:,.1f} M", f"{parameters / 1e6:,.1f} M"]
     heads = ["model", "ops/timestep, paper", "here", "parameters, paper", "here"]
     return "\n".join(markdown(heads, rows))
 
 
+@cache
 def size(arch: str) -> tuple[int, int, int]:
     """Operations, parameters without embedding and softmax, and all parameters."""
     import torch
@@ -262,16 +260,10 @@ def size(arch: str) -> tuple[int, int, int]:
     from nmt_moe.models.architectures import build, config
     from nmt_moe.plan import counts
 
-    if arch not in _SIZES:
-        with torch.device("meta"):
-            model = build(config(arch), 32_000)
-        without = counts.parameters_without_embedding_and_softmax(model)
-        operations = sum(counts.operations(model).values())
-        _SIZES[arch] = operations, without, counts.parameters(model)
-    return _SIZES[arch]
-
-
-_SIZES: dict[str, tuple[int, int, int]] = {}
+    with torch.device("meta"):
+        model = build(config(arch), 32_000)
+    without = counts.parameters_without_embedding_and_softmax(model)
+    return sum(counts.operations(model).values()), without, counts.parameters(model)
 
 
 def fixes(_: str) -> str:
