@@ -318,25 +318,8 @@ def picture() -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
-PARTS: dict[str, Callable[[str], str]] = {
-    made.__name__: made
-    for made in (
-        *(
-            table,
-            words,
-            figures,
-            machine,
-            note,
-            paired,
-            layers,
-            glance,
-            options,
-            models,
-            sizes,
-        ),
-        *(fixes, rooms),
-    )
-}
+_NAMES = "table words figures machine note paired layers glance options models sizes fixes rooms"
+PARTS: dict[str, Callable[[str], str]] = {name: globals()[name] for name in _NAMES.split()}
 
 
 def generated() -> dict[Path, str]:
