@@ -19,7 +19,7 @@ MARK = "moe_part"
 launch that wrote it, and its number of updates."""
 
 MERGE = (
-    "make the parts one file (python -m nmt_moe.checkpoint merge), which every command reads and "
+    "make the parts one file (nmt-moe checkpoint merge), which every command reads and "
     "any number of processes can go on from"
 )
 

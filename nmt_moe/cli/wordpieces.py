@@ -75,7 +75,7 @@ class Encode(Command):
     workers: int = option(1, "processes", integers(1))
     keep_all: bool = switch("only count them: for test sets")
     clean_source: bool = switch(
-        "first change the characters of the first language as nmt_moe.corpus.clean does: for text "
+        "first change the characters of the first language as nmt-moe corpus clean does: for text "
         "that goes to a model which was trained on cleaned text"
     )
     input: Path = positional("reads INPUT.LANG", "INPUT")

@@ -24,7 +24,7 @@ def verify(archive: Archive, folder: Path) -> None:
     """
     path = folder / archive.name
     if not path.is_file():
-        raise UserError(f"no archive {path}: get it with python -m nmt_moe.corpus.download")
+        raise UserError(f"no archive {path}: get it with nmt-moe corpus download")
     found = trouble(archive, path)
     if found:
         raise UserError(f"{path}: {found}")

@@ -1,6 +1,6 @@
 """Follow ``fairseq-train --log-format json``: one short line for each report in its output.
 
-Use it as a filter: ``fairseq-train ... 2>&1 | python -m nmt_moe.runs.progress``.
+Use it as a filter: ``fairseq-train ... 2>&1 | nmt-moe runs progress``.
 Errors and warnings pass through; the rest is for the log.
 """
 

@@ -111,7 +111,7 @@ def test_parts_are_to_be_merged_first(tmp_path, capsys):
     torch.save(whole_state(), tmp_path / "whole.pt")
     parts = split(str(tmp_path / "whole.pt"), 2, str(tmp_path / "run" / "checkpoint_last"))
     out = tmp_path / "out.pt"
-    merge = "is a part of a checkpoint: make the parts one file (python -m nmt_moe.checkpoint merge"
+    merge = "is a part of a checkpoint: make the parts one file (nmt-moe checkpoint merge"
     assert f"{parts[0]} {merge}" in refused(capsys, "average", *parts, "--out", out)
     folder = str(tmp_path / "run")
     assert f"{parts[0]} {merge}" in refused(capsys, "average", "--last", 2, folder, "--out", out)

@@ -1,1 +1,1 @@
-"""Cleaning parallel text: ``python -m nmt_moe.corpus.clean``."""
+"""Cleaning parallel text: ``nmt-moe corpus clean``."""
