@@ -1,1 +1,5 @@
-"""Text for training: parallel corpora and text in one language, each with its command line."""
+"""Preparing training text: downloading, generating, cleaning, and cutting into wordpieces.
+
+Belongs here: everything from raw text to the files that ``fairseq-preprocess`` reads. Nothing here
+needs torch.
+"""

@@ -1,6 +1,6 @@
-"""Members of tar archives, copied by name; nothing else is unpacked.
+"""Copying members of tar archives by name; nothing else is unpacked.
 
-A member's name never becomes a path. Memory holds one block of a member.
+The name of a member is never used as a path. Memory holds one block of a member.
 """
 
 import contextlib
@@ -24,21 +24,21 @@ _BROKEN = (
 
 
 class Output(Protocol):
-    """Where a member's bytes go."""
+    """Receives the bytes of a member."""
 
     def write(self, block: bytes, /) -> object:
-        """Take the next bytes."""
+        """Write the next bytes."""
 
 
 def extract(archive: Path, outputs: Mapping[str, Output]) -> None:
-    """Copy members of a ``.tar`` or ``.tgz``; one whose name ends in ``.gz`` is decompressed.
+    """Copy members of a ``.tar`` or ``.tgz``; members whose names end in ``.gz`` are decompressed.
 
     Args:
-        archive: is read once, until the last of the members.
-        outputs: for each member where its bytes go.
+        archive: read once, up to the last of the members.
+        outputs: the output of each member.
 
     Raises:
-        UserError: the archive is truncated or damaged or has no such member; names both.
+        UserError: the archive is truncated or damaged or lacks a member; names both.
     """
     missing = dict(outputs)
     reading = ""
@@ -62,9 +62,9 @@ def extract(archive: Path, outputs: Mapping[str, Output]) -> None:
 
 
 def trouble(archive: Path) -> str | None:
-    """What is wrong with an archive as a whole, None if it can be read to its end.
+    """Describe the damage of an archive, None if it can be read to its end.
 
-    The checksums of gzip are compared, of a ``.tgz`` and of ``.gz`` members; a ``.tar`` has none.
+    Verifies the checksums of gzip, of a ``.tgz`` and of ``.gz`` members; a ``.tar`` has none.
     """
     try:
         with _opened(archive) as (tar, file):

@@ -1,4 +1,4 @@
-"""Is an archive the one that is meant? By its size and checksums, and those of its first use.
+"""Verifying archives by their size and checksums, or by the checksum of their first use.
 
 Where a manifest has no SHA-256, that of the first complete file is recorded in ``SHA256SUMS``
 beside it, which ``sha256sum --check`` reads too.
@@ -17,10 +17,10 @@ _BLOCK = 1 << 20
 
 
 def verify(archive: Archive, folder: Path) -> None:
-    """Check an archive that is to be read.
+    """Verify an archive before it is read.
 
     Raises:
-        UserError: it is not there, or not what it should be.
+        UserError: it is missing, or not the expected file.
     """
     path = folder / archive.name
     if not path.is_file():
@@ -31,13 +31,13 @@ def verify(archive: Archive, folder: Path) -> None:
 
 
 def trouble(archive: Archive, path: Path) -> str | None:
-    """What is wrong with a file that should be the archive, None if nothing is.
+    """Describe why a file is not the expected archive, None if it is.
 
     A file without a known checksum is read to its end as an archive.
 
     Args:
-        archive: what is expected.
-        path: the file; what is known of its first use is looked for in its folder.
+        archive: the expected archive.
+        path: the file; checksums of its first use are read from its folder.
     """
     size = path.stat().st_size
     if archive.bytes is not None and size != archive.bytes:
@@ -56,7 +56,7 @@ def trouble(archive: Archive, path: Path) -> str | None:
 
 
 def record(archive: Archive, folder: Path) -> None:
-    """Add the SHA-256 of an archive that nothing is wrong with, unless it is known."""
+    """Record the SHA-256 of a verified archive, unless it is known."""
     sums = _read(folder)
     if archive.sha256 or archive.name in sums:
         return

@@ -1,8 +1,7 @@
-"""Archives of a manifest into a folder, from the first mirror that delivers.
+"""Downloading the archives of a manifest, from the first mirror that delivers.
 
-Under its own name there is only a complete archive that was checked; what has arrived of another
-one is in ``NAME.part`` and goes on growing when the same command is given again. Archives that
-are there already, from elsewhere, are checked in the same way.
+A file has its own name only when it is complete and verified; until then it is ``NAME.part``, which
+the same command resumes. Archives that exist already, from elsewhere, are verified in the same way.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ _LASTING_TRIES = 3
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for a server, in seconds."""
+    """Timeouts and retries, in seconds."""
 
     timeout: float = 30.0  # for data, before a try has failed
     tries: int = 8  # of all mirrors, in a row and without a byte more
@@ -36,16 +35,16 @@ class Patience:
 def download(
     wanted: Sequence[Archive], folder: Path, mirrors: Sequence[str], patience: Patience
 ) -> None:
-    """Get the archives that are not there yet, and check all.
+    """Download the archives that are missing, and verify all of them.
 
     Args:
         wanted: the archives.
-        folder: where they go.
-        mirrors: ``http:``, ``https:`` or ``file:`` URLs; an archive's path is looked for below.
+        folder: where to put them.
+        mirrors: ``http:``, ``https:`` or ``file:`` URLs, to which the path of an archive is added.
         patience: when to try again, and when to give up.
 
     Raises:
-        UserError: an archive cannot be had, or is not what it should be; names it.
+        UserError: an archive cannot be downloaded, or fails verification; names it.
     """
     for mirror in mirrors:
         if not mirror.startswith(("http://", "https://", "file://")):

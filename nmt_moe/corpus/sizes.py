@@ -1,4 +1,4 @@
-"""How large a corpus of wordpieces is, and how much of it the dictionary does not know."""
+"""The size of a corpus of wordpieces, and the share of pieces that its dictionary lacks."""
 
 import re
 from collections import Counter
@@ -18,7 +18,7 @@ _MISSING = 1000  # different unknown pieces of a file that are counted one by on
 
 @dataclass
 class Size:
-    """Of a file of pieces."""
+    """The size of a file of pieces."""
 
     lines: int = 0
     words: int = 0
@@ -32,7 +32,7 @@ def read_dictionary(path: Path) -> set[str]:
     """The pieces of a fairseq dictionary.
 
     Raises:
-        UserError: a line is not a piece and its count.
+        UserError: a line is not a piece with its count.
     """
     known = set()
     for number, line in enumerate(read_lines(path), start=1):
@@ -47,7 +47,7 @@ def find(path: Path) -> list[Path]:
     """The file, or all files ``PREFIX.LANGUAGE``.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such file.
     """
     if path.is_file():
         return [path]
@@ -60,7 +60,7 @@ def find(path: Path) -> list[Path]:
 
 
 def measure(path: Path, known: set[str]) -> Size:
-    """Count a file of pieces."""
+    """Measure a file of pieces."""
     size = Size()
     bytewise = "<0x00>" in known
     with Progress(str(path), "lines") as progress:

@@ -1,8 +1,8 @@
-"""One try to get a file by HTTP, from where an earlier one stopped.
+"""A single attempt to download a file by HTTP, resuming an earlier one.
 
-What has arrived lies in a partial file; a note beside it says which version of which URL that is
-the beginning of. A server may take up there (206), send all anew (200) or say that nothing is left
-(416). What it sends is counted against what it announced.
+Received data is kept in a partial file; a note beside it records the URL and the version of the
+file. The server may resume (206), send everything anew (200) or say that nothing is left (416). The
+received size is compared with the announced one.
 """
 
 import http.client
@@ -59,7 +59,7 @@ def _opener(origins: set[str]) -> urllib.request.OpenerDirector:
 
 
 class Interrupted(Exception):
-    """A try that failed; ``lasting`` if the same request is unlikely to fare better."""
+    """A failed attempt; ``lasting`` if repeating the request is unlikely to help."""
 
     def __init__(self, reason: str, lasting: bool = False) -> None:
         super().__init__(reason)
@@ -67,7 +67,7 @@ class Interrupted(Exception):
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port."""
+    """The scheme, host and port of a URL."""
     parts = urllib.parse.urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()
 
@@ -83,19 +83,19 @@ def transfer(
     """Try once to complete ``part``.
 
     Args:
-        url: what to get.
+        url: the file to download.
         part: the partial file; ``part`` with ``.json`` is the note.
         size: bytes of the whole file, None if not known.
-        timeout: seconds without any data after which the try ends.
-        interval: seconds between two lines of progress.
+        timeout: seconds without any data after which the attempt fails.
+        interval: seconds between two lines of progress in a log.
         origins: where a server may redirect to, besides to itself.
 
     Returns:
-        Whether all of it came in this try: nothing of it can be of another version.
+        Whether all of the file came in this attempt, so that no part can be of another version.
 
     Raises:
         Interrupted: the file is not complete.
-        UserError: the disk has no room for it.
+        UserError: the disk is too full for it.
     """
     have = part.stat().st_size if part.exists() else 0
     note = _read_note(part)

@@ -1,4 +1,4 @@
-"""Work on a stream with several processes: results in the order of the items, bounded memory."""
+"""Parallel processing of a stream: results in the order of the items, bounded memory."""
 
 import contextlib
 import multiprocessing
@@ -25,7 +25,7 @@ _function: Callable[[Any], Any]  # of a worker process
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -37,9 +37,9 @@ def ordered_map(
     """``map(function, items)`` over processes; only a few items and results are held at a time.
 
     Args:
-        function: anything callable; what it holds is shared with the processes, not sent.
-        items: things that can be pickled, as the results.
-        workers: the processes; with 1 everything happens in this one.
+        function: any callable; processes inherit it by fork, so it need not be picklable.
+        items: picklable, as the results must be.
+        workers: the number of processes; with 1 no process is started.
 
     Raises:
         UserError: a process died.
@@ -118,7 +118,7 @@ def _end_with(parent: int) -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end a command with one line, after what it has opened was closed."""
+    """End a command with one line at Ctrl-C or SIGTERM, after its context managers have closed."""
 
     def stop(number: int, frame: Any) -> None:
         raise KeyboardInterrupt

@@ -1,12 +1,12 @@
-"""Which pairs came before: hashes in files on disk, compared bucket by bucket.
+"""Finding duplicate pairs by hashes in files on disk, bucket by bucket.
 
-Each pair takes 16 bytes of disk: 64 bits of hash and its number. Files hold the pairs whose hashes
-begin alike, so that equal ones meet in one file; a file that is too large to be held in memory is
-divided again. The numbers of repeated pairs go to files by window, 2^20 pairs that follow each
-other. Memory holds one bucket or one window.
+Each pair takes 16 bytes of disk: a hash of 64 bits and its number. Files hold the pairs whose
+hashes have a common prefix, so that equal hashes are in one file; a file that is too large for
+memory is split again. The numbers of duplicates are written to files by window of 2^20 consecutive
+pairs. Memory holds one bucket or one window.
 
-Two different pairs have the same hash, and the second is lost, with probability 2^-64: of n pairs
-n^2 / 2^65 are expected to be lost so, 0.00004 of 40 million.
+Two different pairs have the same hash with probability 2^-64, and then the second is lost: of n
+pairs n^2 / 2^65 on average, 0.00004 of 40 million.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def digest(text: str) -> bytes:
 
 
 class Duplicates:
-    """Add the hashes of all pairs in order, then ask for the repeated ones."""
+    """Collects the hashes of all pairs in order, then yields which pairs are duplicates."""
 
     def __init__(self, folder: Path, bucket: int = BUCKET) -> None:
         """Files go to the folder, which exists and is removed by who made it."""
@@ -41,7 +41,7 @@ class Duplicates:
         self._files = _Files(folder / "hashes.", shift=64 - _BITS)
 
     def add(self, digests: bytes) -> None:
-        """The hashes of the next pairs, 8 bytes each."""
+        """Add the hashes of the next pairs, 8 bytes each."""
         hashes = np.frombuffer(digests, "<u8")
         records = np.empty(len(hashes), _RECORD)
         records["hash"] = hashes
@@ -58,7 +58,7 @@ class Duplicates:
         self._held, self._records = [], 0
 
     def repeated(self) -> Iterator[list[bool]]:
-        """Of each pair in order, whether it came before; in lists of WINDOW pairs."""
+        """For each pair in order whether an equal pair came before, in lists of WINDOW pairs."""
         self._write()
         for path in self._files.close():
             self._compare(path, 64 - 2 * _BITS)

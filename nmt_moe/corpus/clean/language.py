@@ -1,4 +1,4 @@
-"""Which language a sentence is in, by py3langid (optional; its model comes with it)."""
+"""Language identification by py3langid (optional; its model is included)."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ _SURE = 0.9  # probability of another language that is enough
 
 
 def foreign(languages: Sequence[str]) -> Callable[[str, str], bool]:
-    """A function that tells whether a side of a pair is in another language than its own.
+    """A function that tells whether a side of a pair is in the wrong language.
 
     Args:
         languages: codes of the two sides.

@@ -1,8 +1,8 @@
-"""Cleaning from files to files: workers judge the pairs, then repeated pairs are left out.
+"""The pipeline of cleaning: workers apply the rules, then duplicates are removed.
 
-What passes the rules goes to files in a folder beside the output, with the hashes of
-:mod:`~nmt_moe.corpus.clean.duplicates`; a second pass leaves out the repeated pairs. Disk is needed
-for twice the size of the output, and for 16 bytes for each pair.
+Pairs that pass the rules are written to a folder beside the output, with the hashes of
+:mod:`~nmt_moe.corpus.clean.duplicates`; a second pass removes the duplicates. The disk needs space
+for twice the size of the output, and 16 bytes for each pair.
 """
 
 import bisect
@@ -31,7 +31,7 @@ _ENDING = 5  # seconds for the workers of a killed command to notice, and to let
 
 @dataclass
 class Options:
-    """How to clean; ``foreign`` is as in :func:`~nmt_moe.corpus.clean.rules.judge`."""
+    """The options of cleaning; ``foreign`` is as in :func:`~nmt_moe.corpus.clean.rules.judge`."""
 
     limits: Limits = field(default_factory=Limits)
     foreign: Callable[[str, str], bool] | None = None
@@ -41,7 +41,7 @@ class Options:
 
 @dataclass
 class Cleaned:
-    """What is left of a chunk: the lines of both sides, and a hash for each pair."""
+    """The remaining lines of a chunk on both sides, and a hash of each pair."""
 
     name: str
     read: int
@@ -55,10 +55,10 @@ class Cleaned:
 def clean(inputs: Sequence[Path], out: Path, languages: Sequence[str], options: Options) -> Report:
     """Write ``OUT.LANGUAGE`` for both languages from ``INPUT.LANGUAGE`` or ``INPUT.LANGUAGE.gz``.
 
-    Pairs stay in the order of the inputs; the bytes do not depend on the number of workers.
+    Pairs keep the order of the inputs; the output does not depend on the number of workers.
 
     Raises:
-        UserError: an input is missing, broken or not aligned, or no pair is left; then nothing is
+        UserError: an input is missing, damaged or not aligned, or no pair is left; then nothing is
             written.
     """
     files = [[find(prefix, language) for language in languages] for prefix in inputs]

@@ -1,4 +1,4 @@
-"""Parallel text as chunks of raw lines that stay pairs, whatever bytes they hold."""
+"""Reading parallel text as chunks of aligned raw lines, whatever bytes they hold."""
 
 import gzip
 import io
@@ -15,7 +15,7 @@ _BYTES = 2**19  # of one side of a chunk, about
 
 
 class Chunk(NamedTuple):
-    """Pairs that lie together: a list of lines for each side, without line ends."""
+    """Consecutive pairs: a list of lines for each side, without line ends."""
 
     source: list[bytes]
     target: list[bytes]
@@ -27,7 +27,7 @@ def find(prefix: Path, language: str) -> Path:
     """The file ``PREFIX.LANGUAGE`` or ``PREFIX.LANGUAGE.gz``.
 
     Raises:
-        UserError: neither is there.
+        UserError: neither exists.
     """
     plain = prefix.with_name(f"{prefix.name}.{language}")
     packed = plain.with_name(plain.name + ".gz")
@@ -72,7 +72,7 @@ def read_chunks(source: Path, target: Path, name: str) -> Iterator[Chunk]:
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """A plain or gzipped file."""
+    """Open a plain or gzipped file."""
     return io.BufferedReader(gzip.open(path), 2**17) if path.suffix == ".gz" else path.open("rb")
 
 
@@ -99,6 +99,6 @@ def _count(file: BinaryIO, path: Path) -> int:
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
-    """What to say of a file that breaks off or is no archive."""
+    """The error for a file that is truncated or no archive."""
     reason = getattr(error, "strerror", None) or error
     return UserError(f"{path}: cannot be read to its end: {reason}")

@@ -1,4 +1,4 @@
-"""What cleaning did: counts and examples of each rule, for people and as JSON."""
+"""The report of cleaning: counts and examples of each rule, as text and as JSON."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ _CHARACTERS = 160  # shown of each side
 
 @dataclass
 class Example:
-    """A pair as it was before the rule applied."""
+    """A pair before the rule was applied."""
 
     where: str
     source: str
@@ -24,13 +24,13 @@ class Example:
 
 @dataclass
 class Tally:
-    """What the rules did to some pairs."""
+    """Counts and examples of the rules over some pairs."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Example]] = field(default_factory=dict)
 
     def note(self, rule: str, where: str, source: str, target: str) -> None:
-        """Count a pair; of the first few, the start of each side is kept as an example."""
+        """Count a pair; the start of each side is kept as an example of the first few."""
         self.counts[rule] += 1
         known = self.examples.setdefault(rule, [])
         if len(known) < EXAMPLES:
@@ -38,14 +38,14 @@ class Tally:
             known.append(Example(where, source[: _CHARACTERS + 1], target[: _CHARACTERS + 1]))
 
     def add(self, other: "Tally") -> None:
-        """Count the pairs that follow."""
+        """Add the counts of the pairs that follow."""
         self.counts.update(other.counts)
         for rule, examples in other.examples.items():
             known = self.examples.setdefault(rule, [])
             known.extend(examples[: EXAMPLES - len(known)])
 
     def describe(self, rule: str, heading: str, languages: Sequence[str]) -> Iterator[str]:
-        """Lines with the examples of a rule, none if it met no pair."""
+        """Lines with the examples of a rule, none if no pair met it."""
         examples = self.examples.get(rule, [])
         if examples:
             yield ""
@@ -58,10 +58,10 @@ class Tally:
 
 @dataclass
 class Report:
-    """What became of a corpus.
+    """Counts and examples over a corpus.
 
-    ``changes`` and ``removals`` name the rules in their order and say what each looks for; ``read``
-    and ``kept`` are the pairs of each input.
+    ``changes`` and ``removals`` describe the rules in their order; ``read`` and ``kept`` count the
+    pairs of each input.
     """
 
     languages: Sequence[str]
@@ -72,7 +72,7 @@ class Report:
     kept: Counter[str] = field(default_factory=Counter)
 
     def as_json(self) -> str:
-        """Everything, the same bytes for the same corpus and rules."""
+        """Everything as JSON: the same bytes for the same corpus and rules."""
         content = {
             "read": self.read.total(),
             "kept": self.kept.total(),

@@ -1,4 +1,4 @@
-"""The rules of cleaning: what of a pair is changed, and which pairs are removed.
+"""The rules of cleaning: which characters are changed, and which pairs are removed.
 
 A pair is counted under the first rule that removes it. A pair that is changed may be removed by a
 later rule.
@@ -50,14 +50,14 @@ CHANGES = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What a pair may be."""
+    """The limits of lengths and ratios."""
 
     words: int = 250
     characters: int = 2000
     ratio: float = 2.5
 
     def describe(self) -> dict[str, str]:
-        """The rules that remove a pair, in their order."""
+        """The rules that remove a pair, in their order, with descriptions."""
         return {
             "encoding": "not UTF-8, or lost characters (U+FFFD)",
             "empty": "an empty side",
@@ -71,7 +71,7 @@ class Limits:
 
 @dataclass
 class Pair:
-    """What became of a pair: its text, which rules changed it and which one removes it."""
+    """The result of a pair: its text, the rules that changed it, and the one that removes it."""
 
     source: str
     target: str
@@ -80,10 +80,10 @@ class Pair:
 
 
 def normalise(line: str) -> tuple[str, tuple[str, ...]]:
-    """A line with entities decoded, special characters replaced and single spaces.
+    """Decode entities, replace special characters and reduce whitespace to single spaces.
 
     Returns:
-        The line, and the names of the CHANGES it needed; spaces that are only too many are none.
+        The line, and the names of the CHANGES that were needed; extra spaces do not count.
     """
     changed: tuple[str, ...] = ()
     if "&" in line:
@@ -97,7 +97,7 @@ def normalise(line: str) -> tuple[str, tuple[str, ...]]:
 
 
 def plain(line: str) -> str:
-    """A line with control and special characters replaced or removed."""
+    """Replace or remove control and special characters."""
     if line.isprintable():  # what is replaced is not
         return line
     line = SPACES.sub(" ", line.translate(_WINDOWS))
@@ -120,8 +120,8 @@ def judge(
     Args:
         source: a line without its end.
         target: its translation.
-        limits: the lengths and ratios allowed.
-        foreign: whether a side of a normalised pair is in another language than it should be.
+        limits: of lengths and ratios.
+        foreign: whether a side of a normalised pair is in the wrong language.
     """
     if max(len(source), len(target)) > MAX_LINE:
         return Pair(_shown(source), _shown(target), removed="long")

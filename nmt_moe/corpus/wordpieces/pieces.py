@@ -1,4 +1,4 @@
-"""Text cut into wordpieces, for ``fairseq-preprocess``."""
+"""Cutting text into wordpieces, for ``fairseq-preprocess``."""
 
 import contextlib
 import itertools
@@ -20,7 +20,8 @@ _CHUNK = 1000  # pairs that a worker takes at once
 
 @dataclass(frozen=True)
 class Limits:
-    """What a pair may be: pieces of each side, and those of the longer side over the shorter."""
+    """The limits of a pair: the pieces of each side, and the ratio of the longer side to the
+    shorter."""
 
     pieces: int = 250
     ratio: float | None = None
@@ -28,7 +29,8 @@ class Limits:
 
 @dataclass
 class Counts:
-    """What became of the pairs, or of the lines of one language: dropped under the first rule."""
+    """Counts of pairs, or of lines of one language; each is counted under the first rule that drops
+    it."""
 
     read: int = 0
     kept: int = 0
@@ -36,7 +38,7 @@ class Counts:
     """The pairs ``empty``, ``long`` and ``odd``, with examples."""
 
     def add(self, other: "Counts") -> None:
-        """Count the pairs that follow."""
+        """Add the counts of the pairs that follow."""
         self.read += other.read
         self.kept += other.kept
         self.rules.add(other.rules)
@@ -53,14 +55,14 @@ def encode(
 ) -> Counts:
     """Write a corpus as pieces, separated by spaces.
 
-    Drops pairs with an empty side or beyond the limits. An output has its name when it is complete.
+    Pairs with an empty side or beyond the limits are dropped. Outputs are written atomically.
 
     Args:
         inputs: two aligned files, or one.
         outputs: as many.
-        keep_all: only count them, as a test set needs.
-        workers: processes; the bytes do not depend on their number.
-        clean_source: change the characters of the first side as cleaning does.
+        keep_all: count these pairs but keep them, as a test set needs.
+        workers: processes; the output does not depend on their number.
+        clean_source: normalise the characters of the first side as cleaning does.
 
     Returns:
         How many pairs were read and kept, and how many are empty or beyond each limit.
@@ -126,7 +128,7 @@ def _cut(
 
 
 def describe(name: str, counts: Counts, limits: Limits, languages: Sequence[str]) -> Iterator[str]:
-    """A line about what encode did; of pairs that were dropped, examples of each rule."""
+    """A line with the counts of encode, and examples of the pairs that were dropped."""
     pairs = len(languages) == 2
     read = f"{name}: {counts.read:,} {'pairs' if pairs else 'lines'}"
     rules = {
