@@ -41,7 +41,7 @@ class TestWhereItLeads:
         reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
         reader.start()
         assert score([*texts, "--json", str(pipe)]) == 0
-        reader.join(10)
+        reader.join(60)
         assert json.loads(read[0])["sentences"] == 2
         assert stat.S_ISFIFO(pipe.stat().st_mode)
 
@@ -59,7 +59,7 @@ class TestWhereItLeads:
         arguments = ["--langs", "en", "de", "--out", str(tmp_path / "out"), "--keep-duplicates"]
         assert clean([str(tmp_path / "text"), *arguments, "--workers", "1"]) == 0
         for reader in readers:
-            reader.join(10)
+            reader.join(60)
         assert read["en"] == "eins zwei drei en\n"
 
     @pytest.mark.parametrize("there", [True, False])
