@@ -25,6 +25,8 @@ from pathlib import Path
 
 from harness import middle, parser, report, start
 
+from nmt_moe.runs.folder import settings
+
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "results" / "busy.json"
 
@@ -41,7 +43,7 @@ def command(way: str, run: Path) -> list[str]:
     """How to start the training; the recipe, which has to come first, prepares the text."""
     if way == RECIPE:
         return [str(ROOT / "recipes" / "quickstart.sh"), "--", *ENDLESS]
-    made = dict(line.split("=", 1) for line in (run / "settings").read_text().splitlines())
+    made = settings(run)
     options = [made[name] for name in ("model", "loss", "optimizer", "length")]
     where = [run / "binary", "--user-dir", ROOT / "nmt_moe", "--save-dir", run / "plain"]
     log = ["--log-format", "json", "--required-batch-size-multiple", 1, "--no-save"]

@@ -1,60 +1,35 @@
 #!/usr/bin/env bash
 # Train the paper's translation models (appendix E) on what wmt14_prepare.sh made.
+#
+# usage: recipes/wmt14_train.sh en-de|en-fr [dense|32|512h|2048h] [--clean] [-h]
+#                               [-- FAIRSEQ_TRAIN_OPTIONS]
+#
+# Trains a model of the paper: without experts, with 32 of them (the default), or with 512 or 2048
+# in 16 groups. Run again, it continues where it stopped. Ends with the average of the last
+# checkpoints, training/checkpoint_average.pt in the run's folder.
+#
+# The paper prints neither its learning rate, which is 1e-3 here, nor its updates: the defaults are
+# what 64 GPUs of 1 TFLOPS, as the paper had, do in its one day for En-De and its three for En-Fr.
+# GPUS is by default the number of GPUs here, 1 without any.
 # shellcheck source=recipes/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-
-usage() {
-    cat <<'EOF'
-usage: recipes/wmt14_train.sh en-de|en-fr [dense|32|512h|2048h] [--clean] [-h]
-                              [-- FAIRSEQ_TRAIN_OPTIONS]
-
-Trains a model of the paper: without experts, with 32 of them (the default), or with 512 or 2048
-in 16 groups. Run again, it continues where it stopped. Ends with the average of the last
-checkpoints, training/checkpoint_average.pt in the run's folder.
-
-  --clean   remove the run's folder and start over
-
-environment:
-  PREPARED    the folder of wmt14_prepare.sh (default: data/wmt14-en-de or -en-fr)
-  RUN_DIR     the run's folder (default: data/wmt14-en-de-32 and so on)
-  GPUS        processes on this machine (default: its GPUs; without any, one on its CPUs)
-  NODES       machines, which all run this recipe and see the same folders, see launch.sh
-  BATCH_GPUS  an update sees the words of so many GPUs, 16,000 each (default: 64, the paper's);
-              fewer GPUs take several batches for it
-  MAX_TOKENS  wordpieces that a GPU takes at once, the less the less memory; a run keeps it
-              (default: 16000)
-  UPDATES     (default: 10000 for en-de, 30000 for en-fr)
-  PRECISION   bf16 or fp32 (default: bf16 where the GPU has it)
-  AVERAGE     checkpoints to average, 1000 updates apart; 1: none (default: 8)
-  SEED        of the training (default: 1)
-
-The paper prints neither its learning rate, which is 1e-3 here, nor its updates: the defaults are
-what 64 GPUs of 1 TFLOPS, as the paper had, do in its one day for En-De and its three for En-Fr.
-EOF
-}
-
 parse_pair "$@"
 ((${#WORDS[@]} < 3)) || die "one size, please: '${WORDS[1]}' or '${WORDS[2]}'"
 SIZE=${WORDS[1]-32}
-case $SIZE in
-    dense | 32 | 512h | 2048h) ;;
-    *) die "unknown size '$SIZE': choose dense, 32, 512h or 2048h" ;;
-esac
+[[ $SIZE =~ ^(dense|32|512h|2048h)$ ]] || die "unknown size '$SIZE': choose dense, 32, 512h or 2048h"
 
-PREPARED=$(absolute "${PREPARED:-$ROOT/data/wmt14-$PAIR}")
-RUN_DIR=${RUN_DIR:-$ROOT/data/wmt14-$PAIR-$SIZE}
-SEED=${SEED:-1}
-BATCH_GPUS=${BATCH_GPUS:-64}
-MAX_TOKENS=${MAX_TOKENS:-16000}
-AVERAGE=${AVERAGE:-8}
+PREPARED=${PREPARED:-$ROOT/data/wmt14-$PAIR} # the folder of wmt14_prepare.sh
+BATCH_GPUS=${BATCH_GPUS:-64} # an update sees 16,000 words for each of so many; fewer take several batches
+MAX_TOKENS=${MAX_TOKENS:-16000} # wordpieces that a GPU takes at once, the less the less memory; a run keeps it
+UPDATES=${UPDATES:-} # else 10000 for en-de, 30000 for en-fr
+PRECISION=${PRECISION:-} # bf16 or fp32, else bf16 where the GPU has it
+AVERAGE=${AVERAGE:-8} # checkpoints to average, 1000 updates apart; 1: none
+SEED=${SEED:-1} # of the training
+
+RUN_DIR=${RUN_DIR:-$ROOT/data/wmt14-$PAIR-$SIZE} PREPARED=$(absolute "$PREPARED")
 UPDATES=${UPDATES:-$([[ $PAIR == en-de ]] && echo 10000 || echo 30000)}
-for name in BATCH_GPUS MAX_TOKENS AVERAGE UPDATES ${GPUS:+GPUS} ${NODES:+NODES}; do
-    [[ ${!name} =~ ^[1-9][0-9]*$ ]] || die "$name=${!name}: give a whole number, at least 1"
-done
-case ${PRECISION-} in
-    '' | bf16 | fp32) ;;
-    *) die "PRECISION=$PRECISION: choose bf16 or fp32" ;;
-esac
+whole BATCH_GPUS MAX_TOKENS AVERAGE UPDATES ${GPUS:+GPUS} ${NODES:+NODES}
+[[ ${PRECISION:-fp32} =~ ^(bf16|fp32)$ ]] || die "PRECISION=$PRECISION: choose bf16 or fp32"
 [[ -f $PREPARED/binary/.done && -f $PREPARED/binary/train.$PAIR.$SOURCE.idx ]] ||
     die "$PREPARED is not prepared to its end: run recipes/wmt14_prepare.sh $PAIR first"
 
@@ -70,30 +45,23 @@ CHECKPOINTS=(--validate-interval-updates 1000 --save-interval-updates 1000
 # What was prepared anew is another corpus, wherever it lies.
 data=$(cat "$PREPARED/binary/dict.$SOURCE.txt" "$PREPARED/binary/train.$PAIR.$SOURCE.idx" | cksum)
 open_run "pair=$PAIR" "size=$SIZE" "prepared=$PREPARED" "data=$data" "seed=$SEED" "batch_gpus=$BATCH_GPUS" \
-    "average=$AVERAGE" "model=${MODEL[*]}" "loss=${LOSS[*]}" "optimizer=${OPTIMIZER[*]}" \
-    "length=${LENGTH[*]}"
+    "average=$AVERAGE" "model=${MODEL[*]}" "loss=${LOSS[*]}" "optimizer=${OPTIMIZER[*]}" "length=${LENGTH[*]}"
 
 # These may differ when a run goes on: on other machines it is the same training.
 found=$(python -c 'import torch; gpus = torch.cuda.device_count()
-print(gpus, "bf16" if gpus and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32")')
+print(gpus or 1, "bf16" if gpus and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32")')
 GPUS=${GPUS:-${found% *}}
-((GPUS > 0)) || GPUS=1
-PRECISION=${PRECISION:-${found#* }}
 AT_ONCE=$((GPUS * ${NODES:-1} * MAX_TOKENS))
 LENGTH+=(--update-freq $(((BATCH_GPUS * 16000 + AT_ONCE - 1) / AT_ONCE)))
-[[ $PRECISION == fp32 ]] || LENGTH+=(--bf16)
+[[ ${PRECISION:-${found#* }} == fp32 ]] || LENGTH+=(--bf16)
 
-average() {
-    python -m nmt_moe.checkpoint average --last "$AVERAGE" "$RUN_DIR/training" \
-        --force --out "$RUN_DIR/training/checkpoint_average.pt"
-}
-
-stage training train_into training --source-lang "$SOURCE" --target-lang "$TARGET" \
+stage training train --source-lang "$SOURCE" --target-lang "$TARGET" \
     "${MODEL[@]}" "${LOSS[@]}" "${OPTIMIZER[@]}" "${LENGTH[@]}" "${CHECKPOINTS[@]}"
 best=$RUN_DIR/training/checkpoint_best.pt
 if ((AVERAGE > 1)); then
-    stage average average
     best=$RUN_DIR/training/checkpoint_average.pt
+    stage average --after training python -m nmt_moe.checkpoint average --last "$AVERAGE" \
+        "$RUN_DIR/training" --force --out "$best"
 fi
 summarise
 echo

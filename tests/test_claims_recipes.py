@@ -1,6 +1,7 @@
 """The recipes of the paper's claims, on tiny settings and from another working directory."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from nmt_moe.runs.claims.grid import Grid
+from nmt_moe.runs.claims.logs import read
 from tests.recipes import ROOT, environment, error, headings, run
 
 CLAIMS = ["capacity", "balance", "gating", "cost", "translation"]
@@ -23,6 +26,22 @@ BEFORE = ["text", "corpus", "wordpieces", "binary"]
 def test_there_is_a_test_for_each_claim() -> None:
     scripts = {path.stem for path in (ROOT / "recipes/claims").glob("*.sh")}
     assert scripts == {*CLAIMS, "claims"}
+
+
+@pytest.mark.parametrize(
+    ("results", "settings"),
+    [*((claim, {}) for claim in TEXT), ("translation-multi30k", {})]
+    + [("translation-mixed", {"UPDATES": "8000", "LR": "3e-3"})],
+)
+def test_the_grid_is_that_of_the_results(results: str, settings: dict[str, str]) -> None:
+    """So that they can be repeated, and added to."""
+    folder = ROOT / "results" / results
+    run = json.loads((folder / "run.json").read_text())
+    grid = Grid.read(ROOT / f"recipes/claims/{run['claim']}.toml", settings, [])
+    assert grid.all_cells == run["cells"]
+    assert " ".join(grid.common) == run["settings"]["common"]
+    logs = [read(path) for path in (folder / "logs").glob("*.log")]
+    assert logs and all(log.about["options"] == grid.cells[log.cell] for log in logs)
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

@@ -103,7 +103,6 @@ class TestSetup:
         assert "CXX=/bin/false does not compile" in error(run(setup, fresh=True, CXX="/bin/false"))
 
 
-@pytest.mark.skipif(shutil.which("flock") is None, reason="a lock needs flock")
 def test_one_recipe_at_a_time_in_a_folder(tmp_path: Path) -> None:
     # With no data there is nothing that it could finish.
     first = run("multi30k.sh", MULTI30K=tmp_path / "none", RUN_DIR=tmp_path / "run")

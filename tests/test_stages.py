@@ -1,14 +1,18 @@
 """The stages of the recipes: what is out of date is told by what it was made of, not by times."""
 
+import io
 import os
 import shutil
 import signal
 import subprocess
 import time
+from contextlib import redirect_stdout
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from nmt_moe.runs.folder import Run, cksum
 from tests.recipes import ROOT, environment, error, headings
 
 # A recipe whose stages take no time; the environment can let one of them wait or fail.
@@ -20,18 +24,18 @@ made() {{ # made STAGE INPUT: what the stage makes, of what the one before has m
     cat "$RUN_DIR/$2" >"$RUN_DIR/$1/made"
     echo "$1 $$" >>"$RUN_DIR/$1/made"
 }}
-train() {{
+learn() {{
     local out=$RUN_DIR/$1
     [[ -f $out/checkpoint_last.pt ]] || echo "update 0 $$" >"$out/checkpoint_last.pt"
     made "$@"
     cp "$out/checkpoint_last.pt" "$out/checkpoint_best.pt"
 }}
-one() {{ made "$1" training/made; }}
+export -f made learn
 open_run "seed=${{SEED:-1}}"
 stage corpus made corpus settings
-stage binary made binary corpus/made
-stage training train training binary/made
-stage_each one translation examples
+stage binary --after corpus made binary corpus/made
+stage training --after binary learn training binary/made
+for name in translation examples; do stage "$name" --after training made "$name" training/made; done
 """
 STAGES = ["corpus", "binary", "training", "translation", "examples"]
 BEST = "training/checkpoint_best.pt"
@@ -44,6 +48,7 @@ def done(number: int = len(STAGES)) -> list[str]:
 
 @pytest.fixture
 def recipe(tmp_path: Path):
+    """The recipe as a user runs it."""
     script = tmp_path / "recipe.sh"
     script.write_text(RECIPE.format(common=ROOT / "recipes/common.sh"))
 
@@ -61,11 +66,40 @@ def recipe(tmp_path: Path):
 
 
 @pytest.fixture
-def finished(recipe, tmp_path: Path) -> Path:
+def stages():
+    """The same stages without bash, which the recipe's Python takes care of."""
+    numbers = count()
+
+    def run(folder: Path, seed: int = 1) -> str:
+        def made(stage: Path, source: str) -> None:
+            text = (folder / source).read_text()
+            (stage / "made").write_text(f"{text}{stage.name} {next(numbers)}\n")
+
+        def learn(stage: Path) -> None:
+            last = stage / "checkpoint_last.pt"
+            if not last.exists():
+                last.write_text(f"update 0 {next(numbers)}\n")
+            made(stage, "binary/made")
+            shutil.copy(last, stage / "checkpoint_best.pt")
+
+        run, said = Run(folder, "recipe"), io.StringIO()
+        with redirect_stdout(said):
+            run.open([f"seed={seed}", "extra="])
+            run.stage("corpus", lambda stage: made(stage, "settings"))
+            run.stage("binary", lambda stage: made(stage, "corpus/made"), "corpus")
+            run.stage("training", learn, "binary")
+            for name in ("translation", "examples"):
+                run.stage(name, lambda stage: made(stage, "training/made"), "training")
+        return said.getvalue()
+
+    return run
+
+
+@pytest.fixture
+def finished(stages, tmp_path: Path) -> Path:
     """The folder of a run that is done."""
     folder = tmp_path / "a run"
-    ended = recipe(folder)
-    assert ended.returncode == 0 and headings(ended.stdout) == STAGES, ended
+    assert headings(stages(folder)) == STAGES
     return folder
 
 
@@ -82,64 +116,64 @@ COPIES = {
 
 
 @pytest.mark.parametrize("way", COPIES)
-def test_a_copy_of_a_run(way: str, recipe, finished: Path, tally) -> None:
+def test_a_copy_of_a_run(way: str, stages, finished: Path, tally) -> None:
     before = contents(finished)
     subprocess.run(COPIES[way], cwd=finished.parent, check=True)
     other = finished.parent / "other"
     for _ in range(2):
-        again = recipe(other)
-        assert again.returncode == 0 and headings(again.stdout) == done(), again
+        assert headings(stages(other)) == done()
         lost = contents(other) != before or not (other / BEST).exists()
         tally(faults=1, losses=int(lost))
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-def test_times_say_nothing(newest_first: bool, recipe, finished: Path) -> None:
+def test_times_say_nothing(newest_first: bool, stages, finished: Path) -> None:
     """As of a checkout, a restored backup, a clock that was changed: also in the future."""
     markers = [finished / "settings"]
     markers += [finished / name / end for name in STAGES for end in (".started", ".done")]
     for number, path in enumerate(reversed(markers) if newest_first else markers):
         os.utime(path, (1e9 + number, 1e9 + number))
     os.utime(finished / "binary/.done", (4e9, 4e9))
-    assert headings(recipe(finished).stdout) == done()
+    assert headings(stages(finished)) == done()
 
 
 @pytest.mark.parametrize("first", range(len(STAGES)))
-def test_a_removed_stage_is_repeated_with_all_after_it(first: int, recipe, finished, tally) -> None:
+def test_a_removed_stage_is_repeated_with_all_after_it(first: int, stages, finished, tally) -> None:
     trained = (finished / BEST).read_text()
     shutil.rmtree(finished / STAGES[first])
-    again = recipe(finished)
+    again = stages(finished)
     # The last two do not need each other.
     after = STAGES[first:] if first < 3 else STAGES[first : first + 1]
-    assert headings(again.stdout) == [
-        name if name in after else f"{name}: done" for name in STAGES
-    ], again
+    assert headings(again) == [name if name in after else f"{name}: done" for name in STAGES], again
     kept = finished / "training.old/checkpoint_best.pt"
     if first < 2:  # the training was of another corpus
-        assert f"it was kept as {finished}/training.old" in again.stdout
+        assert f"it was kept as {finished}/training.old" in again
     assert kept.exists() == (first < 2)
     lost = first != 2 and trained not in {p.read_text() for p in finished.glob("*/*best.pt")}
     tally(faults=1, losses=int(lost))
-    assert headings(recipe(finished).stdout) == done()
+    assert headings(stages(finished)) == done()
     if first < 2:
         shutil.rmtree(finished / STAGES[first])
-        recipe(finished)
+        stages(finished)
         assert kept.read_text() == trained and (finished / "training.old2" / kept.name).exists()
 
 
-def test_a_killed_stage_goes_on(recipe, tmp_path: Path, tally) -> None:
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_stage_goes_on(by: signal.Signals, recipe, tmp_path: Path, tally) -> None:
     folder = tmp_path / "run"
     started = subprocess.Popen(
         ["bash", str(tmp_path / "recipe.sh")],
-        env=environment(RUN_DIR=folder, WAIT="training"),
+        env=environment(fresh=True, RUN_DIR=folder, WAIT="training"),
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
     until = time.monotonic() + 60
     while not (folder / "waits").exists() and time.monotonic() < until:
         time.sleep(0.02)
-    os.killpg(started.pid, signal.SIGKILL)
+    os.killpg(started.pid, by)
     started.wait()
+    while by == signal.SIGTERM and not (folder / "training/.seconds").exists():
+        assert time.monotonic() < until, "the seconds of a stage that was ended are not noted"
     last = (folder / "training/checkpoint_last.pt").read_text()
     shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)  # killed, and copied
     for run in (folder, tmp_path / "copy"):
@@ -149,14 +183,14 @@ def test_a_killed_stage_goes_on(recipe, tmp_path: Path, tally) -> None:
         tally(faults=1, losses=int(lost))
 
 
-def test_a_stage_of_another_run(recipe, finished: Path) -> None:
+def test_a_stage_of_another_run(stages, finished: Path) -> None:
     """As where only some folders were copied: it is not of this run's data."""
     other = finished.parent / "other"
-    recipe(other, SEED=2)
+    stages(other, seed=2)
     shutil.rmtree(finished / "binary")
     shutil.copytree(other / "binary", finished / "binary")
-    again = recipe(finished)
-    assert headings(again.stdout) == done(1)
+    again = stages(finished)
+    assert headings(again) == done(1)
     assert (finished / "training.old" / "checkpoint_best.pt").exists()
 
 
@@ -166,21 +200,27 @@ def old(folder: Path) -> None:
         marker.write_text("")
 
 
-def test_runs_of_versions_that_compared_times(recipe, finished: Path, tally) -> None:
+def test_the_checksum_of_the_settings_is_that_of_runs_made_in_bash(tmp_path: Path) -> None:
+    for data in (b"", b"seed=1\nextra=\n", bytes(range(256)) * 300):
+        found = subprocess.run(["cksum"], input=data, capture_output=True, check=True).stdout
+        assert cksum(data) == found.decode().strip()
+
+
+def test_runs_of_versions_that_compared_times(stages, finished: Path, tally) -> None:
     old(finished)
     before = contents(finished)
     for _ in range(2):
-        assert headings(recipe(finished).stdout) == done()
+        assert headings(stages(finished)) == done()
     tally(faults=1, losses=int(contents(finished) != before))
     shutil.rmtree(finished / "binary")
-    assert headings(recipe(finished).stdout) == done(1)
+    assert headings(stages(finished)) == done(1)
     assert (finished / "training.old" / "checkpoint_best.pt").exists()
-    assert headings(recipe(finished).stdout) == done()
+    assert headings(stages(finished)) == done()
     # Killed by the old version within a stage; the new one goes on, and all after it is repeated.
     old(finished)
     (finished / "training/.done").unlink()
     last = (finished / "training/checkpoint_last.pt").read_text()
-    assert headings(recipe(finished).stdout) == done(2)
+    assert headings(stages(finished)) == done(2)
     assert (finished / "training/checkpoint_last.pt").read_text() == last
 
 
@@ -209,11 +249,12 @@ def test_another_machine_waits_for_what_is_out_of_date(recipe, finished: Path) -
 
 
 def test_a_file_of_a_recipe_is_whole_or_as_it_was(tmp_path: Path) -> None:
-    script = f'source "{ROOT}/recipes/common.sh"; into "$1" bash -c "$2"'
+    script = f'source "{ROOT}/recipes/common.sh"; step into "$1" bash -c "$2"'
     path = tmp_path / "table.md"
 
     def into(command: str) -> int:
-        return subprocess.run(["bash", "-c", script, "recipe", path, command]).returncode
+        words = ["bash", "-c", script, "recipe", path, command]
+        return subprocess.run(words, env=environment(RUN_DIR=tmp_path)).returncode
 
     assert into("echo old") == 0
     assert into("echo half; exit 3") != 0

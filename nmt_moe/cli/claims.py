@@ -1,13 +1,29 @@
 """``nmt-moe claims``: logs, table and picture of a claim, from the trainings of recipes/claims."""
 
-import argparse
 import json
+from argparse import REMAINDER
 from dataclasses import dataclass
 from pathlib import Path
 
 from nmt_moe.cli.arguments import Command, positional, required
 from nmt_moe.common.files import atomic_write
 from nmt_moe.runs.claims.tables import FIGURES
+
+
+@dataclass(kw_only=True)
+class Run(Command):
+    """Train the cells of a grid that are not trained yet, and collect the results."""
+
+    usage = "nmt-moe claims run TABLE [--clean] [FILE...] [-- FAIRSEQ_TRAIN_OPTIONS]"
+
+    table: Path = positional("such as recipes/claims/capacity.toml", "TABLE")
+    words: list[str] = positional("what recipes/claims/*.sh take", "FILE", nargs=REMAINDER)
+
+    def run(self) -> int:
+        from nmt_moe.runs.claims.train import train
+        from nmt_moe.runs.commands import exit_code
+
+        return exit_code(self.table.stem, lambda: train(self.table, self.words))
 
 
 @dataclass(kw_only=True)
@@ -58,7 +74,7 @@ class Peak(Command):
     """Run a command and note the MiB of memory that it needs; ends with its exit code."""
 
     file: Path = positional("where to write them", "FILE")
-    words: list[str] = positional("the command", "COMMAND", nargs=argparse.REMAINDER)
+    words: list[str] = positional("the command", "COMMAND", nargs=REMAINDER)
 
     def run(self) -> int:
         from nmt_moe.runs.claims.machine import peak

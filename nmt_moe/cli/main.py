@@ -38,6 +38,12 @@ COMMANDS: dict[Words, tuple[str, str]] = {
     ("claims", "collect"): ("claims:Collect", "add the trainings of a run's folder to results"),
     ("claims", "machine"): ("claims:Machine", "print what runs here, as JSON"),
     ("claims", "peak"): ("claims:Peak", "run a command and note the memory it needs"),
+    ("claims", "run"): ("claims:Run", "train the grid of a table, as recipes/claims do"),
+    ("runs", "open"): ("runs:Open", "make or reopen the folder of a run"),
+    ("runs", "lock"): ("runs:Lock", "let no other recipe work in it"),
+    ("runs", "stage"): ("runs:Stage", "do a stage of a run, unless it is done"),
+    ("runs", "step"): ("runs:Step", "do a step of a stage by itself"),
+    ("runs", "table"): ("runs:Table", "make what a command prints the table of a run"),
     ("runs", "progress"): ("runs:Progress", "a filter: what a training's log says, in short lines"),
     ("runs", "summary"): ("runs:Summary", "scores, seconds and balance of a finished run"),
     ("runs", "series"): ("runs:Series", "a table that compares the trainings of a run"),
@@ -54,7 +60,7 @@ GROUPS: dict[Words, str] = {
     ("corpus", "wordpieces"): "Learn a vocabulary of wordpieces, cut text into them, count them.",
     ("corpus", "multilingual"): "Put several pairs of languages together, for one model.",
     ("claims",): "Logs, table and picture of a claim, from the trainings of recipes/claims.",
-    ("runs",): "What the recipes ask about a run's folder.",
+    ("runs",): "The folder of a run, RUN_DIR: what the recipes do in it, and what they tell of it.",
 }
 """What the commands that begin with these words are for."""
 

@@ -1,12 +1,81 @@
-"""``nmt-moe runs``: what the recipes ask about a run's folder."""
+"""``nmt-moe runs``: the folder of a run, RUN_DIR, for the recipe that works on it, RECIPE."""
 
 import io
 import os
 import sys
+from argparse import REMAINDER
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from nmt_moe.cli.arguments import Command, positional
+from nmt_moe.cli.arguments import Command, positional, switch
+from nmt_moe.runs.commands import exit_code
+from nmt_moe.runs.folder import Run
+
+
+def _of_recipe(work: Callable[[Run], object]) -> int:
+    run = Run.of(os.environ)
+    return exit_code(run.recipe, lambda: work(run))
+
+
+@dataclass(kw_only=True)
+class Open(Command):
+    """Make the folder of a run, or look whether it was made with these settings."""
+
+    clean: bool = switch("remove what is there")
+    settings: list[str] = positional("what it is made with", "NAME=VALUE")
+
+    def run(self) -> int:
+        return _of_recipe(lambda run: run.open(self.settings, self.clean))
+
+
+@dataclass(kw_only=True)
+class Lock(Command):
+    """Let no other recipe work in the folder as long as somebody has this file open."""
+
+    number: int = positional("that of the open file .lock in the folder")
+
+    def run(self) -> int:
+        return _of_recipe(lambda run: run.lock(self.number))
+
+
+@dataclass(kw_only=True)
+class Stage(Command):
+    """Do a stage unless it is done: nmt_moe/runs/steps.py has the steps."""
+
+    usage = "nmt-moe runs stage NAME [--after STAGE] STEP... [--then STEP...]..."
+
+    name: str = positional("that of its folder")
+    words: list[str] = positional("the stage before it, and the steps", "STEP", nargs=REMAINDER)
+
+    def run(self) -> int:
+        from nmt_moe.runs.steps import stage
+
+        return _of_recipe(lambda run: stage(run, os.environ, self.name, self.words))
+
+
+@dataclass(kw_only=True)
+class Step(Command):
+    """Do a step without a stage, in the folder of the run."""
+
+    words: list[str] = positional("as of a stage", "STEP", nargs=REMAINDER)
+
+    def run(self) -> int:
+        from nmt_moe.runs.steps import Stage as Steps
+
+        return _of_recipe(lambda run: Steps(run, run.path, os.environ).do([self.words]))
+
+
+@dataclass(kw_only=True)
+class Table(Command):
+    """Write what a command prints into the file table.md of the run, and show it."""
+
+    words: list[str] = positional("the command", "COMMAND", nargs=REMAINDER)
+
+    def run(self) -> int:
+        from nmt_moe.runs.steps import table
+
+        return _of_recipe(lambda run: table(run, self.words))
 
 
 @dataclass(kw_only=True)

@@ -23,6 +23,7 @@ from nmt_moe.common.table import markdown
 from nmt_moe.corpus.multilingual.pairs import languages, text_files
 from nmt_moe.models.architectures import build, saved_config
 from nmt_moe.plan import counts
+from nmt_moe.runs import folder
 from nmt_moe.runs.training_log import last_validation
 from nmt_moe.score.bleu import tokenizer
 
@@ -98,12 +99,11 @@ def _sizes(run: Path) -> Iterator[list[str]]:
     symbols = len(Dictionary.load(str(run / "binary" / "dict.src.txt")))
     columns = []
     for name in MODELS:
-        checkpoint = run / name / "checkpoint_best.pt"
+        checkpoint = run / name / folder.BEST
         cfg = saved_config(checkpoint)
         with torch.device("meta"):
             model = build(cfg, symbols)
-        log = (run / name / "train.log").read_text("utf-8", "replace").splitlines()
-        valid = last_validation(log) or {}
+        valid = last_validation(folder.log(run / name)) or {}
         columns.append([
             f"{cfg.moe_experts} of width {cfg.moe_hidden_dim}, k = {cfg.moe_k}"
             if str(cfg.feed_forward) == "moe"
@@ -114,9 +114,7 @@ def _sizes(run: Path) -> Iterator[list[str]]:
             str(valid.get(logged.of_split("valid", logged.UPDATES), "-")),
             str(seed(checkpoint)),
             f"{float(valid[_PERPLEXITY]):.2f}" if _PERPLEXITY in valid else "-",
-            f"{int((run / name / '.seconds').read_text()):,}"
-            if (run / name / ".seconds").is_file()
-            else "-",
+            f"{folder.seconds(run / name):,}",
         ])  # fmt: skip
     titles = (
         "experts, ops per timestep, parameters, without embedding and softmax, updates, seed, "

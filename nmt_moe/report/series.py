@@ -21,6 +21,7 @@ from nmt_moe.common.table import markdown
 from nmt_moe.models.architectures import build, saved_config
 from nmt_moe.models.config import StackConfig
 from nmt_moe.plan import counts
+from nmt_moe.runs import folder
 from nmt_moe.runs.training_log import intervals, last_validation
 
 _EVALUATED = re.compile(
@@ -37,11 +38,11 @@ def language_models(run: Path, names: Sequence[str]) -> Iterator[str]:
     words = sum(scripts.words(line) + 1 for line in read_lines(run / "corpus" / "test.txt"))
     rows = []
     for name in names:
-        cfg = saved_config(run / name / "checkpoint_best.pt")
+        cfg = saved_config(run / name / folder.BEST)
         with torch.device("meta"):
             model = build(cfg, symbols)
         pieces, bits, per_piece = evaluation(run / name / "test.log")
-        log = _log(run / name)
+        log = folder.log(run / name)
         valid = last_validation(log) or {}
         unused = [_valid(logged.of_layer(layer, logged.UNUSED)) for layer in logged.layers(valid)]
         rows.append([
@@ -55,7 +56,7 @@ def language_models(run: Path, names: Sequence[str]) -> Iterator[str]:
             _combined(
                 intervals(log).values(), [logged.UPDATES_PER_SECOND], statistics.median, ".1f"
             ),
-            f"{int((run / name / '.seconds').read_text()):,}",
+            f"{folder.seconds(run / name):,}",
         ])  # fmt: skip
     heads = (
         "model, ops/timestep, parameters, ppl/piece, ppl/word, unused, updates, updates/s, seconds"
@@ -85,7 +86,7 @@ def _title(cfg: StackConfig) -> str:
 
 def gatings(run: Path, names: Sequence[str]) -> Iterator[str]:
     """A column for each gating: its perplexities, and the balance of each layer's experts."""
-    logs = [_log(run / name) for name in names]
+    logs = [folder.log(run / name) for name in names]
     trainings = [intervals(log) for log in logs]
     validations = [[last_validation(log) or {}] for log in logs]
     recent = [
@@ -143,10 +144,6 @@ def _combined(
 ) -> str:
     values = [float(figures[key]) for figures in records for key in keys if key in figures]
     return format(combine(values), form) if values else "-"
-
-
-def _log(folder: Path) -> list[str]:
-    return (folder / "train.log").read_text("utf-8", "replace").splitlines()
 
 
 main = door(__name__, "runs", "series")

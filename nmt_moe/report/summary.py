@@ -1,6 +1,6 @@
 """The closing summary of a recipe: scores, seconds, balance of the experts, five sentences.
 
-Reads the folder of a run, where each stage has a folder of its own (see ``recipes/common.sh``).
+Reads the folder of a run (:mod:`nmt_moe.runs.folder`).
 A run that is not finished gives a shorter summary.
 """
 
@@ -14,6 +14,7 @@ from nmt_moe.common import logged
 from nmt_moe.common.door import door
 from nmt_moe.common.errors import UserError
 from nmt_moe.criterions.balanced import BalanceConfig
+from nmt_moe.runs import folder
 from nmt_moe.runs.training_log import last_validation
 
 _EXAMPLES = 5
@@ -33,20 +34,9 @@ def scores(run: Path) -> Iterator[str]:
 
 def seconds(run: Path) -> Iterator[str]:
     """A line for each finished stage, in the order of their ends, and one for all."""
-    stamps = sorted(run.glob("*/.done"), key=_end)
-    total = 0
-    for stamp in stamps:
-        spent = int((stamp.parent / ".seconds").read_text(encoding="utf-8"))
-        total += spent
-        yield f"{stamp.parent.name:14} {spent:6,} s"
-    if stamps:
-        yield f"{'all':14} {total:6,} s"
-
-
-def _end(stamp: Path) -> float:
-    """When a stage ended, which its name begins with; a copy has other times."""
-    seconds = stamp.read_text(encoding="utf-8").partition("-")[0]
-    return float(seconds) if seconds.isdecimal() else stamp.stat().st_mtime
+    spent = {stage.name: folder.seconds(stage) for stage in folder.finished(run)}
+    for name, time in (spent | {"all": sum(spent.values())} if spent else {}).items():
+        yield f"{name:14} {time:6,} s"
 
 
 def balance(figures: dict[str, Any]) -> Iterator[str]:
@@ -116,13 +106,12 @@ def summary(run: Path) -> Iterator[str]:
     Raises:
         UserError: the folder does not hold a run.
     """
-    if not (run / "settings").is_file():
-        raise UserError(f"{run} is not the folder of a run: it holds no file 'settings'")
+    folder.settings(run)
     yield f"== summary of {run}"
     yield from scores(run)
     yield from _paragraph("time", seconds(run))
-    log = run / "training" / "train.log"
-    figures = last_validation(_lines(log)) if log.is_file() else None
+    log = run / "training" / folder.LOG
+    figures = last_validation(folder.log(log.parent)) if log.is_file() else None
     if figures is not None:
         yield from _paragraph(
             f"attention, validation after epoch {figures['epoch']}", attention(figures)
@@ -131,7 +120,7 @@ def summary(run: Path) -> Iterator[str]:
         yield from _paragraph(title, balance(figures))
     yield from _paragraph("examples", examples(run))
     where = {
-        "checkpoint": run / "training" / "checkpoint_best.pt",
+        "checkpoint": run / "training" / folder.BEST,
         "translations": run / "translation" / "hypotheses.txt",
         "training log": log,
         "report": run / "report" / "report.html",

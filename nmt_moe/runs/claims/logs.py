@@ -13,6 +13,7 @@ from typing import Any
 
 from nmt_moe.common import logged
 from nmt_moe.common.errors import UserError
+from nmt_moe.runs.folder import log, seconds
 
 _SEARCHES = ("fairseq", "gnmt", "fairseq1", "gnmt1")
 _TAGS = "|".join(("about", "train_inner", "train", "valid", "test", "test1", *_SEARCHES))
@@ -82,12 +83,12 @@ def harvest(folder: Path, model: dict[str, int]) -> Iterator[str]:
             "cell": cell,
             "seed": int(seed),
             "options": (folder / "options").read_text("utf-8").split(),
-            "seconds": int((folder / ".seconds").read_text()),
+            "seconds": seconds(folder),
             **json.loads((folder / "machine.json").read_text()),
         }
         if (folder / "peak").exists():
             about["peak_mib"] = int((folder / "peak").read_text())
-        trained = (folder / "train.log").read_text("utf-8", "replace").splitlines()
+        trained = log(folder)
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} is not complete ({error}): remove it, run again") from None
     sizes = [int(found[1].replace(",", "")) for found in map(_PARAMETERS.search, trained) if found]

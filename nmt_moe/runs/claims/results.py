@@ -17,6 +17,8 @@ from nmt_moe.models.architectures import LANGUAGE, TRANSLATION, build, saved_con
 from nmt_moe.plan import counts
 from nmt_moe.runs.claims import pictures, tables
 from nmt_moe.runs.claims.logs import Log, harvest, parse, read
+from nmt_moe.runs.folder import BEST, finished
+from nmt_moe.runs.folder import settings as settings_of
 
 SPLITS = ("train", "valid", "test", "test1")
 
@@ -37,8 +39,7 @@ def collect(claim: str, run: Path, out: Path, cells: Sequence[str], command: str
     Raises:
         UserError: nothing has finished, or the results there are of other data or settings.
     """
-    given = (run / "settings").read_text("utf-8", "backslashreplace").splitlines()
-    settings = dict(line.split("=", 1) for line in given)
+    settings = settings_of(run)
     for name in ("text", "from"):  # paths; the checksums below say what they were
         settings.pop(name, None)
     found = {"claim": claim, "settings": settings, "text": _texts(run)}
@@ -51,10 +52,9 @@ def collect(claim: str, run: Path, out: Path, cells: Sequence[str], command: str
             )
     symbols = len(Dictionary.load(str(next((run / "binary").glob("dict.*txt")))))
     logs = {}
-    for done in sorted(run.glob("*/.done")):
-        folder = done.parent
-        if (folder / "options").exists():
-            logs[out / "logs" / f"{folder.name}.log"] = [*harvest(folder, _size(folder, symbols))]
+    for stage in sorted(finished(run)):
+        if (stage / "options").exists():
+            logs[out / "logs" / f"{stage.name}.log"] = [*harvest(stage, _size(stage, symbols))]
     for path, lines in logs.items():
         parse(path, lines)
     (out / "logs").mkdir(parents=True, exist_ok=True)
@@ -122,9 +122,9 @@ def _texts(run: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _size(folder: Path, symbols: int) -> dict[str, int]:
+def _size(stage: Path, symbols: int) -> dict[str, int]:
     """Operations and parameters of a training's model, if it is one of ours."""
-    checkpoint = folder / "checkpoint_best.pt"
+    checkpoint = stage / BEST
     saved = torch.load(str(checkpoint), map_location="cpu", mmap=True, weights_only=True)
     model = saved["cfg"]["model"]  # of fairseq's own models a Namespace
     if not isinstance(model, dict) or model["_name"] not in TRANSLATION | LANGUAGE:

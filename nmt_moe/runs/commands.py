@@ -1,0 +1,155 @@
+"""Start what a stage consists of, and end as it ends.
+
+The signals that end a recipe reach each of its processes. The one that started a command waits for
+it, which may have something to save first, and ends with its code.
+"""
+
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from nmt_moe.common.errors import UserError, one_line, print_any_text, visible
+from nmt_moe.common.files import atomic_write
+from nmt_moe.runs.progress import follow
+
+STOPPED = 75
+"""The code of a training that was stopped by SIGTERM and has saved."""
+_TAIL = 5  # lines
+_running: set[object] = set()
+_signals: list[int] = []
+
+
+class Failed(Exception):
+    """A command has failed."""
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def exit_code(recipe: str, work: Callable[[], object]) -> int:
+    """Work for a recipe: the code of the command that failed, or 1 with a line on stderr.
+
+    A signal ends this process at once, or when the command that it has started has ended.
+    """
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if not _running:
+            raise Failed(128 + number)
+        _signals.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, note)
+    print_any_text()
+    try:
+        work()
+        sys.stdout.flush()
+    except Failed as error:
+        if str(error):
+            print(visible(str(error)), file=sys.stderr)
+        return error.code
+    except (UserError, OSError) as error:
+        print(f"{recipe}: {visible(one_line(error) or str(error))}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def call(words: Sequence[str], **options: Any) -> None:
+    """Run a command to its end.
+
+    Args:
+        words: it and its arguments; it may be a function that the recipe exports.
+        options: those of :class:`subprocess.Popen`.
+
+    Raises:
+        Failed: with its code, as bash numbers it.
+    """
+    with _started(words, **options) as process:
+        pass
+    _check(process)
+
+
+def logged(path: Path, words: Sequence[str], recipe: str, stdout: Any = None) -> None:
+    """Run a command whose output goes to a file; if it fails, the end of it is shown.
+
+    With ``stdout`` its standard output goes there, and only its standard error to the file.
+    """
+    last: deque[str] = deque(maxlen=_TAIL)
+    try:
+        with path.open("wb") as log:
+            for line in _lines(words, log, stdout):
+                last.append(line)
+    except Failed as error:
+        # Not from the log, for which there may be no room.
+        sys.stderr.writelines(last)
+        message = f"{recipe}: that failed, all of the output is in {path}"
+        raise Failed(1, message) from error
+
+
+def trained(path: Path, words: Sequence[str], recipe: str) -> None:
+    """Run a training: its log is continued, and a line is shown of each of its reports."""
+    try:
+        with path.open("ab") as log:
+            for line in follow(_lines(words, log)):
+                print(line, flush=True)
+    except Failed as error:
+        if error.code == STOPPED:
+            raise
+        message = f"{recipe}: fairseq-train failed, all it printed is in {path}"
+        raise Failed(1, message) from error
+
+
+def written(path: Path, words: Sequence[str], **options: Any) -> None:
+    """Run a command whose standard output becomes a file, if it succeeds."""
+    with atomic_write([path], "wb") as [file]:
+        call(words, stdout=file, **options)
+
+
+def _lines(words: Sequence[str], log: Any, stdout: Any = None) -> Iterator[str]:
+    """What a command prints, line by line, once it is in the log."""
+    full: OSError | None = None
+    streams = (subprocess.PIPE, subprocess.STDOUT) if stdout is None else (stdout, subprocess.PIPE)
+    with _started(words, stdout=streams[0], stderr=streams[1]) as process:
+        for line in process.stdout or process.stderr:
+            try:
+                log.write(line)
+                log.flush()
+            except OSError as error:  # the command shall end as it would have
+                full = error
+            yield line.decode("utf-8", "backslashreplace")
+    _check(process)
+    if full is not None:
+        raise full
+
+
+@contextmanager
+def _started(words: Sequence[str], **options: Any) -> Iterator[Any]:
+    token = object()
+    _running.add(token)
+    try:
+        _stop_if_told()
+        # What it starts holds the lock of the folder too.
+        command = ["bash", "-c", '"$@"', words[0], *words]
+        with subprocess.Popen(command, close_fds=False, **options) as process:
+            yield process
+    finally:
+        _running.discard(token)
+
+
+def _check(process: Any) -> None:
+    code = process.returncode
+    if code:
+        raise Failed(code if code > 0 else 128 - code)
+    _stop_if_told()
+
+
+def _stop_if_told() -> None:
+    if _signals:
+        raise Failed(128 + _signals[0])
