@@ -1,6 +1,7 @@
 """Make the models to keep of this version: ``python -m tests.reliability.old``."""
 
 import argparse
+import io
 import json
 import random
 import tempfile
@@ -65,15 +66,17 @@ def write_text(release: Path) -> None:
         for language, step in zip(LANGUAGES, (1, -1), strict=True):
             text = "".join(" ".join(words[::step]) + "\n" for words in lines)
             (release / f"{split}.{language}").write_text(text)
+    content = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        input=str(release / f"train.{LANGUAGES[0]}"),
-        model_prefix=str(release / "sentencepiece"),
+        # Not by the names of files: the model would have the folders of this machine in it.
+        sentence_iterator=iter((release / f"train.{LANGUAGES[0]}").read_text().splitlines()),
+        model_writer=content,
         vocab_size=30,
         hard_vocab_limit=False,
         normalization_rule_name="identity",  # the table of the usual one is large
         minloglevel=2,
     )
-    (release / "sentencepiece.vocab").unlink()
+    (release / "sentencepiece.model").write_bytes(content.getvalue())
     model = sentencepiece.SentencePieceProcessor(str(release / "sentencepiece.model"))
     pieces = [model.id_to_piece(number) for number in range(3, model.get_piece_size())]
     (release / "dict.txt").write_text("".join(f"{piece} 1\n" for piece in pieces))
