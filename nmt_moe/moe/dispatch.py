@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from nmt_moe.kernels import combine as kernel
 from nmt_moe.kernels import gpu
-from nmt_moe.kernels.cpu.buffers import empty_activations
 from nmt_moe.moe.experts import Experts
 from nmt_moe.moe.mesh import Mesh, exchange
 from nmt_moe.moe.routing import Routing
@@ -22,7 +21,7 @@ def mix(experts: Experts, x_TD: Tensor, routing: Routing) -> Tensor:
         y_AD = _run(experts, x_AD, routing.counts_E)
         return tokens.combine(y_AD, routing.gate_A, assignments, x_TD.dtype)
     x_AD = x_TD.index_select(0, routing.token_A).to(dtype)
-    return combine(_run(experts, x_AD, routing.counts_E), routing, len(x_TD))
+    return combine(_run(experts, x_AD, routing.counts_E), routing, x_TD.shape[0])
 
 
 def _run(experts: Experts, x_AD: Tensor, counts_E: Tensor) -> Tensor:
@@ -37,27 +36,7 @@ def combine(y_AD: Tensor, routing: Routing, num_tokens: int) -> Tensor:
 
     The result has the gates' precision.
     """
-    return _Combine.apply(y_AD, routing.gate_A, routing.token_A, num_tokens)
-
-
-class _Combine(torch.autograd.Function):
-    """Each pass writes into memory that is kept."""
-
-    @staticmethod
-    def forward(ctx, y_AD, gate_A, token_A, num_tokens):
-        out = empty_activations(gate_A, *y_AD.shape)
-        weighted_AD = torch.mul(gate_A.unsqueeze(1), y_AD, out=out)
-        ctx.save_for_backward(y_AD, gate_A, token_A)
-        return gate_A.new_zeros(num_tokens, y_AD.shape[1]).index_add_(0, token_A, weighted_AD)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dy_TD):
-        y_AD, gate_A, token_A = ctx.saved_tensors
-        dy_AD, product_AD = (empty_activations(dy_TD, *y_AD.shape) for _ in range(2))
-        torch.index_select(dy_TD, 0, token_A, out=dy_AD)
-        dgate_A = torch.mul(dy_AD, y_AD, out=product_AD).sum(1)
-        return dy_AD.mul_(gate_A.unsqueeze(1)).to(y_AD.dtype), dgate_A, None, None
+    return kernel.combine(y_AD, routing.gate_A, routing.token_A, num_tokens)
 
 
 def _run_elsewhere(experts: Experts, x_AD: Tensor, counts_E: Tensor, mesh: Mesh) -> Tensor:

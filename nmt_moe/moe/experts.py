@@ -1,19 +1,14 @@
 """The experts: many small feed-forward networks, each run once on its group of tokens."""
 
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from nmt_moe.kernels import gpu
-from nmt_moe.kernels.cpu import experts as kernel
-from nmt_moe.kernels.cpu.buffers import empty_activations, empty_gradient
+from nmt_moe.kernels import gpu, grouped
 from nmt_moe.kernels.gpu import grouped_mm
-from nmt_moe.moe.grouped import segments
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
 
 
@@ -94,7 +89,7 @@ class Experts(nn.Module):
                 return checkpoint(_in_one_product, x_AD, w_in, w_out, ends_E, use_reentrant=False)
             return _in_one_product(x_AD, w_in, w_out, ends_E)
         keep_hidden = torch.is_grad_enabled() and not self.recompute
-        return _GroupedFeedForward.apply(x_AD, w_in, w_out, counts_E.tolist(), keep_hidden)
+        return grouped.feed_forward(x_AD, w_in, w_out, counts_E, keep_hidden)
 
     def gather(self) -> None:
         """Bring all experts to the first process, for the next ``state_dict`` there.
@@ -145,55 +140,3 @@ def _in_one_product(x_AD: Tensor, w_in: Tensor, w_out: Tensor, ends_E: Tensor) -
     """All experts in one launch for each matrix; ``ends_E``: where the rows of each end."""
     hidden_AH = grouped_mm.rows_times_weights(x_AD, w_in, ends_E).relu()
     return grouped_mm.rows_times_weights(hidden_AH, w_out, ends_E)
-
-
-class _GroupedFeedForward(torch.autograd.Function):
-    """All experts in one node of the graph.
-
-    Indexing a stacked parameter once per expert would give autograd a full-size zero
-    gradient per expert; here every product writes straight into its slice.
-    """
-
-    @staticmethod
-    def forward(ctx, x_AD, w_in, w_out, counts, keep_hidden):
-        hidden_AH = empty_activations(x_AD, len(x_AD), w_in.shape[2]) if keep_hidden else None
-        y_AD = empty_activations(x_AD, *x_AD.shape)
-        in_c = kernel.groups_for(counts, x_AD, w_in, w_out)
-        kernel.forward(in_c, x_AD, w_in, w_out, hidden_AH, y_AD)
-        for e, rows in _others(counts, in_c):
-            out = None if hidden_AH is None else hidden_AH[rows]
-            hidden = torch.mm(x_AD[rows], w_in[e], out=out).relu_()
-            torch.mm(hidden, w_out[e], out=y_AD[rows])
-        ctx.save_for_backward(x_AD, w_in, w_out, hidden_AH)
-        ctx.counts, ctx.in_c = counts, in_c
-        return y_AD
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dy_AD):
-        x_AD, w_in, w_out, hidden_AH = ctx.saved_tensors
-        dy_AD = dy_AD.contiguous()
-        relu_backward = torch.ops.aten.threshold_backward.grad_input
-        dx_AD = empty_activations(x_AD, *x_AD.shape)
-        # Not zeros: writing pages twice costs more than the product where experts are many.
-        dw_in, dw_out = empty_gradient(w_in), empty_gradient(w_out)
-        kernel.backward(ctx.in_c, x_AD, w_in, w_out, hidden_AH, dy_AD, dx_AD, dw_in, dw_out)
-        for e, rows in _others(ctx.counts, ctx.in_c):
-            kept = hidden_AH is not None
-            hidden = hidden_AH[rows] if kept else torch.mm(x_AD[rows], w_in[e]).relu_()
-            torch.mm(hidden.t(), dy_AD[rows], out=dw_out[e])
-            dhidden = torch.mm(dy_AD[rows], w_out[e].t())
-            relu_backward(dhidden, hidden, 0, grad_input=dhidden)
-            torch.mm(x_AD[rows].t(), dhidden, out=dw_in[e])
-            torch.mm(dhidden, w_in[e].t(), out=dx_AD[rows])
-        for e, count in enumerate(ctx.counts):
-            if not count:
-                dw_in[e].zero_()
-                dw_out[e].zero_()
-        return dx_AD, dw_in, dw_out, None, None
-
-
-def _others(counts: list[int], in_c: kernel.Groups) -> Iterator[tuple[int, slice]]:
-    """The segments of the experts that are not computed in C."""
-    done = {expert for expert, _, _ in in_c}
-    return ((e, rows) for e, rows in segments(counts) if e not in done)

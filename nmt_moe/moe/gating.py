@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nmt_moe.common.errors import UserError
 from nmt_moe.kernels import gpu
 from nmt_moe.kernels.gpu.logits import logits
+from nmt_moe.kernels.operators import operator
 from nmt_moe.moe.balance import load_probability
 from nmt_moe.moe.grouped import GroupedTokens
 from nmt_moe.moe.mesh import Mesh, collect, total
@@ -72,7 +73,7 @@ class TopKGate(nn.Module):
         return self._choose(*_product(rows, self.w_gate).topk(self.k, dim=1))
 
     def _choose(self, logits_RK: Tensor, expert_RK: Tensor, load: Tensor | None = None) -> Choice:
-        row_A = torch.arange(len(logits_RK), device=logits_RK.device).repeat_interleave(self.k)
+        row_A = torch.arange(logits_RK.shape[0], device=logits_RK.device).repeat_interleave(self.k)
         return Choice(row_A, expert_RK.reshape(-1), logits_RK.softmax(1).reshape(-1), load)
 
 
@@ -152,11 +153,11 @@ class StrictlyBalancedGate(TopKGate):
             if isinstance(rows, Tensor):
                 taken_RE = batchwise_mask(gate_RE[None], self.k, self.mesh)[0]
             else:
-                place = (rows.group_R, rows.place_in_group())
-                largest = int(rows.counts_G.max())
-                gate_GNE = gate_RE.new_full((*self.bank, largest, self.num_experts), _NOTHING)
-                gate_GNE[place] = gate_RE
-                taken_RE = batchwise_mask(gate_GNE, self.k, self.mesh)[place]
+                where = (rows.group_R, rows.place_in_group(), rows.counts_G)
+                if self.mesh is None:
+                    taken_RE = _grouped_mask(gate_RE, *where, self.k)
+                else:
+                    taken_RE = grouped_mask(gate_RE, *where, self.k, self.mesh)
         differ_RE = above_RE.to(gate_RE.dtype) - taken_RE.to(gate_RE.dtype)
         return _choice(logits_RE, taken_RE, (differ_RE * (gate_RE - threshold)).sum())
 
@@ -179,7 +180,9 @@ def batchwise_mask(gate_GNE: Tensor, k: int, mesh: Mesh | None = None) -> Tensor
     up with ``_NOTHING``.
     """
     groups, here, num_experts = gate_GNE.shape
-    tokens = int(total((gate_GNE[:, :, 0] != _NOTHING).sum(), mesh)) // groups
+    tokens = here
+    if mesh is not None:
+        tokens = int(total((gate_GNE[:, :, 0] != _NOTHING).sum(), mesh)) // groups
     if not tokens:
         return torch.zeros_like(gate_GNE, dtype=torch.bool)
     m = max(1, (2 * k * tokens + num_experts) // (2 * num_experts))
@@ -194,6 +197,30 @@ def batchwise_mask(gate_GNE: Tensor, k: int, mesh: Mesh | None = None) -> Tensor
     before = 0 if mesh is None else mesh.rank
     left_G1E = m - better_PG1E.sum(0) - equal_PG1E[:before].sum(0)
     return better_GNE | (equal_GNE & (equal_GNE.cumsum(1) <= left_G1E))
+
+
+def grouped_mask(
+    gate_RE: Tensor, group_R: Tensor, place_R: Tensor, counts_G: Tensor, k: int, mesh: Mesh | None
+) -> Tensor:
+    """:func:`batchwise_mask` of rows of ``counts_G`` each: row ``r`` is number ``place_R[r]`` of
+    its group."""
+    groups, num_experts = len(counts_G), gate_RE.shape[1]
+    gate_GNE = gate_RE.new_full((groups, int(counts_G.max()), num_experts), _NOTHING)
+    gate_GNE[group_R, place_R] = gate_RE
+    return batchwise_mask(gate_GNE, k, mesh)[group_R, place_R]
+
+
+def strictly_balanced_mask(
+    gate_RE: Tensor, group_R: Tensor, place_R: Tensor, counts_G: Tensor, k: int
+) -> Tensor:
+    """:func:`grouped_mask` of one process."""
+    return grouped_mask(gate_RE, group_R, place_R, counts_G, k, None)
+
+
+# An operator: its rows by group depend on numbers, which torch.compile does not see.
+_grouped_mask = operator(
+    strictly_balanced_mask, lambda gate, *_: gate.new_empty(gate.shape, dtype=torch.bool)
+)
 
 
 def _choice(logits_RE: Tensor, mask_RE: Tensor, threshold_loss: Tensor | None = None) -> Choice:

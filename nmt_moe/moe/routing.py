@@ -69,16 +69,15 @@ class Routing:
         key_A, order_A = key_A.sort(stable=True)
         expert_A = key_A.long()
         gate_A = choice.gate_A.index_select(0, order_A)
+        # Not bincount, which waits for a GPU and whose size torch.compile does not know.
+        number_E = torch.arange(num_experts, device=key_A.device, dtype=key_A.dtype)
+        ends_E = torch.searchsorted(key_A, number_E, right=True)
+        counts_E = ends_E.diff(prepend=ends_E.new_zeros(1))
         if on_gpu:
             from nmt_moe.kernels.gpu.groups import group_sums  # Triton is not everywhere
 
-            # Not bincount, which waits for the GPU.
-            number_E = torch.arange(num_experts, device=key_A.device, dtype=torch.int32)
-            ends_E = torch.searchsorted(key_A, number_E, right=True)
-            counts_E = ends_E.diff(prepend=ends_E.new_zeros(1))
             importance_E = group_sums(gate_A, expert_A, ends_E)
         else:
-            counts_E = torch.bincount(expert_A, minlength=num_experts)
             importance_E = gate_A.new_zeros(num_experts).index_add(0, expert_A, gate_A)
         load_E = choice.load
         if load_E is None:
@@ -92,3 +91,7 @@ class Routing:
             counts_E=counts_E,
             threshold_loss=choice.threshold_loss,
         )
+
+
+# So that an exported program can return it.
+torch.export.register_dataclass(Routing, serialized_type_name="nmt_moe.Routing")

@@ -1,4 +1,8 @@
-"""Products of few rows with one matrix, as a search needs them: ``experts.c``."""
+"""Products of few rows with one matrix, as a search needs them: ``experts.c``.
+
+They are no operators of torch: the dispatcher would add 2 to 8 percent to an update of a recurrent
+layer of 128 to 256 cells, where each step of time is two such products.
+"""
 
 import ctypes
 
