@@ -104,7 +104,9 @@ class Experts(nn.Module):
         """Forget what was gathered."""
         self._complete.clear()
 
-    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self.mesh is None or self.mesh.parts:
             return
@@ -114,7 +116,7 @@ class Experts(nn.Module):
                 raise RuntimeError("experts of several processes have not been gathered here")
             destination[prefix + name] = complete
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in ("w_in", "w_out"):
             weight = state_dict.get(prefix + name)
             if self.mesh is not None and weight is not None and len(weight) == self.num_experts:
