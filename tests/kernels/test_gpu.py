@@ -184,6 +184,26 @@ def test_feed_forward(keep_hidden, most, monkeypatch):
         assert_close(found, right, 3 * ERROR)
 
 
+def test_the_operators_keep_torchs_rules():
+    where = tokens.Assignments(torch.tensor([0, 2, 1, 2]).to(DEVICE), 3)
+    places = (where.token_A, where.row_A, where.start_S)
+    ends_E = torch.tensor([1, 4]).to(DEVICE)
+    rows = normal(4, 64, dtype=PRECISION)
+    weights = (normal(2, 64, 64, dtype=PRECISION), normal(2, 64, 64, dtype=PRECISION))
+    calls = {
+        "sums_of_groups": (normal(4), torch.tensor([0, 1, 1, 1]).to(DEVICE), ends_E),
+        "noisy_choice": (normal(5, 12), normal(5, 6), 2),
+        "gather_tokens": (normal(3, 8), *places),
+        "combine_tokens": (normal(4, 8), normal(4), *places, torch.float32),
+    }
+    if grouped_mm.runs_on(DEVICE):
+        ends = ends_E.int()
+        calls["gpu_experts_forward"] = (rows, *weights, ends, True)
+    for name, inputs in calls.items():
+        checks = ("test_schema", "test_faketensor", "test_autograd_registration")
+        torch.library.opcheck(getattr(torch.ops.nmt_moe, name).default, inputs, test_utils=checks)
+
+
 def test_no_rows():
     ends_E = torch.zeros(3, dtype=torch.int32, device=DEVICE)
     x_AD, w = normal(0, 64, dtype=PRECISION), normal(3, 64, 64, dtype=PRECISION)

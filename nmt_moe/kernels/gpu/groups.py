@@ -1,10 +1,12 @@
 """Sums of groups of numbers on a GPU, in Triton."""
 
-import torch
+from typing import Any
+
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from nmt_moe.kernels.operators import operator
 
 
 @triton.jit
@@ -27,19 +29,28 @@ def group_sums(x_A: Tensor, group_A: Tensor, ends_E: Tensor) -> Tensor:
         group_A: int64: the group of each number.
         ends_E: int64: where those of each group end.
     """
-    return _GroupSums.apply(x_A, group_A, ends_E)
+    sums_E: Tensor = _sums(x_A, group_A, ends_E)
+    return sums_E
 
 
-class _GroupSums(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x_A, group_A, ends_E):
-        ctx.save_for_backward(group_A)
-        out_E = x_A.new_empty(len(ends_E))
-        _group_sums[(len(ends_E),)](x_A.contiguous(), ends_E, out_E, 1024)
-        return out_E
+def sums_of_groups(x_A: Tensor, group_A: Tensor, ends_E: Tensor) -> Tensor:
+    out_E = x_A.new_empty(len(ends_E))
+    _group_sums[(len(ends_E),)](x_A.contiguous(), ends_E, out_E, 1024)
+    return out_E
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dout_E):
-        (group_A,) = ctx.saved_tensors
-        return dout_E.index_select(0, group_A), None, None
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[1])
+
+
+def _backward(ctx: Any, dout_E: Tensor) -> tuple[Tensor | None, ...]:
+    (group_A,) = ctx.saved_tensors
+    return dout_E.index_select(0, group_A), None, None
+
+
+_sums = operator(
+    sums_of_groups,
+    lambda x, group, ends: x.new_empty(ends.shape),
+    save=_save,
+    backward=_backward,
+)

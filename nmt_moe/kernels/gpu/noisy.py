@@ -10,7 +10,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from nmt_moe.kernels.operators import operator
 
 _NUMBERS = 1024  # of a tile
 _TILES = 8  # of a program, which sums the load over them
@@ -130,7 +131,8 @@ def choose(both_TF: Tensor, noise_TE: Tensor, k: int) -> tuple[Tensor, Tensor, T
     Returns:
         The logits ``[T, k]``, where they are, and the load ``[E]``.
     """
-    return _Choose.apply(both_TF, noise_TE, k)
+    top_TK, index_TJ, load_E = _noisy_choice(both_TF, noise_TE, k)
+    return top_TK, index_TJ[:, :k], load_E
 
 
 def _sizes(experts: int) -> dict[str, Any]:
@@ -138,35 +140,56 @@ def _sizes(experts: int) -> dict[str, Any]:
     return {"COLUMNS": columns, "ROWS": max(1, _NUMBERS // columns)}
 
 
-class _Choose(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, both_TF, noise_TE, k):
-        tokens, experts = noise_TE.shape
-        top_TK = both_TF.new_empty(tokens, k)
-        index_TJ = both_TF.new_empty(tokens, k + 1, dtype=torch.int64)
-        sizes = _sizes(experts)
-        programs = triton.cdiv(tokens, sizes["ROWS"] * _TILES)
-        load_PE = both_TF.new_empty(programs, experts)
-        if tokens:
-            _choose[(programs,)](
-                both_TF, noise_TE, top_TK, index_TJ, load_PE, tokens, experts, k, TILES=_TILES,
-                **sizes,
-            )  # fmt: skip
-        index_TK = index_TJ[:, :k]
-        ctx.save_for_backward(both_TF, noise_TE, index_TJ)
-        ctx.mark_non_differentiable(index_TK)
-        return top_TK, index_TK, load_PE.sum(0)
+def noisy_choice(both_TF: Tensor, noise_TE: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """As :func:`choose`, and one more place: that of the next logit."""
+    tokens, experts = noise_TE.shape
+    top_TK = both_TF.new_empty(tokens, k)
+    index_TJ = both_TF.new_empty(tokens, k + 1, dtype=torch.int64)
+    sizes = _sizes(experts)
+    programs = triton.cdiv(tokens, sizes["ROWS"] * _TILES)
+    load_PE = both_TF.new_empty(programs, experts)
+    if tokens:
+        _choose[(programs,)](
+            both_TF, noise_TE, top_TK, index_TJ, load_PE, tokens, experts, k, TILES=_TILES, **sizes
+        )
+    return top_TK, index_TJ, load_PE.sum(0)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dtop_TK, _, dload_E):
-        both_TF, noise_TE, index_TJ = ctx.saved_tensors
-        (tokens, experts), k = noise_TE.shape, dtop_TK.shape[1]
-        dboth_TF = torch.empty_like(both_TF)
-        if tokens:
-            sizes = _sizes(experts)
-            _choose_backward[(triton.cdiv(tokens, sizes["ROWS"]),)](
-                both_TF, noise_TE, index_TJ, dtop_TK.contiguous(), dload_E.contiguous(), dboth_TF,
-                tokens, experts, k, **sizes,
-            )  # fmt: skip
-        return dboth_TF, None, None
+
+def noisy_choice_backward(
+    both_TF: Tensor, noise_TE: Tensor, index_TJ: Tensor, dtop_TK: Tensor, dload_E: Tensor
+) -> Tensor:
+    (tokens, experts), k = noise_TE.shape, dtop_TK.shape[1]
+    dboth_TF = torch.empty_like(both_TF)
+    if tokens:
+        sizes = _sizes(experts)
+        _choose_backward[(triton.cdiv(tokens, sizes["ROWS"]),)](
+            both_TF, noise_TE, index_TJ, dtop_TK.contiguous(), dload_E.contiguous(), dboth_TF,
+            tokens, experts, k, **sizes,
+        )  # fmt: skip
+    return dboth_TF
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[:2], output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _backward(
+    ctx: Any, dtop_TK: Tensor, _: Tensor | None, dload_E: Tensor
+) -> tuple[Tensor | None, ...]:
+    return _noisy_choice_gradient(*ctx.saved_tensors, dtop_TK, dload_E), None, None
+
+
+_noisy_choice_gradient = operator(
+    noisy_choice_backward, lambda both, *_: both.new_empty(both.shape)
+)
+_noisy_choice = operator(
+    noisy_choice,
+    lambda both, noise, k: (
+        both.new_empty(noise.shape[0], k),
+        both.new_empty(noise.shape[0], k + 1, dtype=torch.int64),
+        both.new_empty(noise.shape[1]),
+    ),
+    save=_save,
+    backward=_backward,
+)

@@ -84,12 +84,16 @@ class Tiles:
     Args:
         ends_E: int32: where the rows of each expert end.
         rows: ``A``, how many there are.
+        found_3M: ``found_3M`` of the same tiles, where they are known.
     """
 
-    def __init__(self, ends_E: Tensor, rows: int) -> None:
+    def __init__(self, ends_E: Tensor, rows: int, found_3M: Tensor | None = None) -> None:
         self.experts = len(ends_E)
         self.most = rows // ROWS + min(self.experts, rows)
-        self.first_M, self.end_M, self.expert_M = ends_E.new_empty(3, self.most)
+        self.found_3M = ends_E.new_empty(3, self.most) if found_3M is None else found_3M
+        self.first_M, self.end_M, self.expert_M = self.found_3M
+        if found_3M is not None:
+            return
         size = triton.next_power_of_2(self.experts)
         _find_tiles[(self.experts + 1,)](
             ends_E, self.first_M, self.end_M, self.expert_M, self.most, self.experts, ROWS, size, 64

@@ -1,10 +1,12 @@
 """Tokens to experts and back on a GPU, with gradients."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from nmt_moe.kernels.gpu.rows import spread, sum_of_rows
+from nmt_moe.kernels.operators import like, operator
 
 
 class Assignments:
@@ -26,38 +28,73 @@ class Assignments:
 
 def gather(x_TD: Tensor, assignments: Assignments) -> Tensor:
     """The token of each assignment: ``[T, D]`` to ``[A, D]``."""
-    return _Gather.apply(x_TD, assignments)
+    x_AD: Tensor = _gather(x_TD, assignments.token_A, assignments.row_A, assignments.start_S)
+    return x_AD
 
 
 def combine(y_AD: Tensor, gate_A: Tensor, assignments: Assignments, dtype: torch.dtype) -> Tensor:
     """Each token's sum of its assignments, weighed by ``gate_A``: ``[A, D]`` to ``[T, D]``."""
-    return _Combine.apply(y_AD, gate_A, assignments, dtype)
+    where = (assignments.token_A, assignments.row_A, assignments.start_S)
+    y_TD: Tensor = _combine(y_AD.contiguous(), gate_A.contiguous(), *where, dtype)
+    return y_TD
 
 
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x_TD, assignments):
-        ctx.assignments = assignments
-        return x_TD.index_select(0, assignments.token_A)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dx_AD):
-        row_A, start_S = ctx.assignments.row_A, ctx.assignments.start_S
-        return sum_of_rows(dx_AD.contiguous(), None, row_A, start_S, dx_AD.dtype), None
+def gather_tokens(x_TD: Tensor, token_A: Tensor, row_A: Tensor, start_S: Tensor) -> Tensor:
+    return x_TD.index_select(0, token_A)
 
 
-class _Combine(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, y_AD, gate_A, assignments, dtype):
-        y_AD, gate_A = y_AD.contiguous(), gate_A.contiguous()
-        ctx.save_for_backward(y_AD, gate_A)
-        ctx.assignments = assignments
-        return sum_of_rows(y_AD, gate_A, assignments.row_A, assignments.start_S, dtype)
+def gather_tokens_backward(dx_AD: Tensor, row_A: Tensor, start_S: Tensor) -> Tensor:
+    return sum_of_rows(dx_AD.contiguous(), None, row_A, start_S, dx_AD.dtype)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dout_TD):
-        y_AD, gate_A = ctx.saved_tensors
-        dy_AD, dgate_A = spread(dout_TD.contiguous(), y_AD, gate_A, ctx.assignments.token_A)
-        return dy_AD, dgate_A, None, None
+
+def combine_tokens(
+    y_AD: Tensor,
+    gate_A: Tensor,
+    token_A: Tensor,
+    row_A: Tensor,
+    start_S: Tensor,
+    dtype: torch.dtype,
+) -> Tensor:
+    return sum_of_rows(y_AD, gate_A, row_A, start_S, dtype)
+
+
+def combine_tokens_backward(
+    dout_TD: Tensor, y_AD: Tensor, gate_A: Tensor, token_A: Tensor
+) -> tuple[Tensor, Tensor]:
+    return spread(dout_TD.contiguous(), y_AD, gate_A, token_A)
+
+
+def _save_places(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[2:])
+
+
+def _gather_backward(ctx: Any, dx_AD: Tensor) -> tuple[Tensor | None, ...]:
+    return _gather_gradient(dx_AD, *ctx.saved_tensors), None, None, None
+
+
+def _save_rows(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:3])
+
+
+def _combine_backward(ctx: Any, dout_TD: Tensor) -> tuple[Tensor | None, ...]:
+    return *_combine_gradients(dout_TD, *ctx.saved_tensors), None, None, None, None
+
+
+_gather_gradient = operator(
+    gather_tokens_backward, lambda dx, row, start: dx.new_empty(start.shape[0] - 1, dx.shape[1])
+)
+_gather = operator(
+    gather_tokens,
+    lambda x, token, row, start: x.new_empty(token.shape[0], x.shape[1]),
+    save=_save_places,
+    backward=_gather_backward,
+)
+_combine_gradients = operator(combine_tokens_backward, lambda dout, y, gate, token: like(y, gate))
+_combine = operator(
+    combine_tokens,
+    lambda y, gate, token, row, start, dtype: y.new_empty(
+        start.shape[0] - 1, y.shape[1], dtype=dtype
+    ),
+    save=_save_rows,
+    backward=_combine_backward,
+)
