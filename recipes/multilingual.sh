@@ -8,13 +8,11 @@
 # source sentence, such as <2de>, names the language to translate into. Ends with a table of the
 # BLEU of each pair, also in RUN_DIR/table.md. Run again, it continues where it stopped.
 #
-#   LANGUAGE  de stands for the pairs en-de and de-en (default: de fr es)
-#   PAIR      such as en-de or de-fr
-#             The text is the phrasebook's: sentences and labels between English, German and
-#             French; otherwise labels, which are dates, amounts, names and lists of them.
-#
-# CORPORA is other text, "en-de=FOLDER de-en=FOLDER ...", where a folder holds
-# {train,valid,test}.{en,de}, plain or .gz, and its path no spaces; it takes no LANGUAGE.
+# PAIR is such as en-de or de-fr, and LANGUAGE de stands for en-de and de-en (default: de fr es). The
+# text is the phrasebook's: sentences and labels between English, German and French; otherwise labels,
+# which are dates, amounts, names and lists of them. CORPORA is other text, "en-de=FOLDER
+# de-en=FOLDER ...", where a folder holds {train,valid,test}.{en,de}, plain or .gz, and its path no
+# spaces; it takes no LANGUAGE.
 # shellcheck source=recipes/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 parse_options "$@"
@@ -46,8 +44,8 @@ for text in $CORPORA; do
     TEXTS+=("${text%%=*}=$(absolute "${text#*=}")")
 done
 if ((${#TEXTS[@]} == 0)); then
-    ((${#WORDS[@]})) || WORDS=(de fr es)
     "$ROOT/recipes/setup.sh"
+    ((${#WORDS[@]})) || WORDS=(de fr es)
     PAIRS=$(python -m nmt_moe.corpus.multilingual pairs "${WORDS[@]}") || exit 1
 fi
 open_run "pairs=$PAIRS" "from=${TEXTS[*]-}" "seed=$SEED" \

@@ -16,7 +16,7 @@ parse_pair "$@"
 WMT14_MIRROR=${WMT14_MIRROR:-} # URLs below which wmt13/... lies, in the order to try them, else www.statmt.org
 WMT14_ARCHIVES=${WMT14_ARCHIVES:-} # their folder, with their checksums in SHA256SUMS, else data/wmt14-archives
 WMT14_MANIFEST=${WMT14_MANIFEST:-} # which archive holds what, else nmt_moe/corpus/manifests/wmt14-*.json
-TEST_SET=${TEST_SET:-full} # 3,003 sentences; filtered: the 2,737 (En-De) of sacrebleu's "wmt14"; or "full filtered"
+TEST_SET=${TEST_SET:-full} # full: 3,003 sentences; filtered: the 2,737 (En-De) of sacrebleu's "wmt14"; or "full filtered"
 CORPORA=${CORPORA:-} # of the training text, only these, such as news-commentary-v9 to try it out
 VOCABULARY=${VOCABULARY:-32000} # wordpieces
 SAMPLE=${SAMPLE:-2000000} # lines of both languages to learn them from: 20 bytes of memory a character, 6 GB

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -130,7 +129,7 @@ class _Output:
         start = f".{self._name[:50]}."
         _remove_left(self.folder, start)
         while True:
-            self.draft = os.path.join(self.folder, f"{start}{secrets.token_hex(8)}.draft")
+            self.draft = os.path.join(self.folder, f"{start}{os.urandom(8).hex()}.draft")
             number = os.open(self.draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with contextlib.suppress(OSError):  # some network file systems have no locks
                 fcntl.flock(number, fcntl.LOCK_EX)

@@ -3,7 +3,6 @@
 import os
 import shutil
 from contextlib import suppress
-from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 
@@ -29,4 +28,6 @@ def _remedy() -> str:
 
 def note() -> Path:
     """In the folder that a training and its processes have in common."""
+    from multiprocessing.util import get_temp_dir  # most commands need no other process
+
     return Path(get_temp_dir(), "lost")

@@ -1,1 +1,1 @@
-"""A run's folder: what its log says, its tables, and how its processes are started."""
+"""A run's folder: settings, stages, lock, logs and tables, and how its processes are started."""

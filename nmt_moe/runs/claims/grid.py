@@ -81,6 +81,17 @@ class Grid:
             {**environment, "TRAIN_OPTIONS": "\n".join(extra)}, bool(content.get("peak")),
         )  # fmt: skip
 
+    def open(self, clean: bool, *about: str) -> None:
+        """Make or reopen the run's folder, and lock it; ``about`` are settings of the text.
+
+        Raises:
+            UserError: it cannot be used, or was made with others.
+        """
+        extra = self.environment["TRAIN_OPTIONS"].split("\n")
+        given = [f"vocabulary={self.settings['VOCABULARY']}", f"common={' '.join(self.common)}"]
+        self.run.open([*about, *given, f"extra={' '.join(extra)}"], clean)
+        self.run.lock()
+
     def stage(self, name: str, after: str | None, *steps: Sequence[str]) -> None:
         """A stage before the grid."""
         self.run.stage(name, lambda folder: self._stage(folder).do(steps), after)

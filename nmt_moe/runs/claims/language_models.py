@@ -27,17 +27,8 @@ def run(grid: Grid, words: Sequence[str], clean: bool) -> None:
         if text.is_dir() and texts[1:]:
             raise UserError(f"one folder, or files: {text} is a folder")
     given, folder = grid.settings, grid.run.path
-    grid.run.open(
-        [
-            f"text={' '.join(map(str, texts)) or 'phrasebook'}",
-            f"lines={given['VALID_LINES']} {given['TEST_LINES']} {given['PHRASES']}",
-            f"vocabulary={given['VOCABULARY']}",
-            f"common={' '.join(grid.common)}",
-            f"extra={' '.join(grid.environment['TRAIN_OPTIONS'].splitlines())}",
-        ],
-        clean,
-    )
-    grid.run.lock()
+    lines = f"lines={given['VALID_LINES']} {given['TEST_LINES']} {given['PHRASES']}"
+    grid.open(clean, f"text={' '.join(map(str, texts)) or 'phrasebook'}", lines)
     if texts and texts[0].is_dir():
         text, before = texts[0], None
     elif texts:

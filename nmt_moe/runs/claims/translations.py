@@ -37,16 +37,7 @@ def run(grid: Grid, words: Sequence[str], clean: bool) -> None:
     if any(named.values()):
         _check(named, tests)
     paths = [str(path) for split in texts.values() for path in split]
-    grid.run.open(
-        [
-            f"from={' '.join(paths if texts['train'] else [url, *paths])}",
-            f"vocabulary={given['VOCABULARY']}",
-            f"common={' '.join(grid.common)}",
-            f"extra={' '.join(grid.environment['TRAIN_OPTIONS'].splitlines())}",
-        ],
-        clean,
-    )
-    grid.run.lock()
+    grid.open(clean, f"from={' '.join(paths if texts['train'] else [url, *paths])}")
     before = None
     if not texts["train"]:
         before = "download"
