@@ -51,7 +51,7 @@ def test_help_and_mistyped_arguments(claim: str, tmp_path: Path) -> None:
     assert help_text.startswith(f"usage: recipes/{script}") and "SEEDS" in help_text
     for arguments, settings, message in (
         (["--cleen"], {}, "unknown option '--cleen'"),
-        ([], {"CELLS": "wide"}, "unknown cell 'wide': choose from "),
+        (["--", "--lr", "1"], {"CELLS": "wide"}, "unknown cell 'wide': choose from "),
         ([], {"JOBS": "two"}, "JOBS=two is no number of trainings"),
         ([], {"SEEDS": "1 b"}, "'b' is no seed"),
         (["no.txt"], {}, "no.txt"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmt_moe.cli.arguments import Command, positional, required
+from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.runs.claims.tables import FIGURES
 
@@ -16,14 +17,21 @@ class Run(Command):
 
     usage = "nmt-moe claims run TABLE [--clean] [FILE...] [-- FAIRSEQ_TRAIN_OPTIONS]"
 
-    table: Path = positional("such as recipes/claims/capacity.toml", "TABLE")
-    words: list[str] = positional("what recipes/claims/*.sh take", "FILE", nargs=REMAINDER)
+    # In one: argparse would take a "--" after the table for its own.
+    words: list[str] = positional(
+        "a table, such as recipes/claims/capacity.toml, and what recipes/claims/*.sh take",
+        "TABLE",
+        nargs=REMAINDER,
+    )
 
     def run(self) -> int:
         from nmt_moe.runs.claims.train import train
         from nmt_moe.runs.commands import exit_code
 
-        return exit_code(self.table.stem, lambda: train(self.table, self.words))
+        if not self.words:
+            raise UserError("name a table, such as recipes/claims/capacity.toml")
+        table = Path(self.words[0])
+        return exit_code(table.stem, lambda: train(table, self.words[1:]))
 
 
 @dataclass(kw_only=True)
