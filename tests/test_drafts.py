@@ -245,6 +245,8 @@ OTHERS = {
     "corpus/wordpieces/model.py": "the same",
     "fairseq_fixes/watchdog.py": "a note from one process to another",
     "fairseq_fixes/batch_workers.py": "the same",
+    "runs/commands.py": "a log, which grows while its command runs",
+    "runs/folder.py": "a folder that is put away",
 }
 
 

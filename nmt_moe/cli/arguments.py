@@ -31,15 +31,19 @@ class Command:
         """Called first where the process runs this command alone: what it changes for all."""
 
 
-def positional(help: str, metavar: str | None = None, **how: Any) -> Any:
+def positional(
+    help: str, metavar: str | None = None, allowed: Range | None = None, **how: Any
+) -> Any:
     """An argument without a name; one with ``nargs="?"`` is None where it is not given.
 
     Args:
         help: what it is.
         metavar: its name in the help; None: its choices.
+        allowed: the range of a number.
         how: what else ``add_argument`` takes.
     """
-    metadata = {"help": help, "how": {"metavar": metavar} | how, "positional": True}
+    how = {"metavar": metavar} | how
+    metadata = {"help": help, "range": allowed, "how": how, "positional": True}
     return field(default=None, metadata=metadata)
 
 

@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from nmt_moe.cli.arguments import Command, positional, switch
+from nmt_moe.common.ranges import integers
 from nmt_moe.runs.commands import exit_code
 from nmt_moe.runs.folder import Run
 
@@ -33,7 +34,7 @@ class Open(Command):
 class Lock(Command):
     """Let no other recipe work in the folder as long as somebody has this file open."""
 
-    number: int = positional("that of the open file .lock in the folder")
+    number: int = positional("that of the open file .lock in the folder", allowed=integers(0))
 
     def run(self) -> int:
         return _of_recipe(lambda run: run.lock(self.number))

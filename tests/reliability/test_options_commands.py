@@ -39,10 +39,11 @@ def test_numbers_of_a_command(words, parser, action, capsys, tally):
     allowed = action.type
     assert isinstance(allowed, Range), f"{words} {action.option_strings} declares no range"
     assert isinstance(parser, Parser)
-    option = action.option_strings[0]
+    option = (action.option_strings or [action.dest])[0]
     for value in [*outside(allowed), *WORDS, "1.5" if allowed.kind is int else "1.5.5"]:
         text = str(value) if not isinstance(value, int) or abs(value) < 10**300 else "1" + "0" * 400
-        line = refused([*words, f"{option}={text}"], capsys)
+        given = [f"{option}={text}"] if action.option_strings else ["--", text]
+        line = refused([*words, *given], capsys)
         tally(inputs=1)
         assert line.startswith(f"error: {option} must be ") and str(allowed) in line, line
     for value in edges(allowed):
