@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.util import get_temp_dir
 from typing import Any
 
 from fairseq.data.iterators import BackgroundConsumer
@@ -53,7 +54,21 @@ def end_with_the_program() -> None:
     atexit.register(_end)
 
 
+def _in_one_folder(get: Callable[..., Any]) -> Callable[..., Any]:
+    def get_batch_iterator(*args: Any, **kwargs: Any) -> Any:
+        get_temp_dir()
+        return get(*args, **kwargs)
+
+    return get_batch_iterator
+
+
 FIXES = (
+    Fix(
+        "fairseq.tasks.fairseq_task:FairseqTask.get_batch_iterator",
+        _in_one_folder,
+        "The processes that prepare batches use this one's temporary folder: one that is killed "
+        "could not remove its own.",
+    ),
     Fix(
         "multiprocessing.queues:Queue._on_queue_feeder_error",
         _giving_up,

@@ -2,7 +2,6 @@
 
 import logging
 from contextlib import nullcontext
-from multiprocessing.util import get_temp_dir
 from typing import Any
 
 from fairseq.distributed.utils import get_global_rank
@@ -37,12 +36,10 @@ def end_workers(task: Any) -> None:
 
     fairseq keeps them for the next epoch. Here each epoch has a new iterator
     (:func:`nmt_moe.fairseq_fixes.training_options.configure`), so the old processes would stay
-    until Python collects the old iterator, and add up. The folder of their sockets belongs to this
-    process, which removes it even if they are killed.
+    until Python collects the old iterator, and add up.
     """
     cfg = getattr(task, "cfg", None)
     if cfg is not None:  # else a model without a training
-        get_temp_dir()
         with open_dict(cfg) if isinstance(cfg, DictConfig) else nullcontext():
             cfg.persistent_workers = False
 

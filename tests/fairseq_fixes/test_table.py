@@ -28,6 +28,7 @@ SOURCES = {
     "fairseq.logging.progress_bar:TensorboardProgressBarWrapper": "1cb403fc7f5f",
     "fairseq.options:DatasetConfig": "8b50f0fbe4de",
     "fairseq.options:parse_args_and_arch": "e7f96c62d047",
+    "fairseq.tasks.fairseq_task:FairseqTask.get_batch_iterator": "a678bcdff92a",
     "fairseq.tasks.fairseq_task:FairseqTask.inference_step": "2009a56565e2",
     "fairseq.tasks.fairseq_task:FairseqTask.train_step": "b35210fe6112",
     "fairseq.tasks.fairseq_task:FairseqTask.valid_step": "439d3865b8b2",
