@@ -35,6 +35,14 @@ def test_what_the_user_gave_does_not_break_the_line(end: str, capsys) -> None:
     assert said(FileExistsError(f"a{end}b"), capsys).startswith(f"error: there is {shown} already")
 
 
+def test_a_reader_that_has_read_enough_is_no_error(capsys) -> None:
+    def command() -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    assert exit_code(command) == 141
+    assert capsys.readouterr().err == ""
+
+
 def test_letters_and_spaces_are_shown_as_they_are(capsys) -> None:
     line = "no file 'für  Élise/日本.txt'"
     assert said(UserError(line), capsys) == f"error: {line}"

@@ -136,6 +136,9 @@ def exit_code(command: Callable[[], None]) -> int:
         command()
         sys.stdout.flush()
     except (UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and error.filename is None:
+            _give_up_output()
+            return 141  # as of a command that SIGPIPE ends: its reader has read enough
         say(one_line(error) or str(error))
         return 1
     return 0

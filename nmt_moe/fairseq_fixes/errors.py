@@ -28,6 +28,8 @@ _HANDING_OVER = "multiprocessing.resource_sharer"
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if isinstance(error, EOFError | ConnectionError) and raised_within(error, _HANDING_OVER):
         return  # the training has ended before a worker could hand over its batch
+    if isinstance(error, KeyboardInterrupt):
+        return say("stopped by Ctrl-C")
     line = one_line(error)
     if line is None:
         sys.__excepthook__(kind, error, trace)

@@ -100,7 +100,7 @@ def trained(path: Path, words: Sequence[str], recipe: str) -> None:
             for line in follow(_lines(words, log)):
                 print(line, flush=True)
     except Failed as error:
-        if error.code == STOPPED:
+        if error.code == STOPPED or _signals:
             raise
         message = f"{recipe}: fairseq-train failed, all it printed is in {path}"
         raise Failed(1, message) from error
@@ -145,9 +145,10 @@ def _started(words: Sequence[str], **options: Any) -> Iterator[Any]:
 
 def _check(process: Any) -> None:
     code = process.returncode
+    if code != STOPPED:
+        _stop_if_told()
     if code:
         raise Failed(code if code > 0 else 128 - code)
-    _stop_if_told()
 
 
 def _stop_if_told() -> None:
