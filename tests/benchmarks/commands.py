@@ -14,9 +14,10 @@ from tests.commands import run
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
-def benchmark(name: str, *arguments: object) -> dict[str, Any]:
+def benchmark(name: str, *arguments: object, fresh: bool = False) -> dict[str, Any]:
     """The figures that it prints with ``--json``."""
-    return json.loads(run("python", BENCHMARKS / name, *arguments, "--json").stdout)
+    finished = run("python", BENCHMARKS / name, *arguments, "--json", fresh=fresh)
+    return json.loads(finished.stdout)
 
 
 def load(monkeypatch: pytest.MonkeyPatch, name: str) -> ModuleType:
