@@ -8,13 +8,11 @@ joeynmt      the recurrent encoder and decoder of joeynmt, likewise, where it is
 """
 
 from collections.abc import Callable
-from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from fairseq import options
-from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.logging import metrics
 from fairseq.models.lstm import LSTMModel, base_architecture
@@ -25,7 +23,7 @@ from torch import Tensor, nn
 
 import nmt_moe.plugin  # noqa: F401  registers what fairseq looks up by name
 from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropy
-from nmt_moe.models.architectures import build, config
+from nmt_moe.models.architectures import build, config, dictionary
 from nmt_moe.plan.counts import operations
 
 PAPER = dict(dim=512, lstm_cells=2048, moe_experts=32, moe_k=4, moe_hidden_dim=2048)
@@ -168,14 +166,6 @@ def _equal_cost(model: Callable[[int], nn.Module], wanted: int) -> int:
             middle = (low + high) // 4 * 2
             low, high = (middle, high) if products(model(middle)) < wanted else (low, middle)
         return min((low, high), key=lambda cells: abs(products(model(cells)) - wanted))
-
-
-@cache
-def dictionary(vocabulary: int) -> Dictionary:
-    words = Dictionary()
-    for number in range(vocabulary - len(words)):
-        words.add_symbol(f"w{number}")
-    return words
 
 
 def batch(sentences: int, length: int, vocabulary: int) -> dict[str, Any]:

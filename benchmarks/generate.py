@@ -13,10 +13,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from contenders import CONTENDERS, PAPER, SMALL, batch, dictionary, ops
+from contenders import CONTENDERS, PAPER, SMALL, batch, ops
 from harness import DTYPES, middle, parser, ratios, report, start, take_turns
 from torch import nn
 
+from nmt_moe.models.architectures import dictionary
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
 
 WORDS = 50

@@ -8,7 +8,6 @@ import json
 import logging
 import platform
 import statistics
-import subprocess
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ import torch
 
 from nmt_moe.common.files import atomic_write, beside
 from nmt_moe.common.table import markdown
+from nmt_moe.runs.claims.machine import commit, processor
 
 Seconds = dict[str, list[float]]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -49,33 +49,15 @@ def start(args: argparse.Namespace) -> None:
 
 def machine(device: str) -> dict[str, str | int]:
     """What the figures were measured on."""
-    name = torch.cuda.get_device_name() if device == "cuda" else _processor()
+    name = torch.cuda.get_device_name() if device == "cuda" else processor()
     return {
         "device": name,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "date": date.today().isoformat(),
-        "commit": _commit(),
+        "commit": commit(),
     }
-
-
-def _commit() -> str:
-    """Of this checkout; with a plus if files differ from it, empty if there is no git."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return found.stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
 
 
 def limits(device: str, dtype: torch.dtype) -> tuple[dict[str, Callable[[], object]], float, float]:

@@ -100,7 +100,7 @@ def build(cfg: StackConfig, vocabulary: int) -> nn.Module:
     Raises:
         UserError: the options contradict each other.
     """
-    words = _dictionary(vocabulary)
+    words = dictionary(vocabulary)
     task = SimpleNamespace(source_dictionary=words, target_dictionary=words)
     if isinstance(cfg, LSTMMoEConfig):
         return translation.LSTMMoEModel.build_model(cfg, task)
@@ -108,7 +108,8 @@ def build(cfg: StackConfig, vocabulary: int) -> nn.Module:
 
 
 @cache
-def _dictionary(vocabulary: int) -> Dictionary:
+def dictionary(vocabulary: int) -> Dictionary:
+    """A dictionary of ``vocabulary`` symbols, fairseq's special ones included."""
     words = Dictionary()
     for number in range(vocabulary - len(words)):
         words.add_symbol(f"w{number}")

@@ -15,14 +15,14 @@ def machine() -> dict[str, str | int]:
     """The processor or GPU, the versions of what computes, and the commit of this checkout."""
     gpu = torch.cuda.is_available()
     return {
-        "device": torch.cuda.get_device_name() if gpu else _processor(),
+        "device": torch.cuda.get_device_name() if gpu else processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
         "threads": torch.get_num_threads(),
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "fairseq": version("fairseq-fixed"),
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
@@ -48,8 +48,8 @@ with open(int(sys.argv[1]), "w") as answer:
 """
 
 
-def _commit() -> str:
-    """With a plus if files differ from it; empty if there is no git."""
+def commit() -> str:
+    """The commit of this checkout, with a plus if files differ from it; empty without git."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -58,7 +58,8 @@ def _commit() -> str:
     return found.stdout.strip()
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
