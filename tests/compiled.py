@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from nmt_moe.kernels.cpu.library import library
+from nmt_moe.kernels.cpu.extension import library
 
 
 def skip_unless_compiled() -> None:

@@ -40,7 +40,7 @@ for module in modules:
         wrong[module] = code
 import nmt_moe
 from nmt_moe.corpus import manifest
-from nmt_moe.kernels.cpu.library import library
+from nmt_moe.kernels.cpu.extension import library
 from nmt_moe.report.page import html
 wrong |= {} if Path(nmt_moe.__file__).is_relative_to(home) else {"from": nmt_moe.__file__}
 known = [manifest.load(manifest.find(pair)) for pair in manifest.PAIRS]

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch.autograd.function import once_differentiable
 
-_library = torch.library.Library("nmt_moe", "FRAGMENT")
+_library = library.Library("nmt_moe", "FRAGMENT")
 
 
 def operator(
@@ -29,13 +29,11 @@ def operator(
         backward: None: the result has no gradient.
     """
     name = function.__name__
-    _library.define(name + torch.library.infer_schema(function, mutates_args=()))
+    _library.define(name + library.infer_schema(function, mutates_args=()))
     _library.impl(name, function, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"nmt_moe::{name}", fake, lib=_library)
+    library.register_fake(f"nmt_moe::{name}", fake, lib=_library)
     if backward is not None:
-        torch.library.register_autograd(
-            f"nmt_moe::{name}", backward, setup_context=save, lib=_library
-        )
+        library.register_autograd(f"nmt_moe::{name}", backward, setup_context=save, lib=_library)
     made: Callable[..., Any] = getattr(torch.ops.nmt_moe, name).default
     if backward is None or save is None:
         return made

@@ -80,9 +80,8 @@ class Experts(nn.Module):
         if _one_product(x_AD, w_in, w_out):
             ends_E = counts_E.cumsum(0, dtype=torch.int32)
             if gpu.can_multiply(w_in, w_out):
-                from nmt_moe.kernels.gpu.feed_forward import (
-                    feed_forward,  # Triton is not everywhere
-                )
+                # Triton is not everywhere.
+                from nmt_moe.kernels.gpu.feed_forward import feed_forward
 
                 return feed_forward(x_AD, w_in, w_out, ends_E, not self.recompute)
             if self.recompute:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nmt_moe.kernels.cpu.library import library
+from nmt_moe.kernels.cpu.extension import library
 
 INSTRUCTIONS = ["any", "avx2", "avx512"]
 

@@ -30,7 +30,7 @@ def test_the_tests_of_what_is_compiled_are_skipped(bare: Path, monkeypatch) -> N
     skipped = [bare / path for path in COMPILED]
     found = run("python", *pytest_here, *skipped, cwd=bare, fails=True)
     assert re.search(r"^SKIPPED \[4\] .*: was not compiled here$", found.stdout, re.MULTILINE)
-    loaded = "from nmt_moe.kernels.cpu.library import library; print(library)"
+    loaded = "from nmt_moe.kernels.cpu.extension import library; print(library)"
     assert run("python", "-c", loaded, cwd=bare).stdout == "None\n"
     there = run("python", *pytest_here, "--collect-only", cwd=bare)
     assert "error" not in there.stdout.splitlines()[-1]

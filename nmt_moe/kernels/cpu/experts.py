@@ -5,7 +5,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from nmt_moe.kernels.cpu.library import AVX512, gemm, library
+from nmt_moe.kernels.cpu.extension import AVX512, gemm, library
 
 _ALIGNED = 16  # numbers
 # Rows of a group; torch's library is faster with more, where it is found.

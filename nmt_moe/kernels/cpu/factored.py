@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nmt_moe.kernels.cpu.library import library
+from nmt_moe.kernels.cpu.extension import library
 
 
 def usable(*tensors: Tensor) -> bool:

@@ -9,7 +9,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from nmt_moe.kernels.cpu.library import library
+from nmt_moe.kernels.cpu.extension import library
 
 _FEW = 128  # rows; torch's library is faster with more,
 _FEW_FOR_SMALL, _SMALL = 96, 2**20  # or with a matrix of so many numbers, which its cache holds,
