@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from nmt_moe.models.attention import ATTENTIONS
@@ -28,7 +29,7 @@ class LSTMMoEDecoder(IncrementalDecoder):
         super().__init__(dictionary)
         self.padding_idx = dictionary.pad()
         self.embedding = make_embedding(dictionary, cfg.dim)
-        self.dropout = nn.Dropout(cfg.dropout)
+        self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.attention = ATTENTIONS[str(cfg.attention)](cfg.dim, cfg.attention_residual)
         self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells)])
         for _ in range(cfg.decoder_layers - 1):

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from fairseq.models import FairseqEncoder
+from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from nmt_moe.models.config import LSTMMoEConfig, moe_positions
@@ -26,7 +27,7 @@ class LSTMMoEEncoder(FairseqEncoder):
         super().__init__(dictionary)
         self.padding_idx = dictionary.pad()
         self.embedding = make_embedding(dictionary, cfg.dim)
-        self.dropout = nn.Dropout(cfg.dropout)
+        self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.bidirectional = cfg.encoder_bidirectional
         share = 2 if self.bidirectional else 1  # each direction of layer 1 has half of the width
         widths = [(cfg.dim // share, cfg.lstm_cells // share)]

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import torch
+from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from nmt_moe.models import initial
@@ -27,7 +28,7 @@ class FeedForward(nn.Module):
     def __init__(self, cfg: StackConfig) -> None:
         super().__init__()
         self.sigmoid = not cfg.no_moe_sigmoid
-        self.dropout = nn.Dropout(cfg.dropout)
+        self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.moe: MixtureOfExperts | None = None
         if cfg.feed_forward == "moe":
             self.moe = MixtureOfExperts(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fairseq.models import FairseqLanguageModel, register_model
+from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from nmt_moe.models.config import LSTMMoELanguageModelConfig, check, moe_positions
@@ -35,7 +36,7 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
         super().__init__(target)
         self.padding_idx = source.pad()
         self.embedding = make_embedding(source, cfg.dim)
-        self.dropout = nn.Dropout(cfg.dropout)
+        self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.layers = nn.ModuleList(
             LSTM(cfg.dim, cfg.dim, cfg.lstm_cells) for _ in range(cfg.layers)
         )

@@ -200,3 +200,26 @@ def test_the_default_size_is_the_papers():
 def test_options_that_do_not_fit_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         build_model(**options)
+
+
+@pytest.mark.parametrize("name", ["LSTMMoEEncoder", "LSTMMoEDecoder", "FeedForward", None])
+def test_dropout_is_kept_in_the_modules_that_retain_dropout_names(name):
+    model = build_model(dropout=0.5).eval()
+    same = [model(*batch())[0] for _ in range(2)]
+    assert torch.equal(*same)
+    modules = None if name is None else [name]
+    model.make_generation_fast_(retain_dropout=True, retain_dropout_modules=modules)
+    kept = {
+        type(part).__name__
+        for part in model.modules()
+        if getattr(getattr(part, "dropout", None), "apply_during_inference", False)
+    }
+    everywhere = {"LSTMMoEEncoder", "LSTMMoEDecoder", "FeedForward"}
+    assert kept == ({name} if name else everywhere)
+    encoded = [model.encoder(batch()[0]) for _ in range(2)]
+    in_encoder = name != "LSTMMoEDecoder"
+    assert torch.equal(*[one["encoder_out"][0] for one in encoded]) != in_encoder
+    decoded = [model.decoder(batch()[2], encoded[0], {})[0] for _ in range(2)]  # a step
+    assert torch.equal(*decoded) == (name == "LSTMMoEEncoder")
+    with torch.no_grad():
+        assert not torch.equal(*[model(*batch())[0] for _ in range(2)])
