@@ -8,7 +8,7 @@ set -euo pipefail
 ROOT=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 RECIPE=$(basename "$0" .sh)
 PATH=$ROOT/.venv/bin:$PATH
-export RECIPE PYTHONUNBUFFERED=1
+export RECIPE RECIPE_PID=$$ PYTHONUNBUFFERED=1
 export PYTHONSAFEPATH=1 # or modules of the folder where the user is would stand in for others
 
 die() {
@@ -94,6 +94,24 @@ whole() {
     done
 }
 
+# attended COMMAND...: bash lets a command in the foreground end before it hears SIGTERM itself. Told
+# to end, this passes it on, waits for what the command has to save, and ends the recipe.
+attended() {
+    local code=0 told=0 command
+    "$@" <&0 &
+    command=$!
+    trap 'told=143; kill -s TERM "$command"' TERM
+    trap 'told=130' INT # the command hears it as well
+    wait "$command" || code=$?
+    while kill -0 "$command" 2>/dev/null; do # a signal has ended the wait
+        code=0
+        wait "$command" || code=$?
+    done
+    trap - TERM INT
+    ((told == 0)) || exit "$((code ? code : told))"
+    return "$code"
+}
+
 # open_run NAME=VALUE...: installs what is missing and makes or reopens RUN_DIR.
 open_run() {
     RUN_DIR=$(absolute "${RUN_DIR:-$ROOT/data/$RECIPE${TARGET:+-$TARGET}}")
@@ -107,17 +125,17 @@ open_run() {
 
 # stage NAME [--after STAGE] STEP... [--then STEP...]...
 stage() {
-    python -m nmt_moe.runs stage "$@"
+    attended python -m nmt_moe.runs stage "$@"
 }
 
 # step STEP...: without a stage, in RUN_DIR.
 step() {
-    python -m nmt_moe.runs step "$@"
+    attended python -m nmt_moe.runs step "$@"
 }
 
 # table COMMAND...: what it prints becomes RUN_DIR/table.md.
 table() {
-    python -m nmt_moe.runs table "$@"
+    attended python -m nmt_moe.runs table "$@"
 }
 
 # The beam search of Wu et al. 2016 with its weights. A translation ends after 250 pieces: fairseq
@@ -143,5 +161,5 @@ translate_test() {
 }
 
 summarise() {
-    python -m nmt_moe.report.summary "$RUN_DIR"
+    attended python -m nmt_moe.report.summary "$RUN_DIR"
 }

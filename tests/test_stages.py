@@ -183,6 +183,46 @@ def test_a_killed_stage_goes_on(by: signal.Signals, recipe, tmp_path: Path, tall
         tally(faults=1, losses=int(lost))
 
 
+SAVES = """
+import pathlib, signal, sys, time
+run = pathlib.Path(sys.argv[1])
+def save(*_):
+    time.sleep(0.5)
+    (run / "saved").touch()
+    sys.exit(75)
+signal.signal(signal.SIGTERM, save)
+(run / "waits").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
+def test_what_a_recipe_started_saves_when_the_recipe_alone_is_killed(
+    by: signal.Signals, tmp_path: Path, tally
+) -> None:
+    script, folder = tmp_path / "recipe.sh", tmp_path / "run"
+    script.write_text(
+        f'source "{ROOT}/recipes/common.sh"\nopen_run\n'
+        'stage training python -c "$SAVES" "$RUN_DIR"\ntouch "$RUN_DIR/goes on"\n'
+    )
+    with subprocess.Popen(
+        ["bash", str(script)],
+        env=environment(fresh=True, RUN_DIR=folder, SAVES=SAVES),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as started:
+        until = time.monotonic() + 60
+        while not (folder / "waits").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        started.send_signal(by)
+        said = started.communicate(timeout=60)[1]  # all of them have ended
+    assert started.returncode == (75 if by == signal.SIGTERM else -by)
+    assert "stopped in stage training; the same command continues there" in said
+    assert (folder / "saved").exists() and not (folder / "goes on").exists()
+    tally(faults=1)
+
+
 def test_a_stage_of_another_run(stages, finished: Path) -> None:
     """As where only some folders were copied: it is not of this run's data."""
     other = finished.parent / "other"

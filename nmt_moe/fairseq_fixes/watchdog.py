@@ -21,7 +21,7 @@ STOPPED = "NMT_MOE_STOPPED"
 """A file with the code that a training ended with after it was told to: torchrun does not tell."""
 
 _PATIENCE = 60.0  # seconds without an update
-_ONE_ASK = 0.5  # seconds in which a process may be told twice: itself, and by its launcher
+_ONE_ASK = 0.8  # seconds in which a process may be told again: by itself, a recipe, a launcher
 _SIGNALS: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 _progress = 0.0  # when the last update or save was done

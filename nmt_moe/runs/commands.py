@@ -1,12 +1,16 @@
 """Start what a stage consists of, and end as it ends.
 
-The signals that end a recipe reach each of its processes. The one that started a command waits for
-it, which may have something to save first, and ends with its code.
+Ctrl-C reaches each process of a recipe, SIGTERM perhaps the first one alone: each passes it on to
+the command that it has started, waits for it, which may have something to save, and ends with its
+code. A recipe that is killed passes nothing on: what it has started sees that it is gone.
 """
 
+import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +25,8 @@ from nmt_moe.runs.progress import follow
 STOPPED = 75
 """The code of a training that was stopped by SIGTERM and has saved."""
 _TAIL = 5  # lines
-_running: set[object] = set()
+_running: dict[object, Any] = {}
+"""The processes of what was started; None: it is about to."""
 _signals: list[int] = []
 
 
@@ -38,15 +43,24 @@ def exit_code(recipe: str, work: Callable[[], object]) -> int:
 
     A signal ends this process at once, or when the command that it has started has ended.
     """
+    parent = os.getppid()
+    of_shell = os.environ.get("RECIPE_PID") == str(parent)
 
     def note(number: int, frame: FrameType | None) -> None:
         if not _running:
             raise Failed(128 + number)
         _signals.append(number)
+        if number == signal.SIGTERM:
+            for process in list(_running.values()):
+                _pass_on(process)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        # A shell lets what it starts in the background ignore Ctrl-C; a recipe waits for it.
+        heard = of_shell and number == signal.SIGINT
+        if heard or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, note)
+    if of_shell:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     print_any_text()
     try:
         work()
@@ -132,15 +146,30 @@ def _lines(words: Sequence[str], log: Any, stdout: Any = None) -> Iterator[str]:
 @contextmanager
 def _started(words: Sequence[str], **options: Any) -> Iterator[Any]:
     token = object()
-    _running.add(token)
+    _running[token] = None
     try:
         _stop_if_told()
         # What it starts holds the lock of the folder too.
         command = ["bash", "-c", '"$@"', words[0], *words]
         with subprocess.Popen(command, close_fds=False, **options) as process:
+            _running[token] = process
+            if signal.SIGTERM in _signals:  # told while it was started
+                _pass_on(process)
             yield process
     finally:
-        _running.discard(token)
+        del _running[token]
+
+
+def _pass_on(process: Any) -> None:
+    if process is not None:
+        process.send_signal(signal.SIGTERM)
+
+
+def _end_with(parent: int) -> None:
+    """End this process as SIGTERM does when its parent is gone; macOS has no signal for that."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _check(process: Any) -> None:

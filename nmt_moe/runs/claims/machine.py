@@ -2,6 +2,7 @@
 
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -33,16 +34,20 @@ def peak(command: Sequence[str]) -> tuple[int, int]:
         try:
             # The system counts for a child what its parent has, too: of a small one little.
             small = [sys.executable, "-I", "-S", "-c", _MEASURE, str(writing)]
-            subprocess.run([*small, *command], pass_fds=[writing])
+            with subprocess.Popen([*small, *command], pass_fds=[writing]) as process:
+                was = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         finally:
+            signal.signal(signal.SIGTERM, was)
             os.close(writing)
         code, size = map(int, answer.read().split())
     return code, size // (2**20 if platform.system() == "Darwin" else 2**10)
 
 
 _MEASURE = """
-import resource, subprocess, sys
-code = subprocess.run(sys.argv[2:], close_fds=True).returncode
+import resource, signal, subprocess, sys
+process = subprocess.Popen(sys.argv[2:], close_fds=True)
+signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+code = process.wait()
 with open(int(sys.argv[1]), "w") as answer:
     print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=answer)
 """
