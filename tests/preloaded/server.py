@@ -39,8 +39,10 @@ PRELOADED = [
 def preload() -> None:
     """What takes long to import, as if nothing had been."""
     logging.disable()  # fairseq remarks that tensorboardX is missing
+    folders = sys.path[:]  # setuptools, which torch 2.8 imports, adds one
     for name in PRELOADED:
         importlib.import_module(name)
+    sys.path[:] = folders
     # The commands import it again, and set up the log as they do.
     for name in [name for name in sys.modules if name.partition(".")[0] == "fairseq_cli"]:
         del sys.modules[name]
