@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import TracebackType
 
 from fairseq.distributed import utils as distributed_utils
@@ -20,6 +19,7 @@ from nmt_moe.common.errors import (
     say,
     visible,
 )
+from nmt_moe.fairseq_fixes import program
 from nmt_moe.fairseq_fixes.fix import Fix
 
 _HANDING_OVER = "multiprocessing.resource_sharer"
@@ -111,8 +111,8 @@ def apply() -> None:
 
     A program that imports nmt_moe as a library keeps its own way of showing errors.
     """
-    program = Path(sys.argv[0]).name
-    if not program.startswith("fairseq-"):
+    command = program.name()
+    if command is None:
         return
     for fix in FIXES:
         fix.apply()
@@ -121,5 +121,5 @@ def apply() -> None:
         sys.stdin.reconfigure(encoding="utf-8", errors="strict")
     # So are translations, and a log in a file, which others read.
     for_people = sys.stdout is None or sys.stdout.isatty()  # None where it is closed
-    text = program in ("fairseq-generate", "fairseq-interactive")
+    text = command in ("fairseq-generate", "fairseq-interactive")
     print_any_text("utf-8" if text or not for_people else None)

@@ -45,7 +45,8 @@ class Fix:
         if self in getattr(before, "nmt_moe_fixes", ()):
             return
         made_in = getattr(before, "__module__", "") or ""
-        if re.split("[.:]", made_in)[0] not in (re.split("[.:]", self.target)[0], _OURS):
+        theirs = (re.split("[.:]", self.target)[0], _OURS, getattr(owner, "__name__", None))
+        if re.split("[.:]", made_in)[0] not in theirs:
             _LOGGER.warning(f"{made_in} has replaced {self.target}, which nmt_moe changes as well")
         after = self.wrap(before)
         after.nmt_moe_fixes = (*getattr(before, "nmt_moe_fixes", ()), self)

@@ -8,6 +8,7 @@ from nmt_moe.fairseq_fixes import (
     non_finite,
     numpy_compat,
     post_process,
+    program,
     sigterm,
     tensorboard,
     threads,
@@ -35,6 +36,7 @@ def apply_all() -> None:
         UserError: fairseq is not the one that they were written for.
     """
     numpy_compat.restore()
+    program.know_main_module()
     batch_workers.end_with_the_program()
     for fix in _ALWAYS:
         fix.apply()

@@ -18,7 +18,6 @@ import logging
 import math
 import multiprocessing.process
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from typing import Any
 
 import torch
 
+from nmt_moe.fairseq_fixes import program
 from nmt_moe.fairseq_fixes.fix import Fix
 
 KEPT_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -117,7 +117,7 @@ def _own() -> dict[int, float]:
 @cache
 def _watch() -> None:
     """In one of fairseq's commands look from its first step on whether others are at work."""
-    command = Path(sys.argv[0]).name.startswith("fairseq-")
+    command = program.name() is not None
     if command and os.path.exists("/proc/stat") and not any(map(os.environ.get, KEPT_BY)):
         Threads().watch()
 

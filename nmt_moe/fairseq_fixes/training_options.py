@@ -21,7 +21,9 @@ def configure(args: Namespace) -> None:
     Batches are drawn anew each epoch: fairseq would otherwise keep those of the epoch it
     started in, so that a resumed training saw others than an uninterrupted one.
 
-    ``--bf16`` is not only for TPUs, which fairseq takes it for.
+    ``--bf16`` is not only for TPUs, which fairseq takes it for; and ``--fp16`` does not flatten the
+    parameters into one vector where fairseq could not do it, on a CPU, or where ``moe_adam`` would
+    not find the experts in it.
 
     Under torchrun the number of processes is torchrun's. fairseq takes that of the GPUs,
     and with one or none every process would train alone and overwrite the others' files. On
@@ -35,19 +37,26 @@ def configure(args: Namespace) -> None:
     args.update_epoch_batch_itr = True
     if importlib.util.find_spec("torch_xla") is None:
         args.tpu = False
+    flattened = getattr(args, "fp16", False) and not args.memory_efficient_fp16
+    if flattened and (_on_cpu(args) or args.optimizer == "moe_adam"):
+        args.fp16_no_flatten_grads = True
     _share_experts(args)
     _keep_batches(args)
     processes = _processes()
     if processes == 1:
         return
     args.distributed_world_size = processes
-    if args.cpu or not torch.cuda.is_available():
+    if _on_cpu(args):
         args.distributed_rank = int(os.environ["RANK"])
         args.distributed_init_method = "env://"
         args.distributed_no_spawn = True
         args.distributed_backend = "gloo"
         if args.ddp_backend in ("c10d", "pytorch_ddp"):
             args.ddp_backend = "legacy_ddp"
+
+
+def _on_cpu(args: Namespace) -> bool:
+    return args.cpu or not torch.cuda.is_available()
 
 
 def _share_experts(args: Namespace) -> None:

@@ -10,12 +10,12 @@ import multiprocessing
 import os
 import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from nmt_moe.fairseq_fixes import program
 
 STOPPED = "NMT_MOE_STOPPED"
 """A file with the code that a training ended with after it was told to: torchrun does not tell."""
@@ -36,8 +36,7 @@ def install() -> None:
 
     A program that trains by itself may live longer than its training.
     """
-    command = Path(sys.argv[0]).name.startswith("fairseq-")
-    if not command or threading.current_thread() is not threading.main_thread():
+    if program.name() is None or threading.current_thread() is not threading.main_thread():
         return
     heard, told = os.pipe()
     os.set_blocking(told, False)
