@@ -46,7 +46,8 @@ class Learn(Vocabulary, _Texts):
             text = Path(folder) / "train"
             write_training_text(pairs, text)
             learned = train([text], self.out, self.vocabulary)
-        print(f"{self.out}.model: {learned.pieces:,} pieces of all languages")
+        pieces = f"{learned.pieces:,} pieces of all languages ({learned.kinds})"
+        print(f"{self.out}.model: {pieces}")
 
 
 @dataclass(kw_only=True)

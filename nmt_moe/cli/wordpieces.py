@@ -16,7 +16,8 @@ class Vocabulary(Command):
     # sentencepiece chooses among so many, and never ends with 2,000,000,000.
     vocabulary: int = option(
         32_000,
-        "pieces to learn, beside 10 digits and 256 bytes, which spell all other characters",
+        "size of the vocabulary, with 3 special symbols; 10 digits and 256 bytes come on top, "
+        "which spell all other characters",
         integers(1, 1_000_000),
     )
     out: Path = required("writes PREFIX.model, PREFIX.vocab and PREFIX.dict.txt", metavar="PREFIX")
@@ -48,7 +49,7 @@ class Train(Vocabulary):
         learned = train(
             self.files, self.out, self.vocabulary, self.sample, self.seed, self.coverage
         )
-        print(f"{self.out}.model: {learned.pieces:,} pieces, {learned}")
+        print(f"{self.out}.model: {learned.pieces:,} pieces ({learned.kinds}), {learned}")
         if learned.pieces - GIVEN < self.vocabulary - 3:  # less the special symbols
             asked = f"the {self.vocabulary:,} that were asked for"
             print(f"the text has no more of {asked}", file=sys.stderr)

@@ -1,8 +1,9 @@
-"""Text in one language as ``train.txt``, ``valid.txt`` and ``test.txt``: given so, or one file.
+"""Text in one language for language models: ``train.txt``, ``valid.txt`` and ``test.txt``.
 
-One file is read twice. Of its different lines, those with the smallest hashes are the test and
-validation text: no line of these is in the training text, however often it occurs, and memory
-holds the hashes of these lines alone.
+The input is a folder with these three files, or one file to split. The split hashes the lines: the
+distinct lines with the smallest hashes become the test set, the next ones the validation set. A
+line of these sets is never in the training set, even if the file repeats it. The file is read
+twice; memory holds only the hashes of the test and validation sets.
 """
 
 import heapq
@@ -23,19 +24,19 @@ def prepare(text: Path, out: Path, valid: int, test: int, seed: int) -> Counter[
     """Write ``out/{train,valid,test}.txt``, without empty lines.
 
     Args:
-        text: a folder with three such files, gzipped or plain, or one file to divide.
-        out: where they go.
-        valid: lines of the validation text, all different, when there is one file.
-        test: the same of the test text.
-        seed: of the choice of these lines.
+        text: a folder with these three files, gzipped or plain, or one file to split.
+        out: output folder.
+        valid: size of the validation set that is split off one file, in distinct lines.
+        test: size of the test set that is split off one file.
+        seed: random seed of the split.
 
     Returns:
-        The lines of each split.
+        The number of lines of each set.
 
     Raises:
-        UserError: a file that is missing or holds too few lines.
+        UserError: a file is missing or has too few lines.
     """
-    lines = _given(text) if text.is_dir() else _divided(text, valid, test, seed)
+    lines = _given(text) if text.is_dir() else _split(text, valid, test, seed)
     written = Counter(dict.fromkeys(SPLITS, 0))
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write([out / f"{split}.txt" for split in SPLITS]) as opened:
@@ -65,10 +66,10 @@ def _lines(path: Path) -> Iterator[str]:
     return filter(None, read_lines(path))
 
 
-def _divided(text: Path, valid: int, test: int, seed: int) -> Iterator[tuple[str, str]]:
-    """The lines with their splits; of equal lines that are not training text, the first."""
+def _split(text: Path, valid: int, test: int, seed: int) -> Iterator[tuple[str, str]]:
+    """Yield the set and the text of each line; the validation and test sets have no duplicates."""
     if valid < 1 or test < 1:
-        raise UserError(f"the validation and test text need a line each, not {valid} and {test}")
+        raise UserError(f"the validation and test sets need a line each, not {valid} and {test}")
     hashes = smallest((_hash(line, seed) for line in _lines(text)), valid + test + 1)
     if len(hashes) <= valid + test:
         raise UserError(
@@ -91,9 +92,9 @@ def _hash(line: str, seed: int) -> int:
 
 
 def smallest(values: Iterable[int], number: int) -> list[int]:
-    """The smallest of the different values, ascending; holds no more than that number."""
+    """The ``number`` smallest distinct values, ascending, in memory for as many."""
     held: set[int] = set()
-    negated: list[int] = []  # a heap, the largest value first
+    negated: list[int] = []  # a max-heap: heapq has min-heaps only
     for value in values:
         if value in held or (len(held) == number and value > -negated[0]):
             continue

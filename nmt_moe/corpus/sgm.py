@@ -1,8 +1,8 @@
-"""The SGM files of WMT's development and test sets: a line for each segment.
+"""Parse the SGM files of WMT's development and test sets: one line of text per ``<seg>``.
 
-SGM is neither XML nor HTML; as in WMT's own scripts, only its documents and segments are looked
-for. Entities are replaced once, and only those that end in a semicolon: ``AT&T`` and ``R&Dnot``
-stay as they are.
+SGM is neither XML nor HTML. Like WMT's own scripts, the parser reads only the tags ``<doc>`` and
+``<seg>``. It unescapes entities once, and only those with a semicolon: ``AT&T`` and ``R&Dnot`` stay
+as they are.
 """
 
 import html
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from nmt_moe.common.errors import UserError
 
-# Nothing here takes more than linear time, whatever a damaged file holds.
+# These expressions take linear time on damaged files, too.
 _TAG = re.compile(r"<doc\b([^<>]*)>|<seg\b([^<>]*)(?:>|(?=<)|\Z)|</seg\s*>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]*);", re.IGNORECASE)
 _LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -20,7 +20,7 @@ _LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment's text as one line, with its document and number."""
+    """A segment: its document, its number there, and its text as one line."""
 
     document: str
     number: str
@@ -28,17 +28,17 @@ class Segment:
 
 
 def segments(content: bytes, name: str) -> list[Segment]:
-    """The segments of a file, in its order.
+    """Parse a file into its segments.
 
-    Whitespace around a line end within a segment becomes one space, that at its ends is dropped;
-    all other whitespace stays.
+    A line break within a segment becomes one space, together with the whitespace around it. The
+    segment is stripped; other whitespace stays.
 
     Args:
-        content: the file, in UTF-8.
-        name: what to call it in errors.
+        content: the bytes of the file, in UTF-8.
+        name: the name of the file, for error messages.
 
     Raises:
-        UserError: it is not UTF-8, has no segment, or one that does not end.
+        UserError: the file is not UTF-8, has no segment, or has a segment without an end tag.
     """
     try:
         text = content.decode("utf-8")
@@ -52,7 +52,7 @@ def segments(content: bytes, name: str) -> list[Segment]:
 
 def _segments(text: str, name: str) -> Iterator[Segment]:
     document = number = ""
-    start: int | None = None  # of the segment that is open
+    start: int | None = None  # where the text of an open segment begins
     for tag in _TAG.finditer(text):
         if tag[2] is not None:
             if start is not None:
@@ -74,14 +74,17 @@ def _line(text: str) -> str:
 
 
 def pairs(source: tuple[str, bytes], target: tuple[str, bytes]) -> list[tuple[str, str]]:
-    """The lines of two files of the same documents and segments.
+    """Align the segments of a source and a target file, which must have the same documents.
 
     Args:
-        source: a file's name, for errors, and its content.
-        target: the same of its translation.
+        source: the name of the source file, for error messages, and its bytes.
+        target: the same of the target file.
+
+    Returns:
+        The source and the target line of each segment.
 
     Raises:
-        UserError: they differ in a document or a segment; names both.
+        UserError: a file is damaged, or their documents or segments differ.
     """
     sources, targets = segments(source[1], source[0]), segments(target[1], target[0])
     both = f"{source[0]} and {target[0]}"

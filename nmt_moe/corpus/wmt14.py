@@ -1,8 +1,7 @@
-"""WMT'14 from its archives: the raw text of each corpus, the validation text and a test set.
+"""Extract WMT'14 from its archives: the training corpora, the validation set and the test sets.
 
-Training text is copied byte by byte, so that cleaning sees what the archives hold. Its two sides
-must have the same number of lines, by line feeds alone, before they get their names. Memory does
-not depend on the size of the archives.
+Training corpora are copied byte by byte, so that cleaning sees the original text. Both sides of a
+corpus must have the same number of line feeds. Memory does not depend on the size of the archives.
 """
 
 import io
@@ -21,7 +20,7 @@ _LARGEST_SGM = 1 << 26
 
 
 class _Side:
-    """A file of raw lines, counted; a last line without an end gets one at the end."""
+    """One side of a training corpus: counts its lines, and ends the last one with a line feed."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.lines = 0
@@ -39,7 +38,7 @@ class _Side:
 
 
 class _Memory(io.BytesIO):
-    """A file of SGM: a few megabytes at most, where an archive may unpack to any size."""
+    """An SGM file in memory, of limited size: a damaged archive might unpack to any size."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -58,17 +57,21 @@ def prepare(
     corpora: Sequence[str] = (),
     tests: Sequence[str] = ("full",),
 ) -> None:
-    """Write ``out/train/CORPUS.LANG``, ``out/valid.LANG`` and ``out/test.LANG``; prints pairs.
+    """Write ``out/train/CORPUS.LANG``, ``out/valid.LANG`` and ``out/test.LANG``.
+
+    Prints the number of sentence pairs of each corpus.
 
     Args:
-        known: which member of which archive is which text.
-        folder: the archives; all that are needed are checked before one is read.
-        out: where the text goes.
-        corpora: of the training text, only these.
-        tests: names of test sets; those after the first one go to ``out/test-NAME.LANG``.
+        known: the corpora, and the archives and members that hold them.
+        folder: the folder of the archives. The checksums of all needed archives are verified before
+            the first one is extracted.
+        out: output folder.
+        corpora: names of the training corpora; empty: all.
+        tests: names of the test sets; those after the first one become ``out/test-NAME.LANG``.
 
     Raises:
-        UserError: an archive or a member is missing or damaged, or two sides do not match.
+        UserError: an archive or a member is missing or damaged, or the sides of a corpus differ in
+            length.
     """
     training = known.training(corpora)
     held_out = {"valid": list(known.valid.values())}
@@ -84,7 +87,7 @@ def prepare(
 
 
 def _copy(archive: Path, corpora: list[Corpus], out: Path) -> None:
-    """The training corpora that are in an archive, in one reading of it."""
+    """Extract the training corpora of an archive in one pass over it."""
     paths = {
         member: out / f"train/{corpus.name}.{language}"
         for corpus in corpora
@@ -109,7 +112,7 @@ def _copy(archive: Path, corpora: list[Corpus], out: Path) -> None:
 
 
 def _write(split: str, corpora: list[Corpus], folder: Path, out: Path) -> None:
-    """A split that comes as SGM."""
+    """Write the validation or a test set, which the archives hold as SGM."""
     found = []
     for corpus in corpora:
         archive = folder / corpus.archive.name

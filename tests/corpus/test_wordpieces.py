@@ -1,5 +1,6 @@
 """The vocabulary of wordpieces, and a corpus cut into them."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -306,4 +307,7 @@ def test_what_sentencepiece_cannot_do_is_said_in_one_line(
     assert not (tmp_path / "m.model").exists()
     for options in (["--vocabulary", "13"], ["--coverage", "0.98"], ["--vocabulary", "1000000"]):
         assert main(["train", *out, *options, str(tmp_path / "cat")]) == 0
-        assert capsys.readouterr().out.endswith("learned from 20 of 20 lines\n")
+        said = capsys.readouterr().out
+        assert said.endswith("learned from 20 of 20 lines\n")
+        [(pieces, learned)] = re.findall(r"(\d+) pieces \((\d+) learned, 10 digits, 256 b", said)
+        assert int(pieces) == int(learned) + 266

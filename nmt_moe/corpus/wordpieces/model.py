@@ -1,10 +1,8 @@
-"""Wordpieces: one sentencepiece vocabulary for all languages, and text cut into its pieces.
+"""Train and load sentencepiece models: one unigram vocabulary for all languages of a model.
 
-``train`` learns the vocabulary from training text, ``encode`` writes a parallel corpus, or text in
-one language, as pieces for ``fairseq-preprocess``, and ``count`` says how large such text is. The
-dictionary that ``train`` writes beside the model lists every piece, also those that the training
-text does not use, so that no character becomes unknown. Pieces give back their text, see
-``corpus.reversible``.
+:func:`train` writes fairseq's dictionary beside the model. The dictionary lists every piece of the
+vocabulary, also those that the training text does not use, so that ``fairseq-preprocess`` replaces
+no piece by ``<unk>``.
 """
 
 import io
@@ -24,20 +22,29 @@ from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_lines
 from nmt_moe.corpus.wordpieces.reversible import DIGITS, GIVEN, decoding_rules, encoding_rules
 
-_LONGEST = 4000  # characters that are learned from at once
-_RESERVED = "\u2585"  # sentencepiece leaves out lines that have it
+_LONGEST = 4000  # characters: longer lines are trained on in parts
+_RESERVED = "\u2585"  # sentencepiece skips lines with this character
 _TOO_FEW = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 
 
 @dataclass
 class Learned:
-    """The pieces of a vocabulary, and the lines of text that it was learned from."""
+    """Statistics of a training."""
 
     pieces: int
+    """Entries of the dictionary."""
     lines: int
+    """Lines of text that the vocabulary was learned from."""
     total: int
+    """Lines of all files."""
     cut: int = 0
-    """Lines that were so long that they were learned from in parts."""
+    """Lines that were longer than sentencepiece takes, and were trained on in parts."""
+
+    @property
+    def kinds(self) -> str:
+        """The number of pieces of each kind."""
+        digits = len(DIGITS)
+        return f"{self.pieces - GIVEN:,} learned, {digits} digits, {GIVEN - digits} bytes"
 
     def __str__(self) -> str:
         text = f"learned from {self.lines:,} of {self.total:,} lines"
@@ -52,21 +59,21 @@ def train(
     seed: int = 1,
     coverage: float = 1.0,
 ) -> Learned:
-    """Learn a unigram model; writes ``out.model``, ``out.vocab`` and fairseq's ``out.dict.txt``.
+    """Train a unigram model; writes ``out.model``, ``out.vocab`` and fairseq's ``out.dict.txt``.
 
     Args:
-        files: text, plain or gzipped.
-        out: the prefix of what is written.
-        vocabulary: pieces to learn, beside the digits and the bytes; there are fewer when the text
-            is too small for so many.
-        sample: lines to learn from, each as likely as any other of all files; None for all.
-            sentencepiece holds them in memory.
-        seed: of the sample.
-        coverage: share of the characters of the text that the vocabulary has, 0.98 or more; the
-            rarest others are spelled in bytes.
+        files: training text, plain or gzipped.
+        out: prefix of the output files.
+        vocabulary: size of the vocabulary, with the three special symbols, and without the digits
+            and the bytes, which every vocabulary has. A small text gives fewer pieces.
+        sample: number of lines to train on, drawn uniformly from all files; None: all lines.
+            sentencepiece holds these lines in memory.
+        seed: random seed of the sample.
+        coverage: share of the characters of the text that become pieces, at least 0.98. Rarer
+            characters are spelled in bytes.
 
     Raises:
-        UserError: of a file that cannot be read, or no vocabulary can be learned.
+        UserError: a file cannot be read, or sentencepiece finds no vocabulary.
     """
     learned = Learned(0, 0, 0)
     if sample is not None:
@@ -74,7 +81,7 @@ def train(
             learned.total += sum(1 for _ in read_lines(path))
             print(f"{learned.total:,} lines up to the end of {path} ...", file=sys.stderr)
     out.parent.mkdir(parents=True, exist_ok=True)
-    learnt = io.BytesIO()  # sentencepiece would not say that there was no room for a file
+    learnt = io.BytesIO()  # sentencepiece ignores a full disk, so this module writes the file
     failed: list[UserError] = []
     lines = _training_lines(chosen(files, learned, sample, seed), learned, failed)
     try:
@@ -91,8 +98,8 @@ def train(
                 byte_fallback=True,
                 character_coverage=coverage,
                 required_chars=DIGITS,
-                split_digits=True,  # numbers are copied digit by digit, not learned one by one
-                max_sentence_length=4 * _LONGEST,  # in bytes; what is longer is left out
+                split_digits=True,  # the model copies numbers digit by digit
+                max_sentence_length=4 * _LONGEST,  # in bytes; sentencepiece skips longer lines
                 normalization_rule_tsv=str(encoding),
                 denormalization_rule_tsv=str(decoding),
                 minloglevel=2,
@@ -116,7 +123,7 @@ def train(
 
 
 def _without_paths(proto: bytes) -> bytes:
-    """The same model without the names of the files that its rules came from."""
+    """Remove the paths of the temporary files with the rules from a model."""
     model = sentencepiece_model_pb2.ModelProto.FromString(proto)  # type: ignore[attr-defined]
     model.normalizer_spec.ClearField("normalization_rule_tsv")
     model.denormalizer_spec.ClearField("normalization_rule_tsv")
@@ -124,7 +131,8 @@ def _without_paths(proto: bytes) -> bytes:
 
 
 def chosen(files: Iterable[Path], learned: Learned, sample: int | None, seed: int) -> Iterator[str]:
-    """All lines, or a sample of ``learned.total`` lines; counts what it yields."""
+    """Yield all lines, or a uniform sample of ``learned.total`` lines; counts them in
+    ``learned``."""
     lines = (line for path in files for line in read_lines(path))
     if sample is None:
         for line in lines:
@@ -132,8 +140,7 @@ def chosen(files: Iterable[Path], learned: Learned, sample: int | None, seed: in
             learned.total += 1
             yield line
         return
-    # Of the lines that are left, each is taken with the probability that just makes up the sample:
-    # every choice of so many lines is equally likely, and none is held here.
+    # Selection sampling (Knuth's algorithm S): every sample is equally likely, in constant memory.
     chance = random.Random(seed)
     for left, line in zip(range(learned.total, 0, -1), lines, strict=False):
         if chance.random() * left < sample - learned.lines:
@@ -142,7 +149,7 @@ def chosen(files: Iterable[Path], learned: Learned, sample: int | None, seed: in
 
 
 def _no_vocabulary(vocabulary: int, coverage: float, error: str) -> UserError:
-    """What sentencepiece's error means."""
+    """Translate sentencepiece's error message."""
     found = _TOO_FEW.search(error)
     if not found:
         return UserError(f"sentencepiece finds no vocabulary of {vocabulary}: {error}")
@@ -156,9 +163,9 @@ def _no_vocabulary(vocabulary: int, coverage: float, error: str) -> UserError:
 def _training_lines(
     lines: Iterator[str], learned: Learned, failed: list[UserError]
 ) -> Iterator[str]:
-    """The same lines in parts that sentencepiece takes, without its reserved character.
+    """Yield the lines in parts that sentencepiece accepts, without its reserved character.
 
-    An error is noted, as sentencepiece makes a RuntimeError of any exception.
+    An error goes into ``failed``, because sentencepiece turns every exception into a RuntimeError.
     """
     empty = True
     try:
@@ -175,7 +182,7 @@ def _training_lines(
 
 
 def _parts(line: str) -> Iterator[str]:
-    """The line in parts, which end at a space where there is one."""
+    """Split a line at spaces where possible, else within a word."""
     start = 0
     while len(line) - start > _LONGEST:
         end = line.rfind(" ", start + 1, start + _LONGEST)
@@ -186,9 +193,15 @@ def _parts(line: str) -> Iterator[str]:
 
 
 def load(path: Path) -> sentencepiece.SentencePieceProcessor:
-    """Read a sentencepiece model."""
+    """Load a sentencepiece model.
+
+    Raises:
+        UserError: the file is missing, or is no sentencepiece model.
+    """
     if not path.is_file():
-        raise UserError(f"no sentencepiece model {path}: make one with 'wordpieces train'")
+        raise UserError(
+            f"no sentencepiece model {path}: make one with 'nmt-moe corpus wordpieces train'"
+        )
     try:
         return sentencepiece.SentencePieceProcessor(model_file=str(path))
     except RuntimeError:
