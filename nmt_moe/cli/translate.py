@@ -8,7 +8,8 @@ from pathlib import Path
 from nmt_moe.cli.arguments import Command, option, positional, switch
 from nmt_moe.common.languages import language
 from nmt_moe.common.progress import Progress
-from nmt_moe.common.ranges import integers, numbers
+from nmt_moe.common.ranges import integers
+from nmt_moe.trained.search import RANGES
 
 _BUFFER_LINES = 1000
 
@@ -43,12 +44,14 @@ class Translate(OnDevice):
     target_lang: str | None = option(
         None, "language to translate into, needed where the model has several", metavar="LANGUAGE"
     )
-    beam: int = option(4, "beam size", integers(1))
-    gnmt_alpha: float = option(0.2, "weight of the length normalisation", numbers(0))
-    gnmt_beta: float = option(0.2, "weight of the coverage penalty", numbers(0))
-    batch_size: int = option(64, "sentences per batch", integers(1))
+    beam: int = option(4, "beam size", RANGES["beam"])
+    gnmt_alpha: float = option(0.2, "weight of the length normalisation", RANGES["gnmt_alpha"])
+    gnmt_beta: float = option(0.2, "weight of the coverage penalty", RANGES["gnmt_beta"])
+    batch_size: int = option(64, "sentences per batch", RANGES["batch_size"])
     max_pieces: int = option(
-        150, "longest sentence that is translated as a whole, in wordpieces", integers(1)
+        150,
+        "longest sentence that is translated as a whole, in wordpieces",
+        RANGES["max_pieces"],
     )
     lines_are_sentences: bool = switch("do not split lines into sentences")
     buffer_lines: int | None = option(
@@ -78,8 +81,7 @@ class Translate(OnDevice):
             sentencepiece_model=self.sentencepiece_model,
             device=find_device(self.device),
         )
-        search = ("beam", "batch_size", "max_pieces", "gnmt_alpha", "gnmt_beta")
-        translator = model.translator(**{name: getattr(self, name) for name in search})
+        translator = model.translator(**{name: getattr(self, name) for name in RANGES})
         source = self.source_lang or translator.source_lang
         if source != translator.source_lang:
             language(source)  # refuses what is none

@@ -4,6 +4,7 @@ import argparse
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any
 
 from nmt_moe.common.errors import UserError
@@ -27,7 +28,7 @@ class Range:
     exclusive_high: bool = False
     """Whether ``high`` itself is excluded."""
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: Any) -> bool:
         if isinstance(value, float) and (not math.isfinite(value) or self.kind is int):
             return False
         over = value > self.low if self.exclusive_low else value >= self.low
@@ -39,16 +40,22 @@ class Range:
             return low
         return f"{low} and {'less than' if self.exclusive_high else 'at most'} {self.high:.15g}"
 
-    def refusal(self, value: object) -> str:
+    def refusal(self, value: Any) -> str:
         """The message for a value outside the range, such as ``must be at least 1, not 0``."""
         what = f"{self}"
-        if not isinstance(value, int | float):
+        kind: Any = Integral if self.kind is int else Real
+        if not isinstance(value, kind):
             what = f"a {'whole ' if self.kind is int else ''}number, {what}"
         elif value == math.inf:
             what = f"finite and {what}"
         elif value > MOST == self.high:
             what += f" and at most {MOST}"
         return f"must be {what}, not {value!r}"
+
+    def check(self, name: str, value: object) -> None:
+        """Raise a :class:`UserError` for a value outside the range, which ``name`` has."""
+        if not isinstance(value, Real) or value not in self:
+            raise UserError(f"{name} {self.refusal(value)}")
 
     def __call__(self, text: str) -> float:
         """Read a number from text, for argparse."""
@@ -94,8 +101,7 @@ def check(config: Any, values: Any = None) -> None:
         value = getattr(config if values is None else values, one.name)
         numbers = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
         for number in numbers:
-            if not isinstance(number, int | float) or number not in one.metadata["range"]:
-                raise UserError(f"{name_of(one.name)} {one.metadata['range'].refusal(number)}")
+            one.metadata["range"].check(name_of(one.name), number)
 
 
 def name_of(name: str) -> str:

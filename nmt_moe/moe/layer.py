@@ -1,5 +1,7 @@
 """The layer: gate -> dispatch -> experts -> combine (section 2)."""
 
+from numbers import Integral
+
 from torch import Tensor, nn
 
 from nmt_moe.common.errors import UserError
@@ -27,7 +29,8 @@ class MixtureOfExperts(nn.Module):
         mesh: the processes that share the experts; None: this one has them all.
 
     Raises:
-        UserError: sizes that are below 1 or do not fit together, or an unknown gating.
+        UserError: a size is no whole number, is below 1 or does not fit the others; or the gating
+            is unknown.
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class MixtureOfExperts(nn.Module):
         super().__init__()
         sizes = {"dim": dim, "hidden_dim": hidden_dim, "num_experts": num_experts, "k": k}
         for name, value in {**sizes, "groups": groups}.items():
-            if value < 1:
-                raise UserError(f"a mixture of experts needs {name} of at least 1, not {value}")
-        if gating not in GATES:
+            if not isinstance(value, Integral) or value < 1:
+                raise UserError(
+                    f"a mixture of experts needs a whole number {name} of at least 1, not {value!r}"
+                )
+        if gating not in [*GATES]:
             raise UserError(f"unknown gating {gating!r}: choose one of {', '.join(GATES)}")
         check_sizes(num_experts, k, groups)
-        self.num_experts, self.groups = num_experts, groups
+        self.dim, self.num_experts, self.groups = dim, num_experts, groups
         self.experts_per_token = experts_per_token(k, groups)
         self.gate: TopKGate | HierarchicalGate
         if groups == 1:
@@ -72,11 +77,24 @@ class MixtureOfExperts(nn.Module):
         Returns:
             The output, of the shape and type of ``x``, and the :class:`Routing` behind it,
             whose ``token_A`` counts the rows of ``x`` flattened to ``[T, D]``.
+
+        Raises:
+            UserError: ``x`` is no tensor of floating-point numbers, or has another width.
         """
+        if not isinstance(x, Tensor) or x.shape[-1:] != (self.dim,) or not x.is_floating_point():
+            raise UserError(_wrong_input(x, self.dim))
         x_TD = x.reshape(-1, x.shape[-1])
         routing = self.gate(x_TD)
         y_TD = mix(self.experts, x_TD, routing)
         return y_TD.to(x.dtype).view(x.shape), routing
+
+
+def _wrong_input(x: object, dim: int) -> str:
+    """What is wrong with an input of the layer."""
+    needed = f"a mixture of experts of width {dim} needs a floating-point tensor [..., {dim}]"
+    if not isinstance(x, Tensor):
+        return f"{needed}, not a {type(x).__name__}"
+    return f"{needed}, not {str(x.dtype).removeprefix('torch.')} {[*x.shape]}"
 
 
 def experts_per_token(k: int, groups: int) -> int:

@@ -11,6 +11,7 @@ from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
 from nmt_moe.common.errors import UserError
+from nmt_moe.trained.search import RANGES
 from nmt_moe.trained.text import cleaned
 from nmt_moe.trained.translator import Translator
 from nmt_moe.trained.vocabulary import choose_tag, read_wordpieces
@@ -94,9 +95,12 @@ class TrainedModel:
             gnmt_beta: weight of the coverage penalty.
 
         Raises:
-            UserError: it is a language model, its sentencepiece model is missing, or the target
-                language is needed.
+            UserError: it is a language model, its sentencepiece model is missing, the target
+                language is needed, or a number is out of range.
         """
+        search = beam, batch_size, max_pieces, gnmt_alpha, gnmt_beta
+        for (name, allowed), value in zip(RANGES.items(), search, strict=True):
+            allowed.check(name, value)
         if self.languages is None:
             raise UserError(f"{self.path} does not translate: it is a language model")
         cfg = replace(self.task.cfg, gnmt_alpha=gnmt_alpha, gnmt_beta=gnmt_beta)

@@ -9,6 +9,7 @@ from fairseq.data import data_utils
 from fairseq.utils import resolve_max_positions
 from sentencepiece import SentencePieceProcessor
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationTask
 from nmt_moe.trained.text import cut, joined
 
@@ -62,9 +63,17 @@ class Translator:
         return self._task.cfg.source_lang
 
     def __call__(self, sentences: Sequence[str]) -> list[str]:
-        """The translations in the same order, without line ends; an empty sentence stays empty."""
+        """The translations in the same order, without line ends; an empty sentence stays empty.
+
+        Raises:
+            UserError: it is not given a list of strings.
+        """
+        if isinstance(sentences, str):
+            raise UserError("a translator takes a list of sentences: put the string into a list")
         parts, counts = [], []
         for sentence in sentences:
+            if not isinstance(sentence, str):
+                raise UserError(f"a translator takes a list of strings, not {sentence!r:.80}")
             pieces = self._wordpieces.encode(sentence, out_type=str)
             found = cut(pieces, self._max_pieces) if pieces else []
             parts += found

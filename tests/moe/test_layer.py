@@ -177,6 +177,9 @@ def test_autocast_leaves_the_gate_in_float32(options):
         (dict(hidden_dim=0), "hidden_dim of at least 1"),
         (dict(gating="best"), "unknown gating 'best': choose one of noisy_top_k, strictly_"),
         (dict(groups=0), "groups of at least 1"),
+        (dict(k=2.0), "a whole number k of at least 1, not 2.0"),
+        (dict(dim="16"), "a whole number dim of at least 1, not '16'"),
+        (dict(gating=["top_k"]), "unknown gating"),
         (dict(groups=3), "4 experts cannot be divided into 3 groups"),
         (dict(groups=4, k=2), "4 groups of 1 experts: choose k from 1 to 1"),
         (dict(groups=2, k=3, num_experts=8), "2 groups of 4 experts: choose k from 1 to 2"),
@@ -185,3 +188,21 @@ def test_autocast_leaves_the_gate_in_float32(options):
 def test_bad_sizes_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         MixtureOfExperts(**(dict(dim=D, hidden_dim=H, num_experts=4, k=2) | options))
+
+
+@pytest.mark.parametrize(
+    ("x", "given"),
+    [
+        (torch.zeros(3, D + 1), rf"float32 \[3, {D + 1}\]"),
+        (torch.zeros(3, D, 1), rf"float32 \[3, {D}, 1\]"),
+        (torch.tensor(1.0), r"float32 \[\]"),
+        (torch.zeros(3, D, dtype=torch.int64), rf"int64 \[3, {D}\]"),
+        ([[0.0] * D], "a list"),
+    ],
+    ids=str,
+)
+def test_a_wrong_input_is_refused(x, given):
+    layer = MixtureOfExperts(D, H, 4, 2)
+    needed = rf"width {D} needs a floating-point tensor \[..., {D}\], not {given}"
+    with pytest.raises(UserError, match=f"{needed}$"):
+        layer(x)
