@@ -37,14 +37,14 @@ class LSTMMoEDecoder(IncrementalDecoder):
         self.feed_forwards = FeedForwards(cfg, moe_positions(cfg, "decoder"), "decoder")
         self.output = Linear(cfg.dim, len(dictionary), bias=False)
 
-    def forward(
+    def extract_features(
         self,
         prev_output_tokens: Tensor,
         encoder_out: dict,
         incremental_state: dict | None = None,
         **_: Any,
     ) -> tuple[Tensor, dict]:
-        """Score every next token.
+        """The output of the last layer, of which the logits are made.
 
         Args:
             prev_output_tokens: ``[B, L]``, shifted right, padded on the right. With an
@@ -53,7 +53,7 @@ class LSTMMoEDecoder(IncrementalDecoder):
             incremental_state: fairseq's cache between the steps of a beam search.
 
         Returns:
-            Logits ``[B, L, V]`` and a dict with ``attn`` ``[[B, L, S]]`` and ``routing``, the
+            Features ``[B, L, D]`` and a dict with ``attn`` ``[[B, L, S]]`` and ``routing``, the
             :class:`Routing` of every MoE layer of encoder and decoder by name.
         """
         prev_output_tokens, cache = self.resume(prev_output_tokens, incremental_state)
@@ -81,5 +81,4 @@ class LSTMMoEDecoder(IncrementalDecoder):
                 x_LBD = x_LBD + self.dropout(self.attention.residual(context_LBD))
             x_LBD = self.feed_forwards.after(number, x_LBD, pad_BL, routing)
         self.keep(new_cache, incremental_state)
-        logits_BLV = self.output(x_LBD.transpose(0, 1))
-        return logits_BLV, {"attn": [attn_BLS], "routing": routing}
+        return x_LBD.transpose(0, 1), {"attn": [attn_BLS], "routing": routing}

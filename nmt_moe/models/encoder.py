@@ -69,6 +69,11 @@ class LSTMMoEEncoder(FairseqEncoder):
         y_SBD, _ = self.backward_layer(gather_time(x_SBD, reverse_BS))
         return gather_time(y_SBD, reverse_BS)
 
+    @property
+    def embed_tokens(self) -> nn.Embedding:
+        """The embedding, by fairseq's name."""
+        return self.embedding
+
     def reorder_encoder_out(self, encoder_out: dict, new_order: Tensor) -> dict:
         """Select and reorder the sentences ``new_order`` of an output, for beam search."""
         return {

@@ -1,7 +1,9 @@
-"""The cache of a decoder between the steps of a beam search."""
+"""A decoder as fairseq asks for one: its features and logits, and its cache in a beam search."""
+
+from typing import Any
 
 from fairseq.models import FairseqIncrementalDecoder
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmt_moe.models.sharing import check_alone
 
@@ -10,6 +12,34 @@ _CACHE = "lstm_moe"  # our key in fairseq's incremental state
 
 class IncrementalDecoder(FairseqIncrementalDecoder):
     """A decoder whose cache is tensors ``[B, ...]`` by name."""
+
+    embedding: nn.Embedding
+    output: nn.Module
+
+    def forward(
+        self, *args: Any, features_only: bool = False, **kwargs: Any
+    ) -> tuple[Tensor, dict]:
+        """Score every next token.
+
+        Args:
+            args: what ``extract_features`` takes.
+            features_only: return the features in place of the logits.
+            kwargs: what ``extract_features`` takes.
+
+        Returns:
+            Logits ``[B, L, V]``, and the dict that comes with the features.
+        """
+        features_BLD, extra = self.extract_features(*args, **kwargs)
+        return features_BLD if features_only else self.output_layer(features_BLD), extra
+
+    def output_layer(self, features: Tensor, **_: Any) -> Tensor:
+        """The logits ``[B, L, V]`` of features ``[B, L, D]``."""
+        return self.output(features)
+
+    @property
+    def embed_tokens(self) -> nn.Embedding:
+        """The embedding, by fairseq's name."""
+        return self.embedding
 
     def resume(
         self, tokens_BL: Tensor, incremental_state: dict | None

@@ -43,14 +43,14 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
         self.feed_forwards = FeedForwards(cfg, moe_positions(cfg), "decoder")
         self.output = Linear(cfg.dim, len(target), bias=False)
 
-    def forward(
+    def extract_features(
         self,
         src_tokens: Tensor,
         src_lengths: Tensor | None = None,
         incremental_state: dict | None = None,
         **_: Any,
     ) -> tuple[Tensor, dict]:
-        """Score every next token.
+        """The output of the last layer, of which the logits are made.
 
         Args:
             src_tokens: ``[B, L]``, padded on either side. With an incremental state only the
@@ -59,7 +59,7 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
             incremental_state: fairseq's cache between the steps of a beam search.
 
         Returns:
-            Logits ``[B, L, V]`` and a dict with ``attn`` ``[None]``, for fairseq, and
+            Features ``[B, L, D]`` and a dict with ``attn`` ``[None]``, for fairseq, and
             ``routing``, the :class:`Routing` of every MoE layer by name, ``decoder.<layer>``.
         """
         src_tokens, cache = self.resume(src_tokens, incremental_state)
@@ -75,7 +75,7 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
             x_LBD = self.feed_forwards.after(number, x_LBD, pad_BL, routing)
         self.keep(new_cache, incremental_state)
         x_LBD = gather_time(x_LBD, order_BL.argsort(dim=1))
-        return self.output(x_LBD.transpose(0, 1)), {"attn": [None], "routing": routing}
+        return x_LBD.transpose(0, 1), {"attn": [None], "routing": routing}
 
 
 @register_model(NAME, dataclass=LSTMMoELanguageModelConfig)
