@@ -2,7 +2,7 @@
 
 import os
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -20,7 +20,8 @@ def summary(file: str) -> dict[str, Any]:
     """
     checkpoint = Checkpoint.read(file)
     arch, task = (checkpoint.options(of)["_name"] for of in ("model", "task"))
-    weights = _distinct(checkpoint.model.items())
+    options = own_options(checkpoint.cfg, "model")
+    weights = _distinct(checkpoint.model, options)
     optimizer = checkpoint.state.get("last_optimizer_state")
     return {
         "file": file,
@@ -32,7 +33,7 @@ def summary(file: str) -> dict[str, Any]:
         "task": task,
         "options": {
             name: value
-            for name, value in own_options(checkpoint.cfg, "model").items()
+            for name, value in options.items()
             if name[0] != "_" and name != "base_layers"
         },
         "dtypes": sorted({str(weight.dtype).removeprefix("torch.") for weight in weights.values()}),
@@ -45,9 +46,19 @@ def summary(file: str) -> dict[str, Any]:
     }
 
 
-def _distinct(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors without those that are another tensor under a second name."""
-    by_place = {(weight.data_ptr(), weight.shape): (name, weight) for name, weight in named}
+def _distinct(named: Mapping[str, Tensor], options: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors without those that are another tensor under a second name.
+
+    fairseq writes both, where it copies each from a GPU or from half precision.
+    """
+    second = {"decoder.output.words.weight"}
+    if options.get("share_all_embeddings"):
+        second.add("decoder.embedding.weight")
+    by_place = {
+        (weight.data_ptr(), weight.shape): (name, weight)
+        for name, weight in named.items()
+        if name not in second
+    }
     return dict(by_place.values())
 
 

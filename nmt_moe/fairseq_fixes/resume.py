@@ -20,7 +20,7 @@ _BATCHES = "batches"
 """The key, beside fairseq's own, of how many batches the epoch has for each process."""
 
 _NOT_THE_USERS = {"moe_expert_parallel_size", "moe_sharded_checkpoint", "base_layers"}
-_MEANING = {"attention", "no_moe_sigmoid"}
+_MEANING = {"attention", "no_moe_sigmoid", "share_all_embeddings"}
 """Options of a model that change what its weights mean, and not their shapes."""
 _PRECISION = {
     *("fp16", "bf16", "memory_efficient_fp16", "memory_efficient_bf16", "amp"),
@@ -166,6 +166,8 @@ def explaining(load: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             if _of_ours(error):
                 raise
+            if not str(error).startswith(_WEIGHTS):  # these fit
+                _check_meaning(trainer.cfg, filename)
             raise ErrorOnEveryRank(_what_differs(trainer.cfg, filename, error)) from error
 
     return load_checkpoint

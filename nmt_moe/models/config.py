@@ -80,6 +80,13 @@ class StackConfig(FairseqDataclass):
         numbers(0, 1, exclusive_high=True),
         "dropout on the output of every embedding, LSTM and MoE layer",
     )
+    share_decoder_input_output_embed: bool = field(
+        default=False,
+        metadata={
+            "help": "the softmax has the matrix of the decoder's embedding, after a learned "
+            "projection"
+        },
+    )
 
 
 @dataclass
@@ -113,6 +120,13 @@ class LSTMMoEConfig(StackConfig):
     decoder_moe_after: str = field(
         default="1",
         metadata={"help": "decoder layers followed by a MoE layer, such as 1; empty for none"},
+    )
+    share_all_embeddings: bool = field(
+        default=False,
+        metadata={
+            "help": "encoder, decoder and softmax have one embedding matrix, the softmax after a "
+            "learned projection; needs a joined dictionary"
+        },
     )
 
 

@@ -10,8 +10,8 @@ from nmt_moe.models.config import LSTMMoEConfig, moe_positions
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.incremental import IncrementalDecoder
-from nmt_moe.models.linear import Linear
 from nmt_moe.models.lstm import LSTM, AttentionLSTM
+from nmt_moe.models.output import make_output
 
 
 class LSTMMoEDecoder(IncrementalDecoder):
@@ -23,19 +23,23 @@ class LSTMMoEDecoder(IncrementalDecoder):
     Args:
         cfg: the model's options.
         dictionary: the target dictionary.
+        embedding: the encoder's, where both share it.
     """
 
-    def __init__(self, cfg: LSTMMoEConfig, dictionary: Any) -> None:
+    def __init__(
+        self, cfg: LSTMMoEConfig, dictionary: Any, embedding: nn.Embedding | None = None
+    ) -> None:
         super().__init__(dictionary)
         self.padding_idx = dictionary.pad()
-        self.embedding = make_embedding(dictionary, cfg.dim)
+        self.embedding = embedding or make_embedding(dictionary, cfg.dim)
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.attention = ATTENTIONS[str(cfg.attention)](cfg.dim, cfg.attention_residual)
         self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells)])
         for _ in range(cfg.decoder_layers - 1):
             self.layers.append(LSTM(cfg.dim, cfg.dim, cfg.lstm_cells))
         self.feed_forwards = FeedForwards(cfg, moe_positions(cfg, "decoder"), "decoder")
-        self.output = Linear(cfg.dim, len(dictionary), bias=False)
+        tied = cfg.share_decoder_input_output_embed or cfg.share_all_embeddings
+        self.output = make_output(tied, self.embedding, len(dictionary))
 
     def extract_features(
         self,

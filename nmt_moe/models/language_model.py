@@ -6,12 +6,13 @@ from fairseq.models import FairseqLanguageModel, register_model
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.models.config import LSTMMoELanguageModelConfig, check, moe_positions
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.incremental import IncrementalDecoder
-from nmt_moe.models.linear import Linear
 from nmt_moe.models.lstm import LSTM
+from nmt_moe.models.output import make_output
 from nmt_moe.models.padding import gather_time, move_right
 from nmt_moe.models.sharing import share_experts
 from nmt_moe.models.task import balance_experts, check_task, end_workers
@@ -41,7 +42,8 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
             LSTM(cfg.dim, cfg.dim, cfg.lstm_cells) for _ in range(cfg.layers)
         )
         self.feed_forwards = FeedForwards(cfg, moe_positions(cfg), "decoder")
-        self.output = Linear(cfg.dim, len(target), bias=False)
+        tied = cfg.share_decoder_input_output_embed
+        self.output = make_output(tied, self.embedding, len(target))
 
     def extract_features(
         self,
@@ -92,6 +94,11 @@ class LSTMMoELanguageModel(FairseqLanguageModel):
         check_task(cfg._name or NAME, type(task), language_model=True)
         check(cfg)
         source, target = task.source_dictionary, task.target_dictionary
+        if cfg.share_decoder_input_output_embed and len(source) != len(target):
+            raise UserError(
+                f"--share-decoder-input-output-embed: {len(source)} words are read and "
+                f"{len(target)} predicted, leave out --output-dictionary-size"
+            )
         model = cls(LSTMMoELanguageModelDecoder(cfg, source, target))
         share_experts(model, cfg, task)
         end_workers(task)

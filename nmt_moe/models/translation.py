@@ -4,6 +4,7 @@ from typing import Any
 
 from fairseq.models import FairseqEncoderDecoderModel, register_model
 
+from nmt_moe.common.errors import UserError
 from nmt_moe.models.config import LSTMMoEConfig, check
 from nmt_moe.models.decoder import LSTMMoEDecoder
 from nmt_moe.models.encoder import LSTMMoEEncoder
@@ -27,7 +28,14 @@ class LSTMMoEModel(FairseqEncoderDecoderModel):
         check_task(cfg._name or NAME, type(task), language_model=False)
         check(cfg)
         source, target = task.source_dictionary, task.target_dictionary
-        model = cls(LSTMMoEEncoder(cfg, source), LSTMMoEDecoder(cfg, target))
+        if cfg.share_all_embeddings and source != target:
+            raise UserError(
+                "--share-all-embeddings needs one dictionary of both languages: make the data with "
+                "fairseq-preprocess --joined-dictionary"
+            )
+        encoder = LSTMMoEEncoder(cfg, source)
+        shared = encoder.embedding if cfg.share_all_embeddings else None
+        model = cls(encoder, LSTMMoEDecoder(cfg, target, shared))
         share_experts(model, cfg, task)
         end_workers(task)
         balance_experts(model, task)

@@ -13,6 +13,7 @@ from torch import nn
 
 from nmt_moe.models.attention import MultiplicativeAttention
 from nmt_moe.models.lstm import LSTM, AttentionLSTM
+from nmt_moe.models.output import TiedOutput, word_layer
 from nmt_moe.moe import MixtureOfExperts
 
 KINDS = ("lstm", "experts", "gates", "dense_feed_forward", "attention", "softmax")
@@ -31,10 +32,11 @@ def mixtures(model: nn.Module) -> dict[str, MixtureOfExperts]:
 def operations(model: BaseFairseqModel) -> dict[str, int]:
     """Multiply-adds per timestep of the forward pass, by kind: one token on each side.
 
-    As in the paper, the softmax counts in translation and does not in language models.
+    As in the paper, the softmax counts in translation and does not in language models. The
+    projection before one that has the matrix of an embedding counts in both, as ``projection``.
     """
     total: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
-    for kind, count in _products(model, model.decoder.output, "dense_feed_forward"):
+    for kind, count in _products(model, word_layer(model.decoder.output), "dense_feed_forward"):
         total[kind] += count
     if isinstance(model, FairseqLanguageModel):
         del total["softmax"]
@@ -56,6 +58,8 @@ def _products(module: nn.Module, softmax: nn.Module, kind: str) -> Iterator[tupl
         kind = "attention"
     elif module is softmax:
         kind = "softmax"
+    elif isinstance(module, TiedOutput):
+        kind = "projection"
     yield kind, sum(p.numel() for p in module.parameters(recurse=False) if p.dim() == 2)
     for child in module.children():
         yield from _products(child, softmax, kind)
@@ -68,7 +72,7 @@ def parameters(model: nn.Module) -> int:
 
 def parameters_without_embedding_and_softmax(model: BaseFairseqModel) -> int:
     """What the paper prints for its language models."""
-    vocabulary = [model.decoder.output]
+    vocabulary: list[nn.Module] = [word_layer(model.decoder.output)]
     vocabulary += [module for module in model.modules() if isinstance(module, nn.Embedding)]
     return parameters(model) - parameters(nn.ModuleList(vocabulary))
 

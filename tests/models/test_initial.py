@@ -71,6 +71,7 @@ def assert_kept(found: dict[str, tuple[float, float]], layers: int) -> None:
 def test_translation(dim, cells):
     layers = dict(encoder_layers=1, decoder_layers=1) if dim > 512 else dict(encoder_layers=2)
     places = dict(encoder_moe_after="1", decoder_moe_after="1", attention_residual=True)
+    places |= dict(share_all_embeddings=dim == cells)
     model = make("lstm_moe", dim, cells, **layers, **places, encoder_bidirectional=True).eval()
     source, target = words(S), words(L)
     for kind, make_attention in ATTENTIONS.items():
@@ -98,7 +99,8 @@ def test_translation(dim, cells):
 @torch.no_grad()
 @pytest.mark.parametrize(("dim", "cells"), WIDTHS)
 def test_language_model(dim, cells):
-    model = make("lstm_moe_lm", dim, cells, layers=1 if dim > 512 else 2).eval()
+    tied = dict(share_decoder_input_output_embed=dim == cells)
+    model = make("lstm_moe_lm", dim, cells, layers=1 if dim > 512 else 2, **tied).eval()
     with watched(model) as found:
         logits, extra = model(words(L))
     assert_kept(found, len(model.decoder.layers) + 1)

@@ -19,6 +19,7 @@ VARIANTS = [
     dict(feed_forward="deep", no_moe_sigmoid=True),
     dict(moe_groups=2, moe_experts=8),
     dict(moe_gating="strictly_balanced"),
+    dict(share_decoder_input_output_embed=True),
 ]
 
 

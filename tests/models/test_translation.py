@@ -20,6 +20,8 @@ VARIANTS = [
     dict(moe_groups=3, moe_experts=9, moe_recompute=True),
     dict(moe_gating="strictly_balanced"),
     dict(moe_gating="strictly_balanced", moe_groups=2, moe_experts=8),
+    dict(share_decoder_input_output_embed=True),
+    dict(share_all_embeddings=True, lstm_cells=12),
 ]
 
 

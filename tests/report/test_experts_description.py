@@ -15,6 +15,8 @@ from tests.report.experts import random_model
         dict(arch="lstm_moe", feed_forward="deep", encoder_moe_after="1,2"),
         dict(arch="lstm_moe", feed_forward="none"),
         dict(arch="lstm_moe_lm", moe_after="1,2"),
+        dict(arch="lstm_moe_lm", share_decoder_input_output_embed=True),
+        dict(arch="lstm_moe", share_all_embeddings=True),
     ],
     ids=str,
 )
@@ -27,6 +29,7 @@ def test_blocks_have_all_parameters(options) -> None:
     blocks = [block for stack in found["stacks"] for block in stack["blocks"]]
     assert sum(block["parameters"] for block in blocks) == found["parameters"]
     active = sum(block["active"] for block in blocks if block["kind"] != "softmax")
+    active += found["ops"].get("projection", 0)
     assert active == found["parameters_active"]
     layers = [block["layer"] for block in blocks if block["kind"] == "experts"]
     assert layers == list(counts.mixtures(trained.model))

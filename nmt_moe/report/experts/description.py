@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.lstm import LSTM, AttentionLSTM
+from nmt_moe.models.output import word_layer
 from nmt_moe.moe import MixtureOfExperts
 from nmt_moe.plan import counts
 
@@ -26,27 +27,40 @@ def describe(model: Any, cfg: Any) -> dict[str, Any]:
     operations = counts.operations(model)
     stacks = {"encoder": model.encoder} if hasattr(model, "encoder") else {}
     stacks["decoder"] = model.decoder
+    counted: set[Tensor] = set()
     return {
         "parameters": counts.parameters(model),
         "parameters_active": counts.parameters_active(model),
         "ops_per_timestep": sum(operations.values()),
         "ops": operations,
         "stacks": [
-            {"name": name, "blocks": list(_blocks(name, stack, cfg))}
+            {"name": name, "blocks": list(_blocks(name, stack, cfg, counted))}
             for name, stack in stacks.items()
         ],
     }
 
 
-def _blocks(name: str, stack: Any, cfg: Any) -> Iterator[Block]:
+def _blocks(name: str, stack: Any, cfg: Any, counted: set[Tensor]) -> Iterator[Block]:
     symbols, dim = stack.embedding.weight.shape
-    yield _block("embedding", "embedding", f"{symbols:,} pieces, {dim:,} wide", stack.embedding)
+    block = _block("embedding", "embedding", f"{symbols:,} pieces, {dim:,} wide", stack.embedding)
+    yield _once(block, stack.embedding.weight, counted)
     backward = getattr(stack, "backward_layer", None)
     for number, layer in enumerate(stack.layers, start=1):
         yield _lstm(number, layer, stack, backward if number == 1 else None)
         yield from _feed_forward(name, number, stack.feed_forwards, cfg)
     if hasattr(stack, "output"):
-        yield _block("softmax", "softmax", f"{len(stack.output.weight):,} pieces", stack.output)
+        words = word_layer(stack.output).weight
+        block = _block("softmax", "softmax", f"{len(words):,} pieces", stack.output)
+        yield _once(block, words, counted)
+
+
+def _once(block: Block, words: Tensor, counted: set[Tensor]) -> Block:
+    """A block whose matrix of words has no parameters of its own if an earlier block has it."""
+    if words not in counted:
+        counted.add(words)
+        return block
+    detail = f"{block['detail']}, the embedding's matrix"
+    return block | {"detail": detail, "parameters": block["parameters"] - words.numel()}
 
 
 def _lstm(number: int, layer: LSTM | AttentionLSTM, stack: Any, backward: LSTM | None) -> Block:
