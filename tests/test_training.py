@@ -80,6 +80,13 @@ def test_log_and_tensorboard_show_loss_and_balance(straight):
             assert values["nll_loss"] > 0 and 0 <= values["moe_encoder_2_unused"] < 4
             assert 1 <= values["moe_decoder_1_load_max"] <= 2  # 4 experts, k = 2
             assert not [name for name in log if "/" in name]  # nothing of what is summed up
+            names = [name.removeprefix(prefix) for name in log]
+            ours = next(i for i, name in enumerate(names) if name.startswith(("moe", "attention")))
+            sought = {"loss", "ppl", "wps"} | (set() if tag == "valid" else {"lr", "gnorm"})
+            assert sought <= {*names[:ours]}  # where people look for them
+            # fairseq itself puts these behind all others.
+            behind = {name for name in names[ours:] if not name.startswith(("moe", "attention"))}
+            assert behind <= {"wall", "num_updates", "best_loss"}
         events = EventAccumulator(str(folder / "events" / tag))
         events.Reload()
         for name in SHOWN:

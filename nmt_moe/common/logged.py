@@ -11,6 +11,9 @@ LOSS, CROSS_ENTROPY, PERPLEXITY = "loss", "nll_loss", "ppl"
 UPDATES, UPDATES_PER_SECOND = "num_updates", "ups"
 PIECES_PER_SECOND, PIECES_PER_BATCH = "wps", "wpb"
 
+AFTER_FAIRSEQS = 2000
+"""A priority in fairseq's log, where a lower one comes first: its own figures have up to 1600."""
+
 IMPORTANCE_LOSS, LOAD_LOSS = "moe_importance_loss", "moe_load_loss"
 THRESHOLD_LOSS = "moe_threshold_loss"
 

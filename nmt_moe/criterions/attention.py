@@ -91,7 +91,7 @@ def log_attention(sums_6: Tensor) -> None:
         metrics.log_derived(
             logged.of_attention(name),
             lambda found, name=name: figures(found[f"_{VECTOR}"].sum)[name],
-            priority=55 + place,
+            priority=logged.AFTER_FAIRSEQS + 5 + place,
         )
 
 

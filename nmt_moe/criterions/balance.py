@@ -91,18 +91,18 @@ def vector_totals(logging_outputs: list[dict[str, Any]]) -> dict[str, Tensor]:
 
 
 def _log_layer(layer: str) -> None:
-    def derive(name: str, vector: str, function: Callable[[Tensor], float], priority: int) -> None:
+    def derive(name: str, vector: str, function: Callable[[Tensor], float], place: int) -> None:
         metrics.log_derived(
             logged.of_layer(layer, name),
             lambda found: function(found[f"_moe_{vector}/{layer}"].sum),
-            priority=priority,
+            priority=logged.AFTER_FAIRSEQS + 10 + place,
         )
 
-    derive(logged.IMPORTANCE_CV, "importance", lambda v: round(cv_squared(v).sqrt().item(), 3), 60)
-    derive(logged.LOAD_CV, "load", lambda v: round(cv_squared(v).sqrt().item(), 3), 61)
-    derive(logged.LOAD_MAX, "counts", lambda v: round(max_over_mean(v).item(), 2), 62)
-    derive(logged.UNUSED, "counts", lambda v: int((v == 0).sum()), 63)
-    derive(logged.ENTROPY, "entropy", lambda v: round((v[0] / v[1].clamp_min(1)).item(), 3), 64)
+    derive(logged.IMPORTANCE_CV, "importance", lambda v: round(cv_squared(v).sqrt().item(), 3), 0)
+    derive(logged.LOAD_CV, "load", lambda v: round(cv_squared(v).sqrt().item(), 3), 1)
+    derive(logged.LOAD_MAX, "counts", lambda v: round(max_over_mean(v).item(), 2), 2)
+    derive(logged.UNUSED, "counts", lambda v: int((v == 0).sum()), 3)
+    derive(logged.ENTROPY, "entropy", lambda v: round((v[0] / v[1].clamp_min(1)).item(), 3), 4)
     derive(
-        logged.TOP_SHARE, "counts", lambda v: round((v.max() / v.sum().clamp_min(1)).item(), 5), 65
+        logged.TOP_SHARE, "counts", lambda v: round((v.max() / v.sum().clamp_min(1)).item(), 5), 5
     )

@@ -148,7 +148,7 @@ class Balanced:
             if logging_outputs and name in logging_outputs[0]:
                 total = sum(log[name] for log in logging_outputs)
                 bits = total / sample_size / math.log(2)
-                metrics.log_scalar(name, bits, sample_size, priority=50, round=4)
+                metrics.log_scalar(name, bits, sample_size, priority=logged.AFTER_FAIRSEQS, round=4)
         totals = vector_totals(logging_outputs)
         attended_6 = totals.pop(attention.VECTOR, None)
         if attended_6 is not None:
