@@ -23,6 +23,7 @@ if __name__ != "nmt_moe":  # a link or a copy: its models would be registered tw
     )
 
 import importlib
+import importlib.util
 from typing import Any
 
 from nmt_moe.fairseq_fixes import warnings
@@ -32,6 +33,17 @@ __version__ = "0.2.0"
 _LAZY = {"MixtureOfExperts": "moe", "Routing": "moe", "cv_squared": "moe", "load": "trained"}
 
 warnings.silence()  # before any room imports fairseq
+
+
+def _check_program(name: str) -> None:
+    """Refuse ``python -m`` of a module that is no command: it would do nothing, and end with 0."""
+    found = importlib.util.find_spec(name) if name.startswith(f"{__name__}.") else None
+    if found is None or not found.origin or found.submodule_search_locations is not None:
+        return
+    with open(found.origin, "rb") as file:
+        source = file.read()
+    if b'door(__name__, "' not in source and b'__name__ == "__main__"' not in source:
+        sys.exit(f"error: {name} is no command: 'nmt-moe --help' lists the commands")
 
 
 class _Folders(list):
@@ -52,3 +64,7 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(f"nmt_moe.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if sys.argv[:1] == ["-m"]:  # python -m imports this package first
+    _check_program(sys.orig_argv[-len(sys.argv)].removeprefix("-m"))

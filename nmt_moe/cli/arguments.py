@@ -5,12 +5,16 @@ or a switch. Parsing gives an instance, whose fields :meth:`Command.run` reads.
 """
 
 import argparse
+import difflib
+import sys
+from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, ClassVar, get_args, get_origin
 
-from nmt_moe.common.ranges import Parser, Range, name_of
+from nmt_moe.common.errors import UserError, suggestion
+from nmt_moe.common.ranges import Range, name_of
 
 _METAVARS = {int: "N", float: "X", Path: "FILE"}
 
@@ -72,7 +76,7 @@ def switch(help: str, **how: Any) -> Any:
 
 def parser(command: type[Command], program: str) -> argparse.ArgumentParser:
     """The parser of a command; arguments ``one_of`` the same exclude each other."""
-    made = Parser(
+    made = _Parser(
         prog=program, usage=command.usage, description=command.__doc__, formatter_class=_Paragraphs
     )
     groups: dict[str, Any] = {}
@@ -107,6 +111,45 @@ def _argument(one: Field[Any]) -> tuple[str, dict[str, Any]]:
     if "positional" in one.metadata:
         return one.name, how
     return how.pop("name", name_of(one.name)), how | {"dest": one.name}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Explains errors: a number outside its range in one line, a misspelt name by similar ones.
+
+    Raises:
+        UserError: for a number outside its :class:`Range`, instead of exiting with the usage.
+    """
+
+    def parse_known_args(  # type: ignore[override]  # it has overloads
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        self._given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> Any:
+        name, colon, what = message.removeprefix("argument ").partition(": must be ")
+        if colon:
+            raise UserError(f"{name} must be {what}")
+        if " required" in message or message.startswith("unrecognized arguments: "):
+            message = self._misspelt() or message
+        super().error(message)
+
+    def _misspelt(self) -> str | None:
+        """The message for the first option that does not exist; None: all do."""
+        known = self._option_string_actions
+        end = self._given.index("--") if "--" in self._given else len(self._given)
+        for name in (word.partition("=")[0] for word in self._given[:end]):
+            is_option = name[:1] == "-" and name[1:].strip("-0123456789.")
+            if is_option and not any(option.startswith(name) for option in known):
+                close = difflib.get_close_matches(name, known)
+                hint = f": did you mean {' or '.join(close)}?" if close else ""
+                return f"there is no option {name}{hint}"
+        return None
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            hint = suggestion(str(value), [str(choice) for choice in action.choices])
+            raise argparse.ArgumentError(action, f"there is no {value!r}: {hint}")
 
 
 class _Paragraphs(argparse.HelpFormatter):

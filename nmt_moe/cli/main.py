@@ -110,6 +110,8 @@ def _unknown(group: Words, word: str) -> UserError:
     hint = f"did you mean {' or '.join(deeper)}?"
     if not deeper:
         hint = suggestion(word, dict.fromkeys(words[0] for words in below))
+    if not group and word in ("train", "generate", "interactive", "preprocess"):
+        hint = f"fairseq-{word} --user-dir nmt_moe does that"
     return UserError(f"there is no command {' '.join(['nmt-moe', *group, word])}: {hint}")
 
 

@@ -107,17 +107,3 @@ def check(config: Any, values: Any = None) -> None:
 def name_of(name: str) -> str:
     """The command-line option of a field: ``--moe-k`` for ``moe_k``."""
     return "--" + name.replace("_", "-")
-
-
-class Parser(argparse.ArgumentParser):
-    """Explains a number outside its :class:`Range` in one line.
-
-    Raises:
-        UserError: instead of exiting with the usage, for such a number.
-    """
-
-    def error(self, message: str) -> Any:
-        name, colon, what = message.removeprefix("argument ").partition(": must be ")
-        if colon:
-            raise UserError(f"{name} must be {what}")
-        super().error(message)

@@ -16,7 +16,7 @@ from nmt_moe.runs.claims.machine import peak
 from tests.recipes import ROOT
 
 DOORS = {
-    **{name: (name,) for name in ("translate", "score", "report", "plan", "checkpoint")},
+    **{name: (name,) for name in {words[0] for words in COMMANDS}},
     **{
         f"corpus.{name}": ("corpus", name)
         for name in (
@@ -82,6 +82,7 @@ def test_every_argument_says_what_it_is() -> None:
     [
         ("translat x.pt", "nmt-moe translat: did you mean translate?"),
         ("clean", "nmt-moe clean: did you mean corpus clean?"),
+        ("train data", "nmt-moe train: fairseq-train --user-dir nmt_moe does that"),
         ("corpus wordpieces tain", "nmt-moe corpus wordpieces tain: did you mean train?"),
         ("checkpoint zzz", "nmt-moe checkpoint zzz: choose from average, inspect, merge, split"),
     ],
@@ -90,6 +91,32 @@ def test_a_mistyped_command(typed: str, message: str, capsys) -> None:
     assert main(typed.split()) == 1
     said = capsys.readouterr()
     assert said.err == f"error: there is no command {message}\n" and not said.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("translate --baem 3 x.pt", "there is no option --baem: did you mean --beam?"),
+        (
+            "translate x.pt --batch_size=8",
+            "there is no option --batch_size: did you mean --batch-size",
+        ),
+        ("corpus wordpieces train --otu m text", "there is no option --otu: did you mean --out?"),
+        ("score a b --lang de --zzz -3", "there is no option --lang: did you mean --target-lang?"),
+        ("plan x --zzz", "there is no option --zzz\n"),
+        (
+            "corpus multi30k --target ed f",
+            "argument --target: there is no 'ed': choose from de, fr",
+        ),
+        ("report x y --split tets", "argument --split: there is no 'tets': did you mean test?"),
+        ("score a b", "the following arguments are required: --target-lang"),
+    ],
+)
+def test_a_mistyped_argument(typed: str, message: str, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(typed.split())
+    said = capsys.readouterr()
+    assert said.err.startswith("usage: nmt-moe ") and f": error: {message}" in said.err
 
 
 def test_a_missing_command(capsys) -> None:
@@ -118,6 +145,14 @@ def test_options_with_ranges_and_defaults(capsys) -> None:
     assert "--encoder-layers" not in shown and "--moe-load-weight" not in shown
     assert main(["options", "--arch", "lstm_moe_tin"]) == 1
     assert "did you mean lstm_moe_tiny" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["checkpoint.average", "score.bleu", "cli.main"])
+def test_a_module_that_is_no_command(name: str) -> None:
+    words = [sys.executable, "-m", f"nmt_moe.{name}", "--help"]
+    ended = subprocess.run(words, capture_output=True, text=True)
+    message = f"error: nmt_moe.{name} is no command: 'nmt-moe --help' lists the commands\n"
+    assert ended.stderr == message and ended.returncode == 1 and not ended.stdout
 
 
 def test_the_script_that_is_installed() -> None:
