@@ -15,7 +15,7 @@ from nmt_moe.runs.claims.grid import Grid
 from nmt_moe.runs.claims.logs import read
 from tests.recipes import ROOT, environment, error, headings, run
 
-CLAIMS = ["capacity", "balance", "gating", "cost", "translation"]
+CLAIMS = ["capacity", "balance", "gating", "cost", "translation", "tying"]
 TEXT = ["capacity", "balance", "gating", "cost"]
 # An option given again later wins.
 TINY = ["--", "--dim", "16", "--lstm-cells", "16", "--moe-hidden-dim", "16", "--log-interval", "2"]

@@ -4,7 +4,7 @@ The table has ``settings``, which the environment may have other values of; ``op
 options that others name in braces, of which ``common`` are those of all cells; and ``cells``. In
 the texts there are the settings, too, and ``QUARTER``, ``EIGHTH`` and ``HALF`` of ``UPDATES``,
 ``LOG``, an interval between two lines of the log, and the ``HOURS`` of ``MINUTES``. With ``peak``
-the memory of the trainings is measured.
+the memory of the trainings is measured; ``searches`` name those that translate the tests.
 """
 
 import os
@@ -43,6 +43,8 @@ class Grid:
     environment: dict[str, str]
     peak: bool
     """Whether the memory of a training is measured."""
+    searches: list[str]
+    """With which the tests are translated."""
 
     @classmethod
     def read(cls, table: Path, environment: Mapping[str, str], extra: Sequence[str]) -> "Grid":
@@ -79,6 +81,7 @@ class Grid:
             {name: every[name] for name in wanted}, [*every], seeds, int(jobs),
             Run(folder, table.stem, node), results,
             {**environment, "TRAIN_OPTIONS": "\n".join(extra)}, bool(content.get("peak")),
+            content.get("searches", []),
         )  # fmt: skip
 
     def open(self, clean: bool, *about: str) -> None:

@@ -20,7 +20,8 @@ Cells = Mapping[str, list[Log]]
 
 def draw(run: Run, logs: list[Log], path: Path) -> None:
     """Draw what a claim shows."""
-    panels = PANELS[run["claim"]] + (OF_SECOND_TEXT if "test1" in run["text"] else [])
+    second = run["claim"] == "translation" and "test1" in run["text"]
+    panels = PANELS[run["claim"]] + (OF_SECOND_TEXT if second else [])
     style: Any = {"svg.hashsalt": "nmt_moe", "svg.fonttype": "none", "font.size": 9}
     rows = 1 if len(panels) < 4 else 2
     columns = len(panels) // rows
@@ -131,6 +132,7 @@ PANELS: dict[str, list[Callable[..., None]]] = {
         against_experts("test ppl/piece"),
         curves,
     ],
+    "tying": [dots("valid ppl/piece"), curves],
     "cost": [against_experts("ms/update"), against_experts("peak memory, MiB")],
 }
 OF_SECOND_TEXT = [dots("2nd text: BLEU, fairseq's search"), dots("2nd text: BLEU, GNMT's search")]

@@ -61,6 +61,7 @@ def _balance(layer: str, tag: str) -> list[Figure]:
 
 
 _PERPLEXITY = Figure("test ppl/piece", "test", of_split("test", PERPLEXITY))
+_VALID_PERPLEXITY = Figure("valid ppl/piece", "valid", of_split("valid", PERPLEXITY))
 _SECOND_PERPLEXITY = Figure("2nd text: ppl/piece", "test1", of_split("test1", PERPLEXITY))
 _PER_WORD = Figure("per word", "test", of_split("test", CROSS_ENTROPY), ".2f", _per_word)
 _OPERATIONS = Figure("ops/timestep", "about", "operations", ",.0f")
@@ -89,6 +90,10 @@ FIGURES: dict[str, list[Figure]] = {
         _SECOND_PERPLEXITY, _UPDATES,
         Figure("seconds", "about", "seconds", ",.0f"),
     ],
+    "tying": [
+        _OPERATIONS, Figure("all parameters", "about", "all_parameters", ",.0f"),
+        _VALID_PERPLEXITY, _PERPLEXITY, _SECOND_PERPLEXITY, _UPDATES,
+    ],
     "cost": [
         _OPERATIONS, _PARAMETERS, _TIME,
         Figure("tokens/s", "train_inner", PIECES_PER_SECOND, ",.0f"),
@@ -97,6 +102,7 @@ FIGURES: dict[str, list[Figure]] = {
 }  # fmt: skip
 COMPARED = {claim: [_PERPLEXITY] for claim in FIGURES} | {
     "translation": [_PERPLEXITY, _SECOND_PERPLEXITY],
+    "tying": [_VALID_PERPLEXITY, _PERPLEXITY],
     "cost": [_TIME],
 }
 """Of which figures a claim shows the difference to its first cell, in percent."""

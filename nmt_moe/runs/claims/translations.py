@@ -56,7 +56,7 @@ def run(grid: Grid, words: Sequence[str], clean: bool) -> None:
         train(stage, *LANGUAGES, *grid.common, *options)
         if stage.run.node == 0:
             measure(stage, "--task", "translation", "--valid-subset", ",".join(tests))
-            for search in SEARCHES:
+            for search in grid.searches:
                 for split in tests:
                     translate(stage, search, split)
 
@@ -108,7 +108,7 @@ def translate(stage: Stage, search: str, split: str) -> None:
 def compare(grid: Grid, tests: Sequence[str]) -> None:
     """Each seed's hypotheses against those of the first cell."""
     for split in tests:
-        for search in SEARCHES:
+        for search in grid.searches:
             for seed in grid.seeds:
                 name = f"{search}{split.removeprefix('test')}"
                 files = [f"{cell}-{seed}/{name}/hypotheses.txt" for cell in grid.cells]
