@@ -207,12 +207,26 @@ def options(arguments: str) -> str:
     return "\n".join(left(["option", "default", "meaning"], rows))
 
 
+def familiar(_: str) -> str:
+    """Options of fairseq's ``lstm`` and ``transformer``, and what is done with them."""
+    from nmt_moe.models.fairseq_options import OPTIONS
+
+    rows = []
+    for (done, why, model), same in groupby(
+        OPTIONS, lambda one: (one.action(), one.why, one.model)
+    ):
+        fields = " ".join(one.names for one in same).replace("_", "-").split()
+        kind = f" ({model} models)" if model else ""
+        rows.append([", ".join(f"`--{name}`" for name in fields) + kind, done, why])
+    return "\n".join(left(["option of fairseq", "here", "why"], rows))
+
+
 def shown(option: Any) -> str:
     """The default of an option as a user writes it."""
-    value = option.default if option.default is not MISSING else ""
+    value = option.default if option.default not in (MISSING, None) else ""
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"`{getattr(value, 'value', value)}`"
+    return f"`{getattr(value, 'value', value)}`" if value != "" else "none"
 
 
 def meaning(option: Any) -> str:
@@ -318,8 +332,10 @@ def picture() -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
-_NAMES = "table words figures machine note paired layers glance options models sizes fixes rooms"
-PARTS: dict[str, Callable[[str], str]] = {name: globals()[name] for name in _NAMES.split()}
+_NAMES = "table words figures machine note paired layers glance options familiar models sizes fixes"
+PARTS: dict[str, Callable[[str], str]] = {
+    name: globals()[name] for name in [*_NAMES.split(), "rooms"]
+}
 
 
 def generated() -> dict[Path, str]:

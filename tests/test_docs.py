@@ -18,6 +18,8 @@ from fairseq import options
 import nmt_moe.plugin  # registers what the commands name
 from nmt_moe.cli.main import COMMANDS, build_parser
 from nmt_moe.common.errors import UserError
+from nmt_moe.common.ranges import name_of
+from nmt_moe.models.fairseq_options import OPTIONS
 from tests.recipes import ROOT
 
 README = ROOT / "README.md"
@@ -96,13 +98,15 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_names_exist(path: Path) -> None:
-    """Files of the repository, targets of make, and the options that the plugin adds."""
+    """Files of the repository, targets of make, and options of ours or of fairseq's models."""
     text = path.read_text()
     for name in re.findall(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./-]*\w/?", text):
         assert (ROOT / name).exists(), name
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:`|^|= )make ([\w-]+)", text, re.MULTILINE)) <= targets
     known = (ROOT / "docs" / "options.md").read_text()
+    theirs = [name for option in OPTIONS for name in option.names.split()]
+    known += " ".join(f"`{name_of(name)}`" for name in theirs)
     for option in re.findall(r"--(?:moe|attention|gnmt)[a-z-]*\w", text):
         assert f"`{option}`" in known, option
     for typed in re.findall(r"`nmt-moe((?: [a-z][a-z0-9]+)+)(?=[ `])", text):

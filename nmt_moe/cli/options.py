@@ -26,6 +26,9 @@ class Options(Command):
     def run(self) -> None:
         from fairseq.dataclass.utils import gen_parser_from_dataclass
 
+        from nmt_moe.models.config import StackConfig
+        from nmt_moe.models.fairseq_options import add_to
+
         for title, config in sections(self.arch).items():
             shown = argparse.ArgumentParser(
                 usage=argparse.SUPPRESS,
@@ -33,6 +36,9 @@ class Options(Command):
                 formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             )
             gen_parser_from_dataclass(shown.add_argument_group(title), config)
+            if isinstance(config, StackConfig):
+                named = f"{title}, in the words of fairseq's lstm and transformer"
+                add_to(shown.add_argument_group(named), vars(config))
             print(shown.format_help())
 
 

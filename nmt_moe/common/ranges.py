@@ -99,6 +99,8 @@ def check(config: Any, values: Any = None) -> None:
         if "range" not in one.metadata:
             continue
         value = getattr(config if values is None else values, one.name)
+        if value is None and one.default is None:
+            continue
         numbers = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
         for number in numbers:
             one.metadata["range"].check(name_of(one.name), number)

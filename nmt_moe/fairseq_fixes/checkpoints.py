@@ -79,6 +79,9 @@ def _hold_all_experts(state: dict[str, Any]) -> None:
 
 def _save(obj: Any, file: Any) -> None:
     model = obj.get("cfg", {}).get("model") if isinstance(obj, dict) else None
+    for path in ("encoder_embed_path", "decoder_embed_path"):
+        if model and model.get(path):
+            model[path] = ""  # the checkpoint holds the vectors, for any reader
     if parts.own_part() is not None:
         parts.mark(obj)
     elif model and "moe_expert_parallel_size" in model:

@@ -8,8 +8,8 @@ from dataclasses import fields
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import NoneType, SimpleNamespace
+from typing import Any, get_args
 
 import torch
 from fairseq.data import Dictionary
@@ -19,8 +19,8 @@ from torch import nn
 
 from nmt_moe.common.errors import UserError, suggestion
 from nmt_moe.fairseq_fixes import start_checks, training_options
-from nmt_moe.models import language_model, translation
-from nmt_moe.models.config import LSTMMoEConfig, LSTMMoELanguageModelConfig, StackConfig
+from nmt_moe.models import fairseq_options, language_model, translation
+from nmt_moe.models.config import LSTMMoEConfig, LSTMMoELanguageModelConfig, StackConfig, fit
 from nmt_moe.models.task import check_task
 
 _TINY = dict(dim=128, lstm_cells=128, moe_experts=8, moe_k=2, moe_hidden_dim=256, dropout=0.1)
@@ -28,6 +28,8 @@ _WMT14 = dict(moe_gating="strictly_balanced")
 _HIERARCHY = dict(moe_groups=16, moe_k=2)
 _34M = dict(dim=1024, lstm_cells=1024, moe_hidden_dim=2048)
 _143M = dict(dim=1024, lstm_cells=4096, moe_hidden_dim=8192)
+
+_KINDS = (LSTMMoEConfig, LSTMMoELanguageModelConfig)
 
 # Appendix E. The defaults: 2048 cells and experts of 2048, 32 of them, k = 4, noisy top-k.
 TRANSLATION: dict[str, dict[str, Any]] = {
@@ -75,12 +77,13 @@ def config(arch: str, overrides: Mapping[str, object] = {}) -> StackConfig:
     """
     if arch not in TRANSLATION | LANGUAGE:
         raise _unknown("architecture", arch, [*TRANSLATION, *LANGUAGE])
-    cfg = LSTMMoEConfig() if arch in TRANSLATION else LSTMMoELanguageModelConfig()
+    cfg = _KINDS[arch in LANGUAGE]()
     types = {option.name: option.type for option in fields(cfg) if option.name[0] != "_"}
     for name, value in ((TRANSLATION | LANGUAGE)[arch] | dict(overrides)).items():
         if name not in types:
             raise _unknown(f"option of {arch}", name, list(types))
         setattr(cfg, name, _coerced(name, value, types[name]))
+    fit(cfg, overrides)
     cfg._name = arch
     return cfg
 
@@ -122,6 +125,10 @@ def _unknown(kind: str, name: str, known: list[str]) -> UserError:
 
 def _coerced(name: str, value: object, kind: Any) -> Any:
     """Convert a value to the type of its option."""
+    if isinstance(None, kind):
+        if value is None:
+            return None
+        [kind] = set(get_args(kind)) - {NoneType}
     text = str(value)
     if kind is bool:
         known = {"true": True, "false": False}
@@ -150,10 +157,15 @@ def _configure(arch: str) -> Callable[[Any], None]:
         if "task" in args:
             # Before the data is read: a wrong task may fail there with another message.
             check_task(arch, TASK_REGISTRY[args.task], arch in LANGUAGE)
+            own = [option.name for option in fields(_KINDS[arch in LANGUAGE])]
+            for name, value in fairseq_options.translated(vars(args), own).items():
+                setattr(args, name, value)
             start_checks.check_options(args)
             training_options.configure(args)
+        given = [name for name in vars(config(arch)) if name in args]
         for name, value in vars(config(arch)).items():
             setattr(args, name, getattr(args, name, value))
+        fit(args, given)
 
     return apply
 

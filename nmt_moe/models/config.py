@@ -1,8 +1,9 @@
 """The hyperparameters of the models; each is an option of ``fairseq-train``."""
 
 import argparse
+from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 
@@ -11,6 +12,26 @@ from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import integers, numbers, option
 from nmt_moe.models.attention import ATTENTIONS
 from nmt_moe.moe.gating import GATES
+
+_BELOW_1 = numbers(0, 1, exclusive_high=True)
+
+
+def _path(what: str) -> Any:
+    return field(
+        default="",
+        metadata={
+            "help": f"a text file with vectors of {what} words, a word and --dim numbers a line; "
+            "the LSTM reads them as they are"
+        },
+    )
+
+
+def _frozen(what: str) -> Any:
+    return field(default=False, metadata={"help": f"leave the {what} embeddings as they are"})
+
+
+def _own_dropout(what: str) -> Any:
+    return option(None, _BELOW_1, f"dropout on {what}; where not given, that of --dropout")
 
 
 @dataclass
@@ -77,7 +98,7 @@ class StackConfig(FairseqDataclass):
     )
     dropout: float = option(
         0.4,
-        numbers(0, 1, exclusive_high=True),
+        _BELOW_1,
         "dropout on the output of every embedding, LSTM and MoE layer",
     )
     share_decoder_input_output_embed: bool = field(
@@ -87,6 +108,11 @@ class StackConfig(FairseqDataclass):
             "projection"
         },
     )
+    # fairseq does not know float | None.
+    decoder_dropout_in: Optional[float] = _own_dropout("the decoder's embeddings")  # noqa: UP045
+    decoder_dropout_out: Optional[float] = _own_dropout("the decoder's layers")  # noqa: UP045
+    decoder_embed_path: str = _path("the decoder's")
+    decoder_freeze_embed: bool = _frozen("decoder's")
 
 
 @dataclass
@@ -113,6 +139,10 @@ class LSTMMoEConfig(StackConfig):
             "layer 1, so that all above reads it, as GNMT's upper layers do (the paper's do not)"
         },
     )
+    encoder_dropout_in: Optional[float] = _own_dropout("the encoder's embeddings")  # noqa: UP045
+    encoder_dropout_out: Optional[float] = _own_dropout("the encoder's layers")  # noqa: UP045
+    encoder_embed_path: str = _path("the encoder's")
+    encoder_freeze_embed: bool = _frozen("encoder's")
     encoder_moe_after: str = field(
         default="2",
         metadata={"help": "encoder layers followed by a MoE layer, such as 1,2; empty for none"},
@@ -175,6 +205,29 @@ def moe_positions(cfg: StackConfig, side: str = "") -> list[int]:
     return sorted(set(positions))
 
 
+def fit(cfg: StackConfig, given: Container[str]) -> None:
+    """Fit defaults to what was given: a MoE layer after the last layer where there are fewer than
+    by default, and LSTMs of at least as many cells as the width.
+
+    Args:
+        cfg: the options, which are changed.
+        given: the names of those that the user has given.
+    """
+    if "lstm_cells" not in given:
+        cfg.lstm_cells = max(cfg.lstm_cells, cfg.dim)
+    for prefix in ("encoder_", "decoder_") if hasattr(cfg, "encoder_layers") else ("",):
+        name, last = f"{prefix}moe_after", getattr(cfg, f"{prefix}layers")
+        if name not in given:
+            places = {min(int(place), last) for place in getattr(cfg, name).split(",")}
+            setattr(cfg, name, ",".join(map(str, sorted(places))))
+
+
+def dropout(cfg: StackConfig, side: str, place: str) -> float:
+    """The dropout of a side's embeddings (``in``) or layers (``out``)."""
+    own = getattr(cfg, f"{side}_dropout_{place}")
+    return cfg.dropout if own is None else own
+
+
 def check(cfg: StackConfig) -> None:
     """Raise a :class:`UserError` that names the first option that does not fit the others."""
     translates = hasattr(cfg, "encoder_layers")
@@ -186,6 +239,13 @@ def check(cfg: StackConfig) -> None:
         )
     if getattr(cfg, "encoder_bidirectional", False) and (cfg.dim % 2 or cfg.lstm_cells % 2):
         raise UserError("--encoder-bidirectional needs an even --dim and even --lstm-cells")
+    if getattr(cfg, "share_all_embeddings", False):
+        paths = {cfg.encoder_embed_path, cfg.decoder_embed_path} - {""}
+        if len(paths) > 1:
+            raise UserError(
+                "--share-all-embeddings has one matrix: give one of --encoder-embed-path and "
+                "--decoder-embed-path"
+            )
     _check_experts(cfg)
     for side in ("encoder", "decoder") if translates else ("",):
         moe_positions(cfg, side)

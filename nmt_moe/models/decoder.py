@@ -6,12 +6,13 @@ from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from nmt_moe.models.attention import ATTENTIONS
-from nmt_moe.models.config import LSTMMoEConfig, moe_positions
+from nmt_moe.models.config import LSTMMoEConfig, dropout, moe_positions
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.incremental import IncrementalDecoder
 from nmt_moe.models.lstm import LSTM, AttentionLSTM
 from nmt_moe.models.output import make_output
+from nmt_moe.models.pretrained import prepare
 
 
 class LSTMMoEDecoder(IncrementalDecoder):
@@ -32,7 +33,10 @@ class LSTMMoEDecoder(IncrementalDecoder):
         super().__init__(dictionary)
         self.padding_idx = dictionary.pad()
         self.embedding = embedding or make_embedding(dictionary, cfg.dim)
-        self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
+        prepare(self.embedding, dictionary, cfg, "decoder")
+        own = type(self).__name__
+        self.dropout_in = FairseqDropout(dropout(cfg, "decoder", "in"), module_name=own)
+        self.dropout = FairseqDropout(dropout(cfg, "decoder", "out"), module_name=own)
         self.attention = ATTENTIONS[str(cfg.attention)](cfg.dim, cfg.attention_residual)
         self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells)])
         for _ in range(cfg.decoder_layers - 1):
@@ -69,7 +73,7 @@ class LSTMMoEDecoder(IncrementalDecoder):
         pad_BS = encoder_out["encoder_padding_mask"][0]
 
         pad_BL = prev_output_tokens.eq(self.padding_idx)
-        x_LBD = self.dropout(embed(self.embedding, prev_output_tokens))
+        x_LBD = self.dropout_in(embed(self.embedding, prev_output_tokens))
         routing = dict(encoder_out["routing"])
         for number, layer in enumerate(self.layers, start=1):
             state = (cache[f"h{number}"], cache[f"c{number}"]) if cache else None

@@ -7,11 +7,12 @@ from fairseq.models import FairseqEncoder
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
-from nmt_moe.models.config import LSTMMoEConfig, moe_positions
+from nmt_moe.models.config import LSTMMoEConfig, dropout, moe_positions
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.lstm import LSTM
 from nmt_moe.models.padding import gather_time, move_right
+from nmt_moe.models.pretrained import prepare
 from nmt_moe.moe import Routing
 
 
@@ -27,7 +28,10 @@ class LSTMMoEEncoder(FairseqEncoder):
         super().__init__(dictionary)
         self.padding_idx = dictionary.pad()
         self.embedding = make_embedding(dictionary, cfg.dim)
-        self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
+        prepare(self.embedding, dictionary, cfg, "encoder")
+        own = type(self).__name__
+        self.dropout_in = FairseqDropout(dropout(cfg, "encoder", "in"), module_name=own)
+        self.dropout = FairseqDropout(dropout(cfg, "encoder", "out"), module_name=own)
         self.bidirectional = cfg.encoder_bidirectional
         share = 2 if self.bidirectional else 1  # each direction of layer 1 has half of the width
         widths = [(cfg.dim // share, cfg.lstm_cells // share)]
@@ -47,7 +51,7 @@ class LSTMMoEEncoder(FairseqEncoder):
         """
         tokens_BS, order_BS = move_right(src_tokens, self.padding_idx)
         pad_right_BS = tokens_BS.eq(self.padding_idx)
-        x_SBD = self.dropout(embed(self.embedding, tokens_BS))
+        x_SBD = self.dropout_in(embed(self.embedding, tokens_BS))
         routing: dict[str, Routing] = {}
         for number, layer in enumerate(self.layers, start=1):
             y_SBD, _ = layer(x_SBD)

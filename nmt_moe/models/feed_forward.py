@@ -7,7 +7,7 @@ from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from nmt_moe.models import initial
-from nmt_moe.models.config import StackConfig
+from nmt_moe.models.config import StackConfig, dropout
 from nmt_moe.models.linear import Linear
 from nmt_moe.moe import MixtureOfExperts, Routing
 from nmt_moe.moe.layer import experts_per_token
@@ -23,12 +23,16 @@ class FeedForward(nn.Module):
     of ``f`` starts with a variance of ``0.5 * sum_i G(x)_i**2`` (0.5 over the experts per token
     where gates are equal), or 1/18 without experts. A sigmoid leaves a sixteenth of this variance,
     around 0.5.
+
+    Args:
+        cfg: the model's options.
+        stack: ``encoder`` or ``decoder``.
     """
 
-    def __init__(self, cfg: StackConfig) -> None:
+    def __init__(self, cfg: StackConfig, stack: str = "decoder") -> None:
         super().__init__()
         self.sigmoid = not cfg.no_moe_sigmoid
-        self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
+        self.dropout = FairseqDropout(dropout(cfg, stack, "out"), module_name=type(self).__name__)
         self.moe: MixtureOfExperts | None = None
         if cfg.feed_forward == "moe":
             self.moe = MixtureOfExperts(
@@ -89,7 +93,7 @@ class FeedForwards(nn.ModuleDict):
     def __init__(self, cfg: StackConfig, positions: list[int], stack: str) -> None:
         if cfg.feed_forward == "none":
             positions = []
-        super().__init__({str(position): FeedForward(cfg) for position in positions})
+        super().__init__({str(position): FeedForward(cfg, stack) for position in positions})
         self.stack = stack
 
     def after(

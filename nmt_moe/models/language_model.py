@@ -7,13 +7,15 @@ from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.models.config import LSTMMoELanguageModelConfig, check, moe_positions
+from nmt_moe.models import fairseq_options
+from nmt_moe.models.config import LSTMMoELanguageModelConfig, check, dropout, moe_positions
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.incremental import IncrementalDecoder
 from nmt_moe.models.lstm import LSTM
 from nmt_moe.models.output import make_output
 from nmt_moe.models.padding import gather_time, move_right
+from nmt_moe.models.pretrained import prepare
 from nmt_moe.models.sharing import share_experts
 from nmt_moe.models.task import balance_experts, check_task, end_workers
 from nmt_moe.moe import Routing
@@ -37,7 +39,10 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
         super().__init__(target)
         self.padding_idx = source.pad()
         self.embedding = make_embedding(source, cfg.dim)
-        self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
+        prepare(self.embedding, source, cfg, "decoder")
+        own = type(self).__name__
+        self.dropout_in = FairseqDropout(dropout(cfg, "decoder", "in"), module_name=own)
+        self.dropout = FairseqDropout(dropout(cfg, "decoder", "out"), module_name=own)
         self.layers = nn.ModuleList(
             LSTM(cfg.dim, cfg.dim, cfg.lstm_cells) for _ in range(cfg.layers)
         )
@@ -67,7 +72,7 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
         src_tokens, cache = self.resume(src_tokens, incremental_state)
         tokens_BL, order_BL = move_right(src_tokens, self.padding_idx)
         pad_BL = tokens_BL.eq(self.padding_idx)
-        x_LBD = self.dropout(embed(self.embedding, tokens_BL))
+        x_LBD = self.dropout_in(embed(self.embedding, tokens_BL))
         routing: dict[str, Routing] = {}
         new_cache: dict[str, Tensor] = {}
         for number, layer in enumerate(self.layers, start=1):
@@ -83,6 +88,12 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
 @register_model(NAME, dataclass=LSTMMoELanguageModelConfig)
 class LSTMMoELanguageModel(FairseqLanguageModel):
     """LSTM language model with sparsely-gated mixtures of experts between its layers."""
+
+    @classmethod
+    def add_args(cls, parser: Any) -> None:
+        """Add the model's options, and those of fairseq's language models."""
+        super().add_args(parser)
+        fairseq_options.add_to(parser, LSTMMoELanguageModelConfig.__dataclass_fields__)
 
     @classmethod
     def build_model(cls, cfg: LSTMMoELanguageModelConfig, task: Any) -> "LSTMMoELanguageModel":

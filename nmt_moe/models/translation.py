@@ -5,6 +5,7 @@ from typing import Any
 from fairseq.models import FairseqEncoderDecoderModel, register_model
 
 from nmt_moe.common.errors import UserError
+from nmt_moe.models import fairseq_options
 from nmt_moe.models.config import LSTMMoEConfig, check
 from nmt_moe.models.decoder import LSTMMoEDecoder
 from nmt_moe.models.encoder import LSTMMoEEncoder
@@ -17,6 +18,12 @@ NAME = "lstm_moe"
 @register_model(NAME, dataclass=LSTMMoEConfig)
 class LSTMMoEModel(FairseqEncoderDecoderModel):
     """LSTM encoder-decoder with sparsely-gated mixtures of experts between its layers."""
+
+    @classmethod
+    def add_args(cls, parser: Any) -> None:
+        """Add the model's options, and those of fairseq's translation models."""
+        super().add_args(parser)
+        fairseq_options.add_to(parser, LSTMMoEConfig.__dataclass_fields__)
 
     @classmethod
     def build_model(cls, cfg: LSTMMoEConfig, task: Any) -> "LSTMMoEModel":

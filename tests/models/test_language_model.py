@@ -121,7 +121,8 @@ def test_options_that_do_not_fit_are_refused(options, message):
 def test_residual_connections_and_dropout_on_every_output():
     model = build(dropout=0.5, feed_forward="none", layers=3)
     dropped = []
-    model.decoder.dropout.register_forward_hook(lambda *_: dropped.append(1))
+    for module in (model.decoder.dropout_in, model.decoder.dropout):
+        module.register_forward_hook(lambda *_: dropped.append(1))
     tokens = torch.randint(4, 20, (2, 5))
     model(tokens)
     assert len(dropped) == 1 + 3  # the embedding and each LSTM
