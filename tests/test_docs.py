@@ -1,5 +1,6 @@
 """README.md, docs/ and the other texts: fresh tables, links that lead somewhere, valid commands."""
 
+import ast
 import importlib.util
 import re
 import shlex
@@ -16,7 +17,7 @@ import pytest
 from fairseq import options
 
 import nmt_moe.plugin  # registers what the commands name
-from nmt_moe.cli.main import COMMANDS, build_parser
+from nmt_moe.cli.main import COMMANDS, GROUPS, build_parser, find
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import name_of
 from nmt_moe.models.fairseq_options import OPTIONS
@@ -195,6 +196,32 @@ def test_commands_are_valid(path: Path) -> None:
             check(words)
         except (Exception, SystemExit) as error:
             raise AssertionError(f"{path.name}: {shlex.join(words)}: {error}") from error
+
+
+def texts_in_code() -> Iterator[tuple[str, str]]:
+    """Each string of the package and each line of the recipes, with where it is."""
+    for path in (ROOT / "nmt_moe").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield f"{path.name}:{node.lineno}", " ".join(node.value.split())
+    for path in (ROOT / "recipes").rglob("*.sh"):
+        yield from ((path.name, line) for line in path.read_text().splitlines())
+
+
+def wrong_commands(text: str) -> list[str]:
+    """What cannot be typed as a text has it: no command, or one without its first words."""
+    typed = [(*words.split(),) for words in re.findall(r"\bnmt-moe((?: [a-z][a-z0-9]*)+)", text)]
+    wrong = [" ".join(w) for w in typed if find(w) not in COMMANDS and w not in GROUPS]
+    ends = {" ".join(words[1:]) for words in COMMANDS if words[2:]}
+    return wrong + [name for name in re.findall(r"['`]([a-z0-9 ]+)['`]", text) if name in ends]
+
+
+def test_commands_that_messages_name_exist() -> None:
+    found = {where: wrong for where, text in texts_in_code() if (wrong := wrong_commands(text))}
+    assert not found
+    assert wrong_commands("type 'wordpieces train', nmt-moe corpus clen, nmt-moe plan it") == [
+        *("corpus clen", "wordpieces train"),
+    ]
 
 
 def test_an_invalid_command_is_found() -> None:

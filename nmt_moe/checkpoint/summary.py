@@ -28,7 +28,7 @@ def summary(file: str) -> dict[str, Any]:
         "bytes": os.path.getsize(file),
         "part": checkpoint.part,
         "updates": checkpoint.updates,
-        "epoch": checkpoint.state["extra_state"]["train_iterator"]["epoch"],
+        "epoch": _epoch(checkpoint.state["extra_state"]["train_iterator"]),
         "arch": arch,
         "task": task,
         "options": {
@@ -44,6 +44,11 @@ def summary(file: str) -> dict[str, Any]:
         "optimizer": None if optimizer is None else checkpoint.options("optimizer")["_name"],
         "optimizer_state_bytes": 0 if optimizer is None else _bytes(optimizer["state"]),
     }
+
+
+def _epoch(batches: dict[str, Any]) -> int:
+    """The epoch of the last update: at the end of one, fairseq notes the next epoch."""
+    return int(batches["epoch"]) - (batches.get("iterations_in_epoch") == 0)
 
 
 def _distinct(named: Mapping[str, Tensor], options: Mapping[str, Any]) -> dict[str, Tensor]:

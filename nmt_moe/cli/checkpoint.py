@@ -1,6 +1,7 @@
 """``nmt-moe checkpoint``: merge, split and average checkpoints, see what is in them."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,9 @@ class Average(Command):
             if len(files) != 1:
                 raise UserError("--last needs one folder")
             files = last(files[0], self.last)
+            if len(files) < self.last:
+                there = f"{self.files[0]} has no more than {len(files)} of"
+                print(f"{there} the {self.last} checkpoints that were asked for", file=sys.stderr)
         average(files, self.out, self.force)
         where = beside(Path(self.out))
         print(f"{self.out}: the mean of {len(files)}: {', '.join(files)}", file=where)

@@ -19,7 +19,8 @@ class Plan(Command):
     names: bool = required("print the names of all architectures", name="--list", one_of="what")
     override: list[str] = option(
         [],
-        "change an option of the architecture, for example moe_experts=64; may be repeated",
+        "another value for an option of the architecture, such as moe_experts=64 (nmt-moe options "
+        "--arch NAME shows them); may be repeated",
         metavar="NAME=VALUE",
         action="append",
     )

@@ -131,7 +131,10 @@ class Report(OnDevice):
         number = 1 + self.compare
         checkpoints, data = self.paths[:number], self.paths[number:]
         if len(checkpoints) < number or len(data) > 2 or not (data or self.compare):
-            raise UserError(f"{len(self.paths)} paths are too few or too many: see --help")
+            needed = "--compare CHECKPOINT OTHER_CHECKPOINT [DATA [REFERENCES]]"
+            needed = needed if self.compare else "CHECKPOINT DATA [REFERENCES]"
+            given = "1 path is" if len(self.paths) == 1 else f"{len(self.paths)} paths are"
+            raise UserError(f"{given} too few or too many: type nmt-moe report {needed}")
         device = find_device(self.device)
         contents = []
         for checkpoint in checkpoints:

@@ -21,10 +21,10 @@ def _of_recipe(work: Callable[[Run], object]) -> int:
 
 @dataclass(kw_only=True)
 class Open(Command):
-    """Make the folder of a run, or look whether it was made with these settings."""
+    """Make the folder of a run, RUN_DIR of the environment; or check that it has these settings."""
 
-    clean: bool = switch("remove what is there")
-    settings: list[str] = positional("what it is made with", "NAME=VALUE")
+    clean: bool = switch("remove the run that is there")
+    settings: list[str] = positional("a setting of the run", "NAME=VALUE")
 
     def run(self) -> int:
         return _of_recipe(lambda run: run.open(self.settings, self.clean))
@@ -32,9 +32,13 @@ class Open(Command):
 
 @dataclass(kw_only=True)
 class Lock(Command):
-    """Let no other recipe work in the folder as long as somebody has this file open."""
+    """Lock RUN_DIR, the folder of a run, against other recipes: as long as a process has the open
+    file.
+    """
 
-    number: int = positional("that of the open file .lock in the folder", allowed=integers(0))
+    number: int = positional(
+        "the number under which the calling shell has opened RUN_DIR/.lock", "N", integers(0)
+    )
 
     def run(self) -> int:
         return _of_recipe(lambda run: run.lock(self.number))
@@ -42,11 +46,13 @@ class Lock(Command):
 
 @dataclass(kw_only=True)
 class Stage(Command):
-    """Do a stage unless it is done: nmt_moe/runs/steps.py has the steps."""
+    """Run the steps of a stage of RUN_DIR, unless it is done. A STEP is a command, or one of
+    nmt_moe/runs/steps.py.
+    """
 
     usage = "nmt-moe runs stage NAME [--after STAGE] STEP... [--then STEP...]..."
 
-    name: str = positional("that of its folder")
+    name: str = positional("the stage, a folder in RUN_DIR", "NAME")
     words: list[str] = positional("the stage before it, and the steps", "STEP", nargs=REMAINDER)
 
     def run(self) -> int:
@@ -57,9 +63,9 @@ class Stage(Command):
 
 @dataclass(kw_only=True)
 class Step(Command):
-    """Do a step without a stage, in the folder of the run."""
+    """Run a step without a stage, in RUN_DIR."""
 
-    words: list[str] = positional("as of a stage", "STEP", nargs=REMAINDER)
+    words: list[str] = positional("as in a stage", "STEP", nargs=REMAINDER)
 
     def run(self) -> int:
         from nmt_moe.runs.steps import Stage as Steps
@@ -69,7 +75,7 @@ class Step(Command):
 
 @dataclass(kw_only=True)
 class Table(Command):
-    """Write what a command prints into the file table.md of the run, and show it."""
+    """Write the output of a command to RUN_DIR/table.md, and print it."""
 
     words: list[str] = positional("the command", "COMMAND", nargs=REMAINDER)
 

@@ -59,7 +59,9 @@ class Train(Vocabulary):
 class Encode(Command):
     """Write a corpus as pieces."""
 
-    model: Path = required("the PREFIX.model of 'train'", metavar="PREFIX.model")
+    model: Path = required(
+        "the PREFIX.model of 'nmt-moe corpus wordpieces train'", metavar="PREFIX.model"
+    )
     langs: list[str] = required(
         "parallel text", nargs=2, metavar=("SOURCE", "TARGET"), one_of="languages"
     )
@@ -108,8 +110,12 @@ class Encode(Command):
 class Count(Command):
     """Print a table of the sizes of text in pieces, and of how many of them are unknown."""
 
-    dict: Path = required("the PREFIX.dict.txt of 'train'", metavar="PREFIX.dict.txt")
-    paths: list[Path] = positional("the OUTPUT of 'encode', or a file", "OUTPUT")
+    dict: Path = required(
+        "the PREFIX.dict.txt of 'nmt-moe corpus wordpieces train'", metavar="PREFIX.dict.txt"
+    )
+    paths: list[Path] = positional(
+        "the OUTPUT of 'nmt-moe corpus wordpieces encode', or a file", "OUTPUT"
+    )
 
     def run(self) -> None:
         from nmt_moe.corpus.sizes import count

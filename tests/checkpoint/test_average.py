@@ -142,7 +142,11 @@ def test_the_last_by_updates(tmp_path, capsys):
     assert main(["average", "--last", "2", str(tmp_path), "--out", str(out)]) == 0
     two = [load(tmp_path / name)["model"]["encoder.weight"].double() for name in everything[:2]]
     assert torch.equal(load(out)["model"]["encoder.weight"], torch.stack(two).mean(0).float())
-    assert f"{out}: the mean of 2: {tmp_path / everything[0]}, " in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"{out}: the mean of 2: {tmp_path / everything[0]}, " in said.out and not said.err
+    assert main(["average", "--last", "5", str(tmp_path), "--out", str(out), "--force"]) == 0
+    message = f"{tmp_path} has no more than 4 of the 5 checkpoints that were asked for\n"
+    assert capsys.readouterr().err == message
 
 
 def test_a_last_that_means_nothing_is_refused(files, tmp_path, capsys):

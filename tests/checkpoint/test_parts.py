@@ -11,6 +11,7 @@ from fairseq.checkpoint_utils import torch_persistent_save
 from nmt_moe.checkpoint.__main__ import main
 from nmt_moe.checkpoint.convert import merge, split
 from nmt_moe.checkpoint.parts import MARK, _replaced, check, judge, new_mark, part_file, part_files
+from nmt_moe.checkpoint.summary import summary
 from nmt_moe.common.errors import UserError
 from nmt_moe.moe.mesh import mesh_for, set_training_mesh
 from tests.parallel.processes import run_in
@@ -152,6 +153,15 @@ def test_split_names_what_is_wrong(whole, tmp_path, capsys):
     torch.save(state, whole)
     assert "has no experts" in refused(capsys, "split", whole, *arguments, 2, "--force")
     assert len(list(tmp_path.glob("part*"))) == 2
+
+
+@pytest.mark.parametrize(("batches", "epoch"), [(7, 2), (0, 1)])
+def test_inspect_names_the_epoch_of_the_last_update(batches: int, epoch: int, tmp_path) -> None:
+    """At the end of an epoch fairseq saves the next one, and 0 batches of it."""
+    state = whole_state()
+    state["extra_state"]["train_iterator"]["iterations_in_epoch"] = batches
+    torch.save(state, tmp_path / "whole.pt")
+    assert summary(str(tmp_path / "whole.pt"))["epoch"] == epoch
 
 
 def test_inspect_tells_complete_from_part(whole, tmp_path, capsys):

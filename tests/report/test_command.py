@@ -344,7 +344,8 @@ def test_where_it_writes_is_known_before_any_work(text, tmp_path, capsys) -> Non
     assert message.startswith(f"there is no folder {tmp_path}/gone for report.html")
     message = error(capsys, "no checkpoint", "no data", "--out", tmp_path)
     assert message.startswith(f"--out {tmp_path} is a folder: name a file in it")
-    assert "too few or too many" in error(capsys, "a.pt")
+    needed = "1 path is too few or too many: type nmt-moe report CHECKPOINT DATA [REFERENCES]"
+    assert needed in error(capsys, "a.pt")
     assert "too few or too many" in error(capsys, "--compare", "a.pt")
     assert "too few or too many" in error(capsys, "a.pt", "b", "c", "d")
     assert command.main(["a.pt", "b", "--device", "nothing", "--json"]) == 1

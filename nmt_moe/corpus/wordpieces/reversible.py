@@ -1,10 +1,10 @@
 """Wordpieces that give back the text they were made of, whatever characters it has.
 
-Two rules, which ``wordpieces train`` writes into the sentencepiece model, are all that happens to a
-text before it is cut: a run of white space (what ``str.isspace`` calls so) is one space, none at
-the ends; and the mark that begins words in pieces is written in another way where the text has it
-itself. A character that the vocabulary does not have is spelled with the pieces of its bytes in
-UTF-8, ``<0xE6> <0xBC> <0xA2>``.
+Two rules, which ``nmt-moe corpus wordpieces train`` writes into the sentencepiece model, are all
+that happens to a text before it is cut: a run of white space (what ``str.isspace`` calls so) is one
+space, none at the ends; and the mark that begins words in pieces is written in another way where
+the text has it itself. A character that the vocabulary does not have is spelled with the pieces of
+its bytes in UTF-8, ``<0xE6> <0xBC> <0xA2>``.
 
 Models of other origin know neither; for their pieces nothing here changes.
 """
