@@ -30,7 +30,15 @@ from nmt_moe.fairseq_fixes import warnings
 
 __version__ = "0.2.0"
 
-_LAZY = {"MixtureOfExperts": "moe", "Routing": "moe", "cv_squared": "moe", "load": "trained"}
+_LAZY = {
+    "MixtureOfExperts": "moe",
+    "Routing": "moe",
+    "cv_squared": "moe",
+    "load": "trained",
+    "Translator": "trained",
+    "LSTMMoEModel": "models.translation",
+    "LSTMMoELanguageModel": "models.language_model",
+}
 
 warnings.silence()  # before any room imports fairseq
 

@@ -11,6 +11,7 @@ from nmt_moe.models import fairseq_options
 from nmt_moe.models.config import LSTMMoELanguageModelConfig, check, dropout, moe_positions
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
+from nmt_moe.models.from_pretrained import FromPretrained
 from nmt_moe.models.incremental import IncrementalDecoder
 from nmt_moe.models.lstm import LSTM
 from nmt_moe.models.output import make_output
@@ -86,7 +87,7 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
 
 
 @register_model(NAME, dataclass=LSTMMoELanguageModelConfig)
-class LSTMMoELanguageModel(FairseqLanguageModel):
+class LSTMMoELanguageModel(FromPretrained, FairseqLanguageModel):
     """LSTM language model with sparsely-gated mixtures of experts between its layers."""
 
     @classmethod

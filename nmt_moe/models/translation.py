@@ -9,6 +9,7 @@ from nmt_moe.models import fairseq_options
 from nmt_moe.models.config import LSTMMoEConfig, check
 from nmt_moe.models.decoder import LSTMMoEDecoder
 from nmt_moe.models.encoder import LSTMMoEEncoder
+from nmt_moe.models.from_pretrained import FromPretrained
 from nmt_moe.models.sharing import share_experts
 from nmt_moe.models.task import balance_experts, check_task, end_workers
 
@@ -16,7 +17,7 @@ NAME = "lstm_moe"
 
 
 @register_model(NAME, dataclass=LSTMMoEConfig)
-class LSTMMoEModel(FairseqEncoderDecoderModel):
+class LSTMMoEModel(FromPretrained, FairseqEncoderDecoderModel):
     """LSTM encoder-decoder with sparsely-gated mixtures of experts between its layers."""
 
     @classmethod

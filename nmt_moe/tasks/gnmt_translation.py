@@ -54,7 +54,8 @@ class GNMTTranslationTask(TranslationTask):
         Args:
             models: an ensemble, whose attention is averaged.
             args: fairseq's options of generation. Those that change the search itself, such as
-                sampling, constraints or a diverse beam, keep their meaning.
+                sampling, constraints or a diverse beam, keep their meaning. ``gnmt_alpha`` and
+                ``gnmt_beta`` among them replace the task's.
             seq_gen_cls: a generator class to use instead of ours.
             extra_gen_cls_kwargs: further arguments of the generator.
             kwargs: passed on to fairseq's.
@@ -69,8 +70,12 @@ class GNMTTranslationTask(TranslationTask):
             if getattr(args, "print_alignment", None):
                 seq_gen_cls = GNMTGeneratorWithAlignment
                 extra["print_alignment"] = args.print_alignment
-            extra |= {"gnmt_alpha": self.cfg.gnmt_alpha, "gnmt_beta": self.cfg.gnmt_beta}
-            if self.cfg.gnmt_beta > 0:
+            weights = {
+                name: getattr(args, name, getattr(self.cfg, name))
+                for name in ("gnmt_alpha", "gnmt_beta")
+            }
+            extra |= weights
+            if weights["gnmt_beta"] > 0:
                 _show_attention(models)
         return super().build_generator(
             models, args, seq_gen_cls=seq_gen_cls, extra_gen_cls_kwargs=extra, **kwargs

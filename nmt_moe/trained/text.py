@@ -1,6 +1,6 @@
 """Text before and after a model: cleaned, cut into short enough parts, and joined again."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain, pairwise, zip_longest
 
 import regex
@@ -39,6 +39,20 @@ def cut(pieces: list[str], limit: int) -> list[list[str]]:
         parts.append(pieces[:end])
         pieces = pieces[end:]
     return [*parts, pieces]
+
+
+def in_parts(
+    sentences: Iterable[list[str]],
+    limit: int,
+    translate: Callable[[list[list[str]]], list[str]],
+) -> list[str]:
+    """Translate sentences that come in pieces, of which ``translate`` takes at most ``limit``.
+
+    The translations of the parts of a sentence are joined; an empty sentence has an empty one.
+    """
+    parts = [cut(pieces, limit) if pieces else [] for pieces in sentences]
+    translated = iter(translate([*chain(*parts)]))
+    return [joined(next(translated) for _ in found) for found in parts]
 
 
 def _ends_clause(piece: str) -> bool:

@@ -1,20 +1,46 @@
 """Translating sentences with loaded models."""
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from fairseq.data import data_utils
-from fairseq.utils import resolve_max_positions
+from fairseq.data import FairseqDataset, data_utils
+from fairseq.utils import apply_to_sample, resolve_max_positions
 from sentencepiece import SentencePieceProcessor
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationTask
-from nmt_moe.trained.text import cut, joined
+from nmt_moe.trained.text import in_parts
 
 _MAX_TRANSLATION = 250  # pieces, as in the recipes; more where the parts may be long
-_BATCH_PIECES = 4000  # of the sources of a batch, padding included
+BATCH_PIECES = 4000
+"""Of the sources of a batch, padding included."""
+
+
+def longest_translation(max_pieces: int) -> int:
+    """The most pieces of a translation, where a source has at most ``max_pieces``."""
+    return max(_MAX_TRANSLATION, 2 * max_pieces)
+
+
+def ordered(dataset: FairseqDataset) -> np.ndarray:
+    """The numbers of a dataset's sentences by their length, the same in each call."""
+    with data_utils.numpy_seed(1):
+        return dataset.ordered_indices()
+
+
+def batches(
+    dataset: FairseqDataset,
+    order: np.ndarray,
+    max_pieces: int,
+    max_sentences: int,
+    device: torch.device,
+) -> Iterator[dict[str, Any]]:
+    """The sentences of these numbers in batches, padding counted among their pieces."""
+    for batch in dataset.batch_by_size(order, max_tokens=max_pieces, max_sentences=max_sentences):
+        sample = dataset.collater([dataset[number] for number in batch])
+        yield apply_to_sample(lambda tensor: tensor.to(device), sample)
 
 
 class Translator:
@@ -48,9 +74,8 @@ class Translator:
         self._batch_size = batch_size
         self._device = device
         self._tag = [] if tag is None else [tag]
-        longest = max(_MAX_TRANSLATION, 2 * max_pieces)
         self._generator = task.build_generator(
-            models, Namespace(beam=beam, max_len_a=0, max_len_b=longest)
+            models, Namespace(beam=beam, max_len_a=0, max_len_b=longest_translation(max_pieces))
         )
         positions = resolve_max_positions(
             task.max_positions(), *[model.max_positions() for model in models]
@@ -70,16 +95,11 @@ class Translator:
         """
         if isinstance(sentences, str):
             raise UserError("a translator takes a list of sentences: put the string into a list")
-        parts, counts = [], []
         for sentence in sentences:
             if not isinstance(sentence, str):
                 raise UserError(f"a translator takes a list of strings, not {sentence!r:.80}")
-            pieces = self._wordpieces.encode(sentence, out_type=str)
-            found = cut(pieces, self._max_pieces) if pieces else []
-            parts += found
-            counts.append(len(found))
-        translated = iter(self._translate(parts))
-        return [joined(next(translated) for _ in range(count)) for count in counts]
+        pieces = (self._wordpieces.encode(sentence, out_type=str) for sentence in sentences)
+        return in_parts(pieces, self._max_pieces, self._translate)
 
     def _translate(self, parts: list[list[str]]) -> list[str]:
         if not parts:
@@ -89,19 +109,9 @@ class Translator:
             torch.tensor([*map(words.index, self._tag + pieces), words.eos()]) for pieces in parts
         ]
         dataset = self._task.build_dataset_for_inference(tokens, list(map(len, tokens)))
-        with data_utils.numpy_seed(1):
-            order = dataset.ordered_indices()
-        batches = dataset.batch_by_size(
-            order,
-            max_tokens=max([_BATCH_PIECES, *map(len, tokens)]),
-            max_sentences=self._batch_size,
-        )
+        order, longest = ordered(dataset), max([BATCH_PIECES, *map(len, tokens)])
         result = [""] * len(parts)
-        for batch in batches:
-            sample = dataset.collater([dataset[number] for number in batch])
-            sample["net_input"] = {
-                name: tensor.to(self._device) for name, tensor in sample["net_input"].items()
-            }
+        for sample in batches(dataset, order, longest, self._batch_size, self._device):
             found = self._task.inference_step(self._generator, self._models, sample)
             for number, translations in zip(sample["id"].tolist(), found, strict=True):
                 result[number] = self._text(translations[0]["tokens"].cpu())
