@@ -1,7 +1,7 @@
 """fairseq's functions for checkpoints: it has no hooks here."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
@@ -80,7 +80,7 @@ def _hold_all_experts(state: dict[str, Any]) -> None:
 def _save(obj: Any, file: Any) -> None:
     model = obj.get("cfg", {}).get("model") if isinstance(obj, dict) else None
     for path in ("encoder_embed_path", "decoder_embed_path"):
-        if model and model.get(path):
+        if isinstance(model, MutableMapping) and model.get(path):  # none of fairseq's older models
             model[path] = ""  # the checkpoint holds the vectors, for any reader
     if parts.own_part() is not None:
         parts.mark(obj)
