@@ -53,6 +53,14 @@ class Hub(GeneratorHubInterface):
         self.bpe, self.tokenizer = bpe, tokenizer
         self.to(trained.device)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Hub":
+        """A copy with models of its own: fairseq's tasks cannot be copied, and nothing changes
+        them here."""
+        memo |= {id(shared): shared for shared in (self.task, self.src_dict, self.tgt_dict)}
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        copied.__setstate__(copy.deepcopy(self.__dict__, memo))
+        return copied
+
     def sample(
         self, sentences: str | Sequence[str], beam: int = 1, verbose: bool = False, **kwargs: Any
     ) -> Any:

@@ -34,7 +34,7 @@ def from_pretrained(
     generation_args: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Hub:
-    """Open a trained model of a class; see :class:`nmt_moe.models.from_pretrained.FromPretrained`."""
+    """Open a trained model of a class, as :mod:`nmt_moe.models.from_pretrained` says."""
     if user_dir is not None:
         import_user_module(Namespace(user_dir=user_dir))
     files = find_checkpoints(model_name_or_path, checkpoint_file)
