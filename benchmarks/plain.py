@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nmt_moe.models.attention import MultiplicativeAttention
-from nmt_moe.models.linear import Linear
+from nmt_moe.models.linear import RecurrentLinear, RecurrentLSTM
 from nmt_moe.models.lstm import LSTM, AttentionLSTM, State, zero_state
 from nmt_moe.moe import MixtureOfExperts, Routing
 
@@ -82,7 +82,8 @@ _PLAIN: dict[type[nn.Module], type[nn.Module]] = {
     LSTM: PlainLSTM,
     AttentionLSTM: PlainAttentionLSTM,
     MixtureOfExperts: PlainMixture,
-    Linear: nn.Linear,
+    RecurrentLinear: nn.Linear,
+    RecurrentLSTM: nn.LSTM,
 }
 
 

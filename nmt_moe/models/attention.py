@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from nmt_moe.models.linear import RecurrentLinear
 from nmt_moe.moe.gating import at_least_float32
 
 
@@ -27,7 +28,7 @@ class MultiplicativeAttention(nn.Module):
     def __init__(self, dim: int, residual: bool = False) -> None:
         super().__init__()
         self.source = nn.Linear(dim, dim, bias=False)
-        self.query = nn.Linear(dim, dim, bias=False)
+        self.query = RecurrentLinear(dim, dim, bias=False)
         self.v = nn.Parameter(torch.full((dim,), dim**-0.5))
         self.residual = nn.Linear(dim, dim, bias=False) if residual else None
 

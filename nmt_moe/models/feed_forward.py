@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nmt_moe.models import initial
 from nmt_moe.models.config import StackConfig, dropout
-from nmt_moe.models.linear import Linear
+from nmt_moe.models.linear import apply
 from nmt_moe.moe import MixtureOfExperts, Routing
 from nmt_moe.moe.layer import experts_per_token
 from nmt_moe.moe.mesh import mesh_for
@@ -53,7 +53,7 @@ class FeedForward(nn.Module):
             hidden_dims = [hidden_dim] * active if deep else [hidden_dim * active]
             layers: list[nn.Module] = []
             for width, next_width in pairwise([cfg.dim, *hidden_dims, cfg.dim]):
-                layers += [Linear(width, next_width, bias=False), nn.ReLU()]
+                layers += [nn.Linear(width, next_width, bias=False), nn.ReLU()]
             self.dense = nn.Sequential(*layers[:-1])
             for matrix in list(self.dense.parameters())[1:-1]:  # between hidden layers
                 initial.twos(matrix)
@@ -74,7 +74,9 @@ class FeedForward(nn.Module):
         x_TD = flat_ND.index_select(0, real_T)
         routing = None
         if self.moe is None:
-            y_TD = self.dense(x_TD)
+            y_TD = x_TD
+            for layer in self.dense:
+                y_TD = apply(layer, y_TD)
         else:
             y_TD, routing = self.moe(x_TD)
         y_TD = self.dropout(torch.sigmoid(y_TD) if self.sigmoid else y_TD)

@@ -5,6 +5,7 @@ from typing import Any
 from fairseq.models import FairseqIncrementalDecoder
 from torch import Tensor, nn
 
+from nmt_moe.models.linear import apply
 from nmt_moe.models.sharing import check_alone
 
 _CACHE = "lstm_moe"  # our key in fairseq's incremental state
@@ -34,7 +35,7 @@ class IncrementalDecoder(FairseqIncrementalDecoder):
 
     def output_layer(self, features: Tensor, **_: Any) -> Tensor:
         """The logits ``[B, L, V]`` of features ``[B, L, D]``."""
-        return self.output(features)
+        return apply(self.output, features)
 
     @property
     def embed_tokens(self) -> nn.Embedding:

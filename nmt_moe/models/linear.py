@@ -1,4 +1,8 @@
-"""A linear layer with a fast path for the few rows of a beam search step."""
+"""Linear layers with a fast path for the few rows of a beam search step.
+
+The layers are ``torch.nn.Linear`` itself, and no class of ours, as ``torch.ao.quantization``
+replaces modules of exactly this class.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -7,11 +11,19 @@ from torch import Tensor, nn
 from nmt_moe.kernels.cpu import linear as kernel
 
 
-class Linear(nn.Linear):
-    """``torch.nn.Linear`` with the same parameters, computed by :func:`linear`."""
+class RecurrentLinear(nn.Linear):
+    """A layer whose weight a recurrence reads step by step; quantization leaves it as it is."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+
+class RecurrentLSTM(nn.LSTM):
+    """An LSTM with a projection, which quantization cannot have either."""
+
+
+def apply(module: nn.Module, x: Tensor) -> Tensor:
+    """What a module makes of ``x``; in a search, a linear layer by :func:`linear`."""
+    if type(module) is nn.Linear and not (torch.is_grad_enabled() or module._forward_hooks):
+        return linear(x, module.weight, module.bias)
+    return module(x)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from nmt_moe.models import initial, recurrence
 from nmt_moe.models.attention import MultiplicativeAttention
 from nmt_moe.models.attention_recurrence import AttentionRecurrence
-from nmt_moe.models.linear import linear
+from nmt_moe.models.linear import RecurrentLinear, RecurrentLSTM, linear
 
 State = tuple[Tensor, Tensor]
 """Output ``[B, D]`` and cells ``[B, C]`` of an LSTM after its last step."""
@@ -27,7 +27,11 @@ class LSTM(nn.Module):
     def __init__(self, input_dim: int, dim: int, cells: int) -> None:
         super().__init__()
         self.dim, self.cells = dim, cells
-        self.lstm = nn.LSTM(input_dim, cells, proj_size=dim if cells != dim else 0)
+        self.lstm = (
+            nn.LSTM(input_dim, cells)
+            if cells == dim
+            else RecurrentLSTM(input_dim, cells, proj_size=dim)
+        )
         # torch derives all scales from the cells: with four times as many as the input is wide
         # the outputs would have a tenth of the variance.
         for name, weight in self.lstm.named_parameters():
@@ -64,7 +68,7 @@ class AttentionLSTM(nn.Module):
         self.w_recurrent = nn.Parameter(torch.empty(4 * cells, 2 * dim))  # context, then output
         self.b_input = nn.Parameter(torch.empty(4 * cells))
         self.b_recurrent = nn.Parameter(torch.empty(4 * cells))
-        self.projection = nn.Linear(cells, dim, bias=False) if cells != dim else None
+        self.projection = RecurrentLinear(cells, dim, bias=False) if cells != dim else None
         initial.thirds(self.w_input)
         initial.thirds(self.w_recurrent, fan_in=dim)  # of each, the context and the output
         for bias in (self.b_input, self.b_recurrent):

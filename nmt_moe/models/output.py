@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nmt_moe.models.linear import Linear
+from nmt_moe.models.linear import apply
 
 
 class TiedOutput(nn.Module):
@@ -22,18 +22,20 @@ class TiedOutput(nn.Module):
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
         symbols, dim = embedding.weight.shape
-        self.projection = Linear(dim, dim, bias=False)
-        self.words = Linear(dim, symbols, bias=False, device="meta")  # draws no random numbers
+        self.projection = nn.Linear(dim, dim, bias=False)
+        self.words = nn.Linear(dim, symbols, bias=False, device="meta")  # draws no random numbers
         self.words.weight = embedding.weight
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """The logits ``[B, L, V]``."""
-        return self.words(self.projection(x_BLD))
+        return apply(self.words, apply(self.projection, x_BLD))
 
 
 def make_output(tied: bool, embedding: nn.Embedding, symbols: int) -> nn.Module:
     """The logits of ``symbols`` words, by a matrix of their own or by that of an embedding."""
-    return TiedOutput(embedding) if tied else Linear(embedding.embedding_dim, symbols, bias=False)
+    return (
+        TiedOutput(embedding) if tied else nn.Linear(embedding.embedding_dim, symbols, bias=False)
+    )
 
 
 def word_layer(output: Any) -> Any:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nmt_moe.kernels.cpu import linear as kernel
-from nmt_moe.models.linear import Linear
+from nmt_moe.models.linear import apply
 from tests.compiled import skip_unless_compiled
 
 skip_unless_compiled()
@@ -78,7 +78,7 @@ def test_what_is_left_to_torch():
 def test_sizes_that_do_not_fit_are_torchs_error():
     w_NK, x_MK = torch.randn(32, 64), torch.randn(4, 64)
     with torch.no_grad(), pytest.raises(RuntimeError, match="cannot be multiplied"):
-        Linear(64, 32)(torch.randn(4, 48))
+        apply(torch.nn.Linear(64, 32), torch.randn(4, 48))
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         kernel.linear(torch.randn(4, 80), w_NK)
     with pytest.raises(RuntimeError):
@@ -88,13 +88,13 @@ def test_sizes_that_do_not_fit_are_torchs_error():
 @pytest.mark.parametrize("bias", [False, True])
 def test_the_layer_is_torchs(bias, monkeypatch):
     torch.manual_seed(1)
-    layer, x = Linear(64, 50, bias=bias), torch.randn(3, 5, 64)
+    layer, x = torch.nn.Linear(64, 50, bias=bias), torch.randn(3, 5, 64)
     right = torch.nn.functional.linear(x, layer.weight, layer.bias)
     calls = []
     monkeypatch.setattr(
         kernel, "linear", lambda *a, call=kernel.linear: calls.append(1) or call(*a)
     )
-    assert torch.equal(layer(x), right) and not calls  # with gradients, torch's
+    assert torch.equal(apply(layer, x), right) and not calls  # with gradients, torch's
     with torch.no_grad():
-        torch.testing.assert_close(layer(x), right)
+        torch.testing.assert_close(apply(layer, x), right)
     assert calls
