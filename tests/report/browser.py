@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 _TIMEOUT = 60_000  # milliseconds, as other work may hold a machine up
 expect.set_options(timeout=_TIMEOUT)
@@ -26,36 +26,42 @@ def executable() -> str:
     return found
 
 
-@contextmanager
-def started() -> Iterator[Browser]:
-    """A browser that ends with the block."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable(), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @dataclass
-class Seen:
-    """What a page has done: console messages and errors, and the addresses it asked for."""
+class Window:
+    """A window, in which one page after the other is opened from the same path.
+
+    A new window takes seconds, and so does a new path, whose scripts are compiled again. Of the
+    page that is open it knows console messages and errors, and the addresses it asked for.
+    """
 
     page: Page
+    path: Path
     messages: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
+    def open(self, path: Path, width: int = 1200, height: int = 900, dark: bool = False) -> Page:
+        """A copy of a page on disk, as if it were the first one."""
+        shutil.copyfile(path, self.path)
+        self.messages.clear()
+        self.requests.clear()
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.emulate_media(color_scheme="dark" if dark else "light", media="null")
+        self.page.goto(self.path.as_uri())
+        return self.page
 
-def opened(
-    browser: Browser, path: Path, width: int = 1200, height: int = 900, **options: Any
-) -> Seen:
-    """A page opened from disk, in a window of its own; other options are of the window."""
-    context = browser.new_context(viewport={"width": width, "height": height}, **options)
-    seen = Seen(context.new_page())
-    seen.page.on("console", lambda message: seen.messages.append(message.text))
-    seen.page.on("pageerror", lambda error: seen.messages.append(str(error)))
-    seen.page.on("request", lambda request: seen.requests.append(request.url))
-    seen.page.set_default_timeout(_TIMEOUT)
-    seen.page.goto(path.as_uri())
-    return seen
+
+@contextmanager
+def started() -> Iterator[Window]:
+    """The window of a browser that ends with the block."""
+    with TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable(), args=["--no-sandbox"])
+        window = Window(browser.new_page(), Path(folder, "page.html"))
+        window.page.on("console", lambda message: window.messages.append(message.text))
+        window.page.on("pageerror", lambda error: window.messages.append(str(error)))
+        window.page.on("request", lambda request: window.requests.append(request.url))
+        window.page.set_default_timeout(_TIMEOUT)
+        yield window
+        browser.close()
 
 
 def draw_all(page: Page) -> None:

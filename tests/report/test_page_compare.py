@@ -1,29 +1,21 @@
 """Two checkpoints side by side, in a real browser."""
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Page, expect
 
 from nmt_moe.report.page import write_report
 from tests.report import contents
-from tests.report.browser import Seen, draw_all, opened, overflow, started
+from tests.report.browser import Window, draw_all, overflow
 from tests.report.test_page_report import sections
 
 FIRST, SECOND = "data/lm/moe/checkpoint_best.pt", "data/lm/other/checkpoint_best.pt"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with started() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def seen(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    """A page for both tests: what one opens the other does not look at."""
-    path = tmp_path_factory.mktemp("page") / "compare.html"
+@pytest.fixture
+def page(window: Window, tmp_path: Path) -> Page:
     pair = [
         contents.content(checkpoint=FIRST),
         contents.content(
@@ -31,15 +23,15 @@ def seen(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         ),
     ]
     pair[0]["data"]["perplexity"], pair[1]["data"]["perplexity"] = 8.0, 6.0
-    write_report(pair, path)
-    found = opened(browser, path)
-    yield found
-    assert found.messages == []
-    found.page.context.close()
+    return opened(window, tmp_path, pair)
 
 
-def test_both_and_their_differences(seen: Seen) -> None:
-    page = seen.page
+def opened(window: Window, folder: Path, pair: list[dict[str, Any]], width: int = 1200) -> Page:
+    write_report(pair, folder / "compare.html")
+    return window.open(folder / "compare.html", width)
+
+
+def test_both_and_their_differences(page: Page) -> None:
     expect(page.locator("h1")).to_have_text("moe and other")
     wanted = ["overview", "model", "balance", "specialisation", "details"]
     assert sections(page) == wanted
@@ -56,8 +48,7 @@ def test_both_and_their_differences(seen: Seen) -> None:
     assert bars == ["encoder.2, moe", "decoder.1, moe", "encoder.2, other"]
 
 
-def test_details_under_a_switch(seen: Seen) -> None:
-    page = seen.page
+def test_details_under_a_switch(page: Page) -> None:
     expect(page.locator("#a-experts")).to_be_visible()
     expect(page.locator("#b-experts")).to_be_hidden()
     page.locator("#details").get_by_role("button", name="other").click()
@@ -75,22 +66,16 @@ def test_details_under_a_switch(seen: Seen) -> None:
     assert page.locator("#b-balance .chart .main-svg").count() >= 1
 
 
-def test_a_dense_one_beside_one_with_experts(browser: Browser, tmp_path: Path) -> None:
+def test_a_dense_one_beside_one_with_experts(window: Window, tmp_path: Path) -> None:
     pair = [contents.content(layers=(), checkpoint=FIRST), contents.content(checkpoint=SECOND)]
-    write_report(pair, tmp_path / "compare.html")
-    found = opened(browser, tmp_path / "compare.html", width=360)
-    draw_all(found.page)
-    assert overflow(found.page) <= 0
-    expect(found.page.locator("#overview")).to_contain_text("This checkpoint is dense")
-    assert found.messages == []
-    found.page.context.close()
+    page = opened(window, tmp_path, pair, width=360)
+    draw_all(page)
+    assert overflow(page) <= 0
+    expect(page.locator("#overview")).to_contain_text("This checkpoint is dense")
 
 
-def test_two_dense_ones(browser: Browser, tmp_path: Path) -> None:
+def test_two_dense_ones(window: Window, tmp_path: Path) -> None:
     pair = [contents.content(layers=(), checkpoint=name) for name in (FIRST, SECOND)]
-    write_report(pair, tmp_path / "compare.html")
-    found = opened(browser, tmp_path / "compare.html")
-    assert sections(found.page) == ["overview", "model", "details"]
-    draw_all(found.page)
-    assert found.messages == []
-    found.page.context.close()
+    page = opened(window, tmp_path, pair)
+    assert sections(page) == ["overview", "model", "details"]
+    draw_all(page)

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Page, expect
 
 from nmt_moe.report.page import write_curves
-from tests.report.browser import Seen, draw_all, opened, overflow, started
+from tests.report.browser import Window, draw_all, overflow
 
 
 def run(name: str, scale: float, **more: list[float]) -> dict[str, Any]:
@@ -21,12 +21,6 @@ def run(name: str, scale: float, **more: list[float]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with started() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def curves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "curves.html"
     balance = {"moe_encoder_2_load_cv": [0.5] * 100}
@@ -35,18 +29,14 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def seen(browser: Browser, curves: Path) -> Iterator[Seen]:
-    """A page for all tests; those that choose figures choose others than the rest look at."""
-    found = opened(browser, curves)
-    yield found
-    assert found.messages == []
-    assert [url for url in found.requests if not url.startswith("data:")] == [curves.as_uri()]
-    found.page.context.close()
+@pytest.fixture
+def page(window: Window, curves: Path) -> Iterator[Page]:
+    page = window.open(curves)
+    yield page
+    assert [url for url in window.requests if not url.startswith("data:")] == [page.url]
 
 
-def test_runs_lie_over_each_other(seen: Seen) -> None:
-    page = seen.page
+def test_runs_lie_over_each_other(page: Page) -> None:
     draw_all(page)
     chart = page.locator("[data-figure=ppl] .chart")
     lines = chart.evaluate(
@@ -64,14 +54,13 @@ def test_runs_lie_over_each_other(seen: Seen) -> None:
     assert chart.locator(".chart").evaluate("node => node.data.length") == 1
 
 
-def test_the_table_of_the_runs(seen: Seen) -> None:
-    row = seen.page.locator("#overview tbody tr").first.locator("th, td")
+def test_the_table_of_the_runs(page: Page) -> None:
+    row = page.locator("#overview tbody tr").first.locator("th, td")
     wanted = ["<b>moe</b>", "1,000", "5.00", f"{1000 / 900 + 4:.2f}", "900", "5,000"]
     assert row.all_inner_texts() == wanted
 
 
-def test_figures_can_be_chosen(seen: Seen) -> None:
-    page = seen.page
+def test_figures_can_be_chosen(page: Page) -> None:
     expect(page.locator("[data-figure=wall]")).to_be_hidden()
     page.get_by_text("Choice of figures").click()
     page.get_by_role("checkbox", name="Seconds since the start").check()
@@ -84,10 +73,9 @@ def test_figures_can_be_chosen(seen: Seen) -> None:
     assert kind == "log"
 
 
-def test_phone_width_and_paper(browser: Browser, curves: Path, tmp_path: Path) -> None:
-    page = opened(browser, curves, width=360, color_scheme="dark").page
+def test_phone_width_and_paper(window: Window, curves: Path, tmp_path: Path) -> None:
+    page = window.open(curves, width=360, dark=True)
     draw_all(page)
     assert overflow(page) <= 0
     page.pdf(path=str(tmp_path / "curves.pdf"))
     assert (tmp_path / "curves.pdf").stat().st_size > 10_000
-    page.context.close()

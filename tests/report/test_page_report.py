@@ -2,24 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from nmt_moe.report.page import write_report
 from tests.report import contents
-from tests.report.browser import Seen, draw_all, opened, overflow, started
+from tests.report.browser import Window, draw_all, overflow
 
 SECTIONS = ["overview", "model", "balance", "experts", "specialisation", "sentences"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with started() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -39,26 +32,18 @@ def report(content: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def seen(browser: Browser, report: Path) -> Iterator[Seen]:
-    found = opened(browser, report)
-    yield found
-    assert found.messages == []
-    found.page.context.close()
+def page(window: Window, report: Path) -> Page:
+    """The report, opened anew."""
+    return window.open(report)
 
 
 @pytest.fixture
-def page(seen: Seen) -> Page:
-    return seen.page
-
-
-@pytest.fixture(scope="module")
-def drawn(browser: Browser, report: Path) -> Iterator[Seen]:
-    """The report with all its charts, for tests that leave it as it is."""
-    found = opened(browser, report)
-    draw_all(found.page)
-    yield found
-    assert found.messages == []
-    found.page.context.close()
+def drawn(window: Window, report: Path) -> Page:
+    """The report with all its charts, for tests that leave it as it is: opened before them."""
+    if not window.page.evaluate("window.asDrawn"):
+        draw_all(window.open(report))
+        window.page.evaluate("window.asDrawn = true")
+    return window.page
 
 
 def written(tmp_path: Path, *made: dict[str, Any]) -> Path:
@@ -80,17 +65,17 @@ def sections(page: Page) -> list[str]:
     return [part.get_attribute("id") or "" for part in page.locator("main > section").all()]
 
 
-def test_sections_are_there_and_nothing_else_is_loaded(drawn: Seen, report: Path) -> None:
-    assert sections(drawn.page) == SECTIONS
+def test_sections_are_there_and_nothing_else_is_loaded(drawn: Page, window: Window) -> None:
+    assert sections(drawn) == SECTIONS
     for name in SECTIONS:
-        expect(drawn.page.locator(f"#{name}")).to_be_visible()
-        expect(drawn.page.locator(f"nav a[href='#{name}']")).to_be_visible()
-    assert drawn.page.locator(".chart .main-svg").count() >= 7
-    assert [url for url in drawn.requests if not url.startswith("data:")] == [report.as_uri()]
+        expect(drawn.locator(f"#{name}")).to_be_visible()
+        expect(drawn.locator(f"nav a[href='#{name}']")).to_be_visible()
+    assert drawn.locator(".chart .main-svg").count() >= 7
+    assert [url for url in window.requests if not url.startswith("data:")] == [drawn.url]
 
 
-def test_overview_and_model_show_the_figures(drawn: Seen) -> None:
-    page = drawn.page
+def test_overview_and_model_show_the_figures(drawn: Page) -> None:
+    page = drawn
     overview = page.locator("#overview").inner_text()
     for text in ("data/run/training/checkpoint_best.pt", "en → de", "70,312", "2,400"):
         assert text in overview
@@ -103,15 +88,8 @@ def test_overview_and_model_show_the_figures(drawn: Seen) -> None:
     assert page.locator(".block.experts").nth(0).locator(".on").count() == 4
 
 
-def test_charts_wait_until_they_are_in_view(page: Page) -> None:
-    last = page.locator(".chart").last
-    assert last.get_attribute("data-drawn") is None
-    last.scroll_into_view_if_needed()
-    last.locator(".main-svg").first.wait_for()
-
-
-def test_load_chart_shows_the_counts_in_order(drawn: Seen, content: dict[str, Any]) -> None:
-    chart = drawn.page.locator("#balance .chart").first
+def test_load_chart_shows_the_counts_in_order(drawn: Page, content: dict[str, Any]) -> None:
+    chart = drawn.locator("#balance .chart").first
     heights = chart.evaluate("node => node.data[0].y")
     counts = content["layers"][0]["counts"]
     mean = sum(counts) / len(counts)
@@ -121,6 +99,61 @@ def test_load_chart_shows_the_counts_in_order(drawn: Seen, content: dict[str, An
     mean = sum(importance) / len(importance)
     shown = chart.evaluate("node => node.data[1].y")
     assert shown == pytest.approx([importance[expert] / mean for expert in order], rel=1e-5)
+
+
+def test_search_looks_into_contexts_and_tokens(drawn: Page, content: dict[str, Any]) -> None:
+    page = drawn
+    search = page.get_by_role("searchbox")
+    search.fill("UNMISTAK")
+    rows = page.locator("table.experts tbody tr")
+    expect(rows).to_have_count(2)
+    assert set(experts(page)) == {7, 9}
+    row = rows.filter(has=page.get_by_role("link", name="7", exact=True))
+    token = content["layers"][0]["details"][7]["contexts"][3]["token"].strip("▁")
+    assert row.locator("mark").inner_text() == token  # the context that was found
+    search.fill("no expert knows <this>")
+    expect(rows).to_have_count(0)
+    expect(page.locator("#experts .status")).to_contain_text("<this>")
+    search.fill("")
+    expect(rows).to_have_count(25)
+
+
+def test_specialisation_against_the_baseline(drawn: Page) -> None:
+    rows = drawn.locator("#specialisation tbody tr")
+    assert rows.count() == 4
+    cells = rows.nth(0).locator("th, td").all_inner_texts()
+    assert cells == [
+        "encoder.2",
+        "wordpieces",
+        "1.930",
+        "0.040",
+        "1.890",
+        "7.100",
+        "27.2\u00a0%",
+        "4.600",
+    ]
+
+
+def test_attention_beside_the_sentence(drawn: Page, content: dict[str, Any]) -> None:
+    page = drawn
+    page.get_by_label("Sentence", exact=True).select_option(index=1)
+    chart = page.locator("#sentences .chart")
+    chart.scroll_into_view_if_needed()
+    chart.locator(".main-svg").first.wait_for()
+    weights = chart.evaluate("node => node.data[0].z")
+    wanted = content["sentences"][1]["attention"]
+    assert [x for row in weights for x in row] == pytest.approx(
+        [x for row in wanted for x in row], rel=1e-2
+    )
+    ticks = chart.locator(".ytick text").all_text_contents()
+    assert ticks == content["sentences"][1]["predicted"]
+
+
+def test_charts_wait_until_they_are_in_view(page: Page) -> None:
+    last = page.locator(".chart").last
+    assert last.get_attribute("data-drawn") is None
+    last.scroll_into_view_if_needed()
+    last.locator(".main-svg").first.wait_for()
 
 
 def test_table_sorts_by_each_column(page: Page, content: dict[str, Any]) -> None:
@@ -150,23 +183,6 @@ def test_table_sorts_by_each_column(page: Page, content: dict[str, Any]) -> None
         heads.get_by_role("button", name="Top gate").click()
         page.get_by_role("button", name="Next").click()
         assert experts(page)[-1] == 16
-
-
-def test_search_looks_into_contexts_and_tokens(drawn: Seen, content: dict[str, Any]) -> None:
-    page = drawn.page
-    search = page.get_by_role("searchbox")
-    search.fill("UNMISTAK")
-    rows = page.locator("table.experts tbody tr")
-    expect(rows).to_have_count(2)
-    assert set(experts(page)) == {7, 9}
-    row = rows.filter(has=page.get_by_role("link", name="7", exact=True))
-    token = content["layers"][0]["details"][7]["contexts"][3]["token"].strip("▁")
-    assert row.locator("mark").inner_text() == token  # the context that was found
-    search.fill("no expert knows <this>")
-    expect(rows).to_have_count(0)
-    expect(page.locator("#experts .status")).to_contain_text("<this>")
-    search.fill("")
-    expect(rows).to_have_count(25)
 
 
 def test_an_expert_opens_by_click_key_and_link(page: Page, content: dict[str, Any]) -> None:
@@ -207,22 +223,6 @@ def test_other_layers_have_their_own_table(page: Page, content: dict[str, Any]) 
     expect(page.locator("dialog h2")).to_contain_text("of decoder.1")
 
 
-def test_specialisation_against_the_baseline(drawn: Seen) -> None:
-    rows = drawn.page.locator("#specialisation tbody tr")
-    assert rows.count() == 4
-    cells = rows.nth(0).locator("th, td").all_inner_texts()
-    assert cells == [
-        "encoder.2",
-        "wordpieces",
-        "1.930",
-        "0.040",
-        "1.890",
-        "7.100",
-        "27.2\u00a0%",
-        "4.600",
-    ]
-
-
 def test_a_sentence_shows_its_experts(page: Page, content: dict[str, Any]) -> None:
     page.get_by_label("Sentence", exact=True).select_option(index=2)
     sentence = content["sentences"][2]
@@ -244,22 +244,7 @@ def test_a_sentence_shows_its_experts(page: Page, content: dict[str, Any]) -> No
     expect(page.locator("dialog h2")).to_have_text(f"Expert {top} of encoder.2")
 
 
-def test_attention_beside_the_sentence(drawn: Seen, content: dict[str, Any]) -> None:
-    page = drawn.page
-    page.get_by_label("Sentence", exact=True).select_option(index=1)
-    chart = page.locator("#sentences .chart")
-    chart.scroll_into_view_if_needed()
-    chart.locator(".main-svg").first.wait_for()
-    weights = chart.evaluate("node => node.data[0].z")
-    wanted = content["sentences"][1]["attention"]
-    assert [x for row in weights for x in row] == pytest.approx(
-        [x for row in wanted for x in row], rel=1e-2
-    )
-    ticks = chart.locator(".ytick text").all_text_contents()
-    assert ticks == content["sentences"][1]["predicted"]
-
-
-def test_dark_scheme_and_its_change(browser: Browser, report: Path) -> None:
+def test_dark_scheme_and_its_change(window: Window, report: Path) -> None:
     def look(page: Page) -> tuple[str, str]:
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         text = page.locator("#model .chart .ytick text").first
@@ -268,7 +253,7 @@ def test_dark_scheme_and_its_change(browser: Browser, report: Path) -> None:
     def light(colour: str) -> bool:
         return sum(map(int, re.findall(r"\d+", colour)[:3])) > 3 * 128
 
-    page = opened(browser, report, color_scheme="dark").page
+    page = window.open(report, dark=True)
     draw_all(page)
     background, text = look(page)
     assert not light(background) and light(text)
@@ -277,22 +262,20 @@ def test_dark_scheme_and_its_change(browser: Browser, report: Path) -> None:
                            arg=background)  # fmt: skip
     background, text = look(page)
     assert light(background) and not light(text)
-    page.context.close()
 
 
-def test_phone_width_needs_no_sideways_scrolling(browser: Browser, report: Path) -> None:
-    page = opened(browser, report, width=360, has_touch=True).page
+def test_phone_width_needs_no_sideways_scrolling(window: Window, report: Path) -> None:
+    page = window.open(report, width=360)
     draw_all(page)
     assert overflow(page) <= 0
     page.locator("table.experts tbody tr").first.click()
     assert overflow(page) <= 0
     box = page.get_by_role("dialog").bounding_box()
     assert box and box["width"] <= 360
-    page.context.close()
 
 
-def test_print_draws_everything_in_light(browser: Browser, report: Path, tmp_path: Path) -> None:
-    page = opened(browser, report, color_scheme="dark").page
+def test_print_draws_everything_in_light(window: Window, report: Path, tmp_path: Path) -> None:
+    page = window.open(report, dark=True)
     page.evaluate(
         """addEventListener("beforeprint", () => {
           window.printed = [document.querySelectorAll(".chart:not([data-drawn])").length,
@@ -307,12 +290,11 @@ def test_print_draws_everything_in_light(browser: Browser, report: Path, tmp_pat
     page.emulate_media(media="print")
     expect(page.locator("nav")).to_be_hidden()
     expect(page.locator("#experts .tools")).to_be_hidden()
-    page.context.close()
 
 
-def test_groups_of_a_hierarchy(browser: Browser, tmp_path: Path) -> None:
+def test_groups_of_a_hierarchy(window: Window, tmp_path: Path) -> None:
     made = contents.content(experts=32, groups=8, k=2)
-    page = opened(browser, written(tmp_path, made)).page
+    page = window.open(written(tmp_path, made))
     draw_all(page)
     charts = page.locator("#balance .panel").first.locator(".chart")
     assert charts.count() == 3
@@ -327,32 +309,27 @@ def test_groups_of_a_hierarchy(browser: Browser, tmp_path: Path) -> None:
     assert loads == pytest.approx([count / mean for group in wanted for count in group])
     page.get_by_role("button", name="Expert").click()
     assert column(page, "Group")[:5] == ["0", "0", "0", "0", "1"]
-    page.context.close()
 
 
-def test_language_model_without_labels(browser: Browser, tmp_path: Path) -> None:
-    found = opened(browser, written(tmp_path, contents.language_model(labels=False)))
-    assert sections(found.page) == SECTIONS
-    draw_all(found.page)
-    expect(found.page.locator("#specialisation")).to_contain_text("This data has no labels")
-    assert found.page.locator("#sentences .chips").count() == 1
-    assert found.page.locator("#sentences .chart").count() == 0
-    assert "Top label" not in found.page.locator("table.experts thead").inner_text()
-    assert "Source pieces" not in found.page.locator("#overview").inner_text()
-    assert found.messages == []
-    found.page.context.close()
+def test_language_model_without_labels(window: Window, tmp_path: Path) -> None:
+    page = window.open(written(tmp_path, contents.language_model(labels=False)))
+    assert sections(page) == SECTIONS
+    draw_all(page)
+    expect(page.locator("#specialisation")).to_contain_text("This data has no labels")
+    assert page.locator("#sentences .chips").count() == 1
+    assert page.locator("#sentences .chart").count() == 0
+    assert "Top label" not in page.locator("table.experts thead").inner_text()
+    assert "Source pieces" not in page.locator("#overview").inner_text()
 
 
-def test_dense_checkpoint_says_so(browser: Browser, tmp_path: Path) -> None:
+def test_dense_checkpoint_says_so(window: Window, tmp_path: Path) -> None:
     made = contents.content(layers=())
     made["data"]["perplexity"] = float("inf")
-    found = opened(browser, written(tmp_path, made))
-    assert sections(found.page) == ["overview", "model", "sentences"]
-    expect(found.page.locator("#overview")).to_contain_text("This checkpoint is dense")
-    draw_all(found.page)
-    assert found.page.locator("#sentences .chart").count() == 1
-    assert found.messages == []
-    found.page.context.close()
+    page = window.open(written(tmp_path, made))
+    assert sections(page) == ["overview", "model", "sentences"]
+    expect(page.locator("#overview")).to_contain_text("This checkpoint is dense")
+    draw_all(page)
+    assert page.locator("#sentences .chart").count() == 1
 
 
 EVIL = '</script><img src=x onerror="window.hacked=1"><b>&amp;"\'\u2028`${1}'
@@ -368,11 +345,10 @@ def replaced(value: Any) -> Any:
     return f"{value}{EVIL}" if isinstance(value, str) else value
 
 
-def test_markup_in_the_data_stays_text(browser: Browser, tmp_path: Path) -> None:
+def test_markup_in_the_data_stays_text(window: Window, tmp_path: Path) -> None:
     made = replaced(contents.content(experts=4, k=2))
     made["data"]["name"] += EVIL
-    found = opened(browser, written(tmp_path, made))
-    page = found.page
+    page = window.open(written(tmp_path, made))
     draw_all(page)
     assert f"checkpoint_best.pt{EVIL}" in (page.locator("h1").text_content() or "")
     assert EVIL in (page.locator("#overview").text_content() or "")
@@ -384,26 +360,23 @@ def test_markup_in_the_data_stays_text(browser: Browser, tmp_path: Path) -> None
     assert ticks[-1].startswith("</s></script><img src=x") and "<b>&amp;\"'" in ticks[-1]
     assert page.locator("main img, dialog img, main b b").count() == 0
     assert page.evaluate("window.hacked") is None
-    assert found.messages == []
-    assert [url for url in found.requests if not url.startswith(("data:", "file:"))] == []
-    page.context.close()
+    assert [url for url in window.requests if not url.startswith(("data:", "file:"))] == []
 
 
-def test_astral_characters_before_a_token(browser: Browser, tmp_path: Path) -> None:
+def test_astral_characters_before_a_token(window: Window, tmp_path: Path) -> None:
     made = contents.content(experts=4, k=2)
     context = {"gate": 0.999, "before": "𝒳 😀 is", "token": "▁Zürich😀", "after": "s 😀."}
     made["layers"][0]["details"][0]["contexts"][0] = context
-    page = opened(browser, written(tmp_path, made)).page
+    page = window.open(written(tmp_path, made))
     page.goto(page.url + "#expert/0/encoder.2/0")
     first = page.locator("dialog .contexts li").first
     expect(first.locator("mark")).to_have_text("Zürich😀")
     assert first.locator(".context").inner_text() == "𝒳 😀 is Zürich😀s 😀."
-    page.context.close()
 
 
-def loading(browser: Browser, path: Path) -> float:
+def loading(window: Window, path: Path) -> float:
     """Milliseconds of the processor until a chart is drawn and the table sorts."""
-    page = opened(browser, path, height=2000).page
+    page = window.open(path, height=2000)
     session = page.context.new_cdp_session(page)
     # Of the page's thread: seconds on the clock would be those of other processes, too.
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
@@ -412,29 +385,28 @@ def loading(browser: Browser, path: Path) -> float:
     page.get_by_role("button", name="Expert").click()
     assert experts(page) == list(range(25))
     metrics = session.send("Performance.getMetrics")["metrics"]
-    page.context.close()
+    session.detach()
     return 1000 * next(m["value"] for m in metrics if m["name"] == "TaskDuration")
 
 
-def test_words_instead_of_wordpieces(browser: Browser, tmp_path: Path) -> None:
+def test_words_instead_of_wordpieces(window: Window, tmp_path: Path) -> None:
     made = json.loads(json.dumps(contents.content(experts=4, k=2)).replace("\\u2581", ""))
     context = {"gate": 0.999, "before": "one two", "token": "three", "after": " four"}
     made["layers"][0]["details"][0]["contexts"][0] = context
-    page = opened(browser, written(tmp_path, made)).page
+    page = window.open(written(tmp_path, made))
     page.goto(page.url + "#expert/0/encoder.2/0")
     line = page.locator("dialog .context").first
     assert line.inner_text() == "one two three four"
     text = page.locator("#sentences .text").text_content() or ""
     assert text.startswith(" ".join(made["sentences"][0]["source"]))
-    page.context.close()
 
 
 @pytest.mark.slow
-def test_thousands_of_experts(browser: Browser, tmp_path: Path) -> None:
+def test_thousands_of_experts(window: Window, tmp_path: Path) -> None:
     path = written(tmp_path, contents.content(experts=2048))
     assert path.stat().st_size < 15e6
-    assert loading(browser, path) < 3000
-    page = opened(browser, path).page
+    assert loading(window, path) < 3000
+    page = window.open(path)
     draw_all(page)
     assert page.locator("table.experts tbody tr").count() == 25
     milliseconds = page.evaluate(
@@ -449,7 +421,6 @@ def test_thousands_of_experts(browser: Browser, tmp_path: Path) -> None:
     )
     assert milliseconds < 1000
     assert len(experts(page)) == 25
-    page.context.close()
 
 
 def test_the_data_of_the_page_is_small_and_plain(report: Path) -> None:
@@ -462,14 +433,13 @@ def test_the_data_of_the_page_is_small_and_plain(report: Path) -> None:
 
 
 @pytest.mark.parametrize("dead", [False, True])
-def test_attention_comes_before_all_figures(browser: Browser, tmp_path: Path, dead: bool) -> None:
+def test_attention_comes_before_all_figures(window: Window, tmp_path: Path, dead: bool) -> None:
     made = contents.content()
     verdict = "Attention is dead: it <stays>." if dead else "Attention follows the source."
     figures = dict(entropy=0.3, top_share=0.95, last_share=0.87, stuck=0.0)
     made["attention"] = {**figures, "dead": dead, "verdict": verdict}
     write_report([made], tmp_path / "report.html")
-    page = browser.new_page()
-    page.goto((tmp_path / "report.html").as_uri())
+    page = window.open(tmp_path / "report.html")
     first = page.locator("#overview > p").first
     assert first.inner_text() == verdict
     assert page.locator("#overview .health.dead").count() == dead
@@ -480,4 +450,3 @@ def test_attention_comes_before_all_figures(browser: Browser, tmp_path: Path, de
         "87.0\u00a0%",
         "0.0\u00a0%",
     ]
-    page.close()
