@@ -84,27 +84,36 @@ def step(options: dict[str, Any], sizes: list[int], dtype: torch.dtype, team: in
     }
 
 
-@pytest.mark.parametrize("gating", GATINGS)
-@pytest.mark.parametrize("skew", [False, True])
+def steps(cases: list, sizes: list[int], dtype: torch.dtype, team: int) -> list[dict]:
+    return [step(GATINGS[gating], sizes, dtype, team, skew) for gating, skew in cases]
+
+
 @pytest.mark.parametrize(("processes", "team"), [(2, 2), (4, 4), (4, 2)])
-def test_processes_agree_with_one(gating, skew, processes, team, tmp_path):
-    options, sizes = GATINGS[gating], SPLITS[processes]
-    compare(options, sizes, torch.float64, team, skew, 1e-10, tmp_path)
+def test_processes_agree_with_one(processes, team, tmp_path):
+    cases = [(gating, skew) for gating in GATINGS for skew in (False, True)]
+    compare(cases, SPLITS[processes], torch.float64, team, 1e-10, tmp_path)
 
 
 def test_in_single_precision(tmp_path):
-    compare({}, SPLITS[4], torch.float32, 4, False, 1e-5, tmp_path)
+    compare([("noisy", False)], SPLITS[4], torch.float32, 4, 1e-5, tmp_path)
 
 
-def compare(options, sizes, dtype, team, skew, tolerance, folder) -> None:
+def compare(cases, sizes, dtype, team, tolerance, folder) -> None:
+    """All cases in the same processes: to start them takes longer than the steps."""
+    [alone] = run_in(1, folder / "one", steps, cases, [sum(sizes)], dtype, 0)
+    several = run_in(len(sizes), folder / "several", steps, cases, sizes, dtype, team)
+    for case, one, parts in zip(cases, alone, zip(*several, strict=True), strict=True):
+        compare_steps(case, one, parts, tolerance)
+
+
+def compare_steps(case, alone, parts, tolerance) -> None:
     def close(got, want):
-        torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
+        message = lambda text: f"gating {case[0]}, skew {case[1]}: {text}"  # noqa: E731
+        torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance, msg=message)
 
-    [alone] = run_in(1, folder / "one", step, options, [sum(sizes)], dtype, 0, skew)
-    parts = run_in(len(sizes), folder / "several", step, options, sizes, dtype, team, skew)
     close(torch.cat([part["y"] for part in parts]), alone["y"])
     close(torch.cat([part["gradients"]["x"] for part in parts]), alone["gradients"]["x"])
-    assert torch.equal(sum(part["counts"] for part in parts), alone["counts"])
+    assert torch.equal(sum(part["counts"] for part in parts), alone["counts"]), case
     close(sum(part["loss"] for part in parts), alone["loss"])
     for part in parts:
         close(part["importance"], alone["importance"])

@@ -13,7 +13,7 @@ from tests.reliability.fuzz.inputs import INPUTS
 from tests.reliability.fuzz.targets import TARGETS
 from tests.tally import Tally
 
-RUNS = 3_000  # of each target
+RUNS = 1_000  # of each target
 fuzzer = pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None,
     reason="atheris is not installed: it has wheels for Linux on x86-64 only",

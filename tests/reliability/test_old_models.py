@@ -1,6 +1,8 @@
 """The kept models of every release are opened, used and trained on by this version."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -41,13 +43,26 @@ def test_it_translates_as_it_did(model: Path, tmp_path: Path, tally) -> None:
     tally(inputs=len(expected["translations"]))
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """The binary data of a release, made once."""
+
+    @cache
+    def folder(release: Path) -> Path:
+        work = tmp_path_factory.mktemp(release.name)
+        prepare(release, work)
+        return work
+
+    return folder
+
+
 @every_model
-def test_it_is_evaluated_and_trained_on_as_it_was(model: Path, tmp_path: Path, tally) -> None:
+def test_it_is_evaluated_and_trained_on_as_it_was(model: Path, prepared, tally) -> None:
     expected = json.loads((model / "expected.json").read_text())
-    prepare(model.parent, tmp_path)
-    checkpoint, options = unpack(model, tmp_path), expected["options"]
-    found = evaluate(options, checkpoint, tmp_path)
+    work = prepared(model.parent)
+    checkpoint, options = unpack(model, work), expected["options"]
+    found = evaluate(options, checkpoint, work)
     assert found == pytest.approx(expected["bits per piece"], abs=2e-3)
-    losses = resume(options, checkpoint, tmp_path)
+    losses = resume(options, checkpoint, work)
     assert losses == pytest.approx(expected["resumed losses"], abs=2e-3)
     tally(inputs=1 + len(losses))

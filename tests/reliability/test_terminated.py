@@ -110,7 +110,7 @@ def test_one_process(data: Path, tmp_path: Path, tally: Tally, workers: int, bat
         lambda: command.start(1, data, stopped, *options),
         stop,
         stopped / "checkpoint_last.pt",
-        3 if workers else 6,
+        2 if workers else 3,
         tally,
     )
     for name in ("checkpoint_last.pt", "checkpoint_best.pt"):
@@ -135,7 +135,7 @@ def test_two_processes_of_which_one_is_told(
         lambda: command.start(2, data, stopped, *options),
         lambda running: os.kill(running.processes[1], signal.SIGTERM),
         stopped / files[0],
-        3,
+        2,
         tally,
     )
     for name in files:

@@ -13,7 +13,7 @@ from tests.reliability.checks import check_cleaning, check_sgm, check_text, chec
 from tests.tally import Tally
 
 often = settings(
-    max_examples=150,
+    max_examples=50,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

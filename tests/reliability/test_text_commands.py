@@ -45,7 +45,7 @@ def test_translate(checkpoint: Path, seed: int, tally: Tally) -> None:
     known = [line.encode() for line in sentences(checkpoint)]
     answers, _ = translate(checkpoint, b"\n".join(known), "--beam", 1)
     assert len(set(answers)) > 10
-    lines = [line[:3000] for line in texts.lines(seed, 4_000)]
+    lines = [line[:3000] for line in texts.lines(seed, 1_500)]
     lines[::MARKED] = [known[n % len(known)] for n in range(len(lines) // MARKED)]
     found, said = translate(checkpoint, b"\n".join(lines) + b"\n", "--beam", 1)
     assert len(found) == len(lines)
@@ -92,7 +92,7 @@ def short(line: str, model: SentencePieceProcessor) -> str:
 
 @pytest.mark.parametrize("cut", [True, False], ids=["wordpieces", "words"])
 def test_interactive(checkpoint: Path, seed: int, tally: Tally, cut: bool) -> None:
-    lines = [line.decode(errors="replace")[:300] for line in texts.lines(seed, 2_000)]
+    lines = [line.decode(errors="replace")[:300] for line in texts.lines(seed, 700)]
     if cut:
         model = SentencePieceProcessor(model_file=str(checkpoint.parent / "sentencepiece.model"))
         lines = [short(line, model) for line in lines]
@@ -120,12 +120,12 @@ def test_interactive_says_in_one_line_what_it_cannot_read(checkpoint: Path, tall
 def test_from_raw_text_to_binary_data(tmp_path: Path, seed: int, tally: Tally) -> None:
     """Every line that cleaning keeps arrives in fairseq's data."""
     for language, number in (("en", seed), ("de", seed + 1)):
-        (tmp_path / f"raw.{language}").write_bytes(b"\n".join(texts.lines(number, 3_000)) + b"\n")
+        (tmp_path / f"raw.{language}").write_bytes(b"\n".join(texts.lines(number, 1_500)) + b"\n")
     clean, cut = tmp_path / "clean", tmp_path / "cut"
     python("corpus.clean", tmp_path / "raw", "--langs", "en", "de", "--out", clean)
     files = [tmp_path / f"clean.{language}" for language in ("en", "de")]
     kept = files[0].read_bytes().count(b"\n")
-    assert kept > 100 and kept == files[1].read_bytes().count(b"\n")
+    assert kept > 50 and kept == files[1].read_bytes().count(b"\n")
     python("corpus.wordpieces", "train", *files, "--vocabulary", 1000, "--out", tmp_path / "model",
            "--coverage", 0.98)  # fmt: skip
     python("corpus.wordpieces", "encode", "--model", tmp_path / "model.model", "--keep-all",
@@ -141,7 +141,7 @@ def test_from_raw_text_to_binary_data(tmp_path: Path, seed: int, tally: Tally) -
             for pieces in model.encode(file.read_text(encoding="utf-8").split("\n")[:-1])
         ]
         assert [len(line) for line in data] == lengths
-    tally(inputs=6_000)
+    tally(inputs=3_000)
 
 
 def test_sgm_in_archives(tmp_path: Path, seed: int, tally: Tally, capsys) -> None:
@@ -155,7 +155,7 @@ def test_sgm_in_archives(tmp_path: Path, seed: int, tally: Tally, capsys) -> Non
     manifest.write_text(re.sub('"md5": "[^"]*"', '"md5": ""', find("en-de").read_text()))
     options = ["--archives", tmp_path, "--corpora", corpus.name, "--out", out]
     worked = 0
-    for _ in range(300):
+    for _ in range(100):
         members: dict[str, dict[str, bytes]] = {}
         for part in (*known.valid.values(), known.test["full"]):
             source = texts.damaged_sgm(chance) if chance.random() < 0.3 else b"<seg id=1>x</seg>"
@@ -172,4 +172,4 @@ def test_sgm_in_archives(tmp_path: Path, seed: int, tally: Tally, capsys) -> Non
             sides = [(out / f"{split}.{side}").read_bytes() for side in known.pair]
             assert len({side.decode().count("\n") for side in sides}) == 1
         tally(inputs=len(members))
-    assert 30 < worked < 270
+    assert 10 < worked < 90
