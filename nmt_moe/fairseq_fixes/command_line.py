@@ -36,6 +36,14 @@ def _check(args: argparse.Namespace) -> None:
             raise UserError(f"{name_of(name)} {allowed.refusal(value)}")
 
 
+def _align(args: argparse.Namespace) -> None:
+    """``--replace-unk`` needs alignments; without a file the words are the source's."""
+    replaced = getattr(args, "replace_unk", None)
+    if replaced is not None:
+        args.replace_unk = replaced.removeprefix("@@ ")  # fairseq's own in place of a file
+        args.print_alignment = args.print_alignment or "hard"
+
+
 def _helpful(parse: Callable[..., Any]) -> Callable[..., Any]:
     def parse_args_and_arch(
         parser: argparse.ArgumentParser,
@@ -45,6 +53,8 @@ def _helpful(parse: Callable[..., Any]) -> Callable[..., Any]:
         modify_parser: Callable[[argparse.ArgumentParser], None] | None = None,
     ) -> Any:
         words = sys.argv[1:] if input_args is None else input_args
+        if "--sacrebleu" in words and not given("--scoring"):  # fairseq forgets it
+            words = input_args = [*words, "--scoring", "sacrebleu"]
         rest = [word for word in words if word not in ("-h", "--help")]
         times = 0
 
@@ -73,6 +83,7 @@ def _helpful(parse: Callable[..., Any]) -> Callable[..., Any]:
                 f"{option} is missing: name one, such as {option} {_SUCH[option]}"
             ) from None
         _check(parsed[0] if parse_known else parsed)
+        _align(parsed[0] if parse_known else parsed)
         return parsed
 
     return parse_args_and_arch
@@ -89,6 +100,7 @@ FIXES = (
         "fairseq.options:parse_args_and_arch",
         _helpful,
         "--help also shows the options of the --arch, --task, --criterion, --optimizer and so on "
-        "that are given beside it, with their ranges; a wrong number is refused in one line.",
+        "that are given beside it, with their ranges; a wrong number is refused in one line; "
+        "--sacrebleu and --replace-unk have their effect.",
     ),
 )

@@ -9,6 +9,7 @@ from nmt_moe.fairseq_fixes import (
     numpy_compat,
     post_process,
     program,
+    searches,
     sigterm,
     tensorboard,
     threads,
@@ -23,6 +24,8 @@ _ALWAYS: tuple[Fix, ...] = (
     *command_line.FIXES,
     *post_process.FIXES,
     *tensorboard.FIXES,
+    *numpy_compat.FIXES,
+    *searches.FIXES,
 )
 
 FIXES: tuple[Fix, ...] = (*_ALWAYS, *errors.FIXES, *sigterm.FIXES)

@@ -21,6 +21,11 @@ def configure(args: Namespace) -> None:
     Batches are drawn anew each epoch: fairseq would otherwise keep those of the epoch it
     started in, so that a resumed training saw others than an uninterrupted one.
 
+    A training set is taken once: with several, fairseq takes the first -1 times, and fails.
+
+    Without iopath, fairseq ends before it trains, as if all were well, where checkpoints shall be
+    written while it goes on.
+
     ``--bf16`` is not only for TPUs, which fairseq takes it for; and ``--fp16`` does not flatten the
     parameters into one vector where fairseq could not do it, on a CPU, or where ``moe_adam`` would
     not find the experts in it.
@@ -35,6 +40,10 @@ def configure(args: Namespace) -> None:
     For ``--moe-sharded-checkpoint``, fairseq's own files of each process are switched on.
     """
     args.update_epoch_batch_itr = True
+    if getattr(args, "upsample_primary", 1) == -1:
+        args.upsample_primary = 1
+    if args.write_checkpoints_asynchronously and importlib.util.find_spec("iopath") is None:
+        raise ErrorOnEveryRank("--write-checkpoints-asynchronously needs: pip install iopath")
     if importlib.util.find_spec("torch_xla") is None:
         args.tpu = False
     flattened = getattr(args, "fp16", False) and not args.memory_efficient_fp16

@@ -6,7 +6,9 @@ from typing import Any
 
 from fairseq.distributed.utils import get_global_rank
 from fairseq.tasks.language_modeling import LanguageModelingTask
+from fairseq.tasks.masked_lm import MaskedLMTask
 from fairseq.tasks.multilingual_language_modeling import MultilingualLanguageModelingTask
+from fairseq.tasks.multilingual_translation import MultilingualTranslationTask
 from fairseq.tasks.translation import TranslationTask
 from omegaconf import DictConfig, open_dict
 from torch import nn
@@ -22,7 +24,15 @@ _LOGGER = logging.getLogger(__name__)
 
 def check_task(arch: str, task: type, language_model: bool) -> None:
     """Raise a :class:`UserError` if a translation model is given a task of language modelling, or a
-    language model one of translation; other tasks are not checked."""
+    language model one of translation, or any one of several models or of encoders; other tasks are
+    not checked."""
+    if issubclass(task, MaskedLMTask):
+        raise UserError(f"--arch {arch} cannot fill gaps: --task masked_lm is for encoders alone")
+    if issubclass(task, MultilingualTranslationTask):
+        raise UserError(
+            f"--arch {arch} is one model: several pairs of languages need "
+            "--task translation_multi_simple_epoch"
+        )
     if language_model and issubclass(task, TranslationTask):
         raise UserError(f"--arch {arch} is a language model: it needs --task language_modeling")
     if not language_model and issubclass(
