@@ -294,6 +294,31 @@ def fixes(_: str) -> str:
     return "\n".join(left(["what is changed", "why", "when", "where"], rows))
 
 
+def habits(_: str) -> str:
+    """What users of fairseq are used to, with our models and with fairseq's own."""
+    folder = ROOT / "tests" / "fairseq"
+    groups = tomllib.loads((folder / "habits.toml").read_text())
+    lstm = json.loads((folder / "lstm.json").read_text())
+    commands = groups.pop("commands")
+    del groups["models"], groups["prepare"]
+    versions = " and ".join(f"{name} {number}" for name, number in lstm["versions"].items())
+    short = [f'{name}() {{ {command} "$@"; }}' for name, command in commands.items()]
+    lines = [
+        f"fairseq's own were tried with {versions}, and with `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1`:",
+        "they cannot open their checkpoints without. These names stand for commands:",
+        "",
+        *("```text", *short, "```"),
+    ]
+    for group, rows in groups.items():
+        shown = []
+        for habit, row in rows.items():
+            ours = f"refused: {row['refused']}" if "refused" in row else "works"
+            cells = [habit, f"`{row['run']}`", ours, lstm["verdicts"][row["run"]]]
+            shown.append([cell.replace("|", "\\|") for cell in cells])
+        lines += ["", f"## {group}", "", *left(["habit", "command", "ours", "`lstm`"], shown)]
+    return "\n".join(lines)
+
+
 def rooms(_: str) -> str:
     """The packages of ``nmt_moe``, each with the first sentence of its docstring."""
     rows = []
@@ -334,7 +359,7 @@ def picture() -> str:
 
 _NAMES = "table words figures machine note paired layers glance options familiar models sizes fixes"
 PARTS: dict[str, Callable[[str], str]] = {
-    name: globals()[name] for name in [*_NAMES.split(), "rooms"]
+    name: globals()[name] for name in [*_NAMES.split(), "habits", "rooms"]
 }
 
 

@@ -1,0 +1,1 @@
+"""What users of fairseq are used to, tried with our models and with fairseq's own."""
