@@ -30,7 +30,7 @@ CHECKPOINT=$(absolute "${WORDS[0]}") FOLDER=$(dirname "$(absolute "${WORDS[0]}")
 [[ -z $AGAINST || -f $AGAINST ]] || die "no file AGAINST=$AGAINST"
 
 "$ROOT/recipes/setup.sh"
-found=$(python -m nmt_moe.trained.testset "$CHECKPOINT" ${WORDS[1]+"${WORDS[1]}"}) || exit 1
+found=$(python -m nmt_moe.runs.testset "$CHECKPOINT" ${WORDS[1]+"${WORDS[1]}"}) || exit 1
 { read -r SOURCE; read -r TARGET; read -r TESTSET; read -r NAME; } <<<"$found"
 scores=score-$(basename "$CHECKPOINT" .pt)-$NAME
 case ${WORDS[1]-} in

@@ -113,7 +113,7 @@ class Testset(Command):
     )
 
     def run(self) -> None:
-        from nmt_moe.trained.testset import find
+        from nmt_moe.runs.testset import find
 
         lines = "".join(f"{field}\n" for field in astuple(find(self.checkpoint, self.testset)))
         sys.stdout.buffer.write(os.fsencode(lines))  # a path has to be the same for who reads it

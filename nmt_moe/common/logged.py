@@ -22,6 +22,46 @@ IMPORTANCE_CV, LOAD_CV, LOAD_MAX = "importance_cv", "load_cv", "load_max"
 UNUSED, ENTROPY, TOP_SHARE = "unused", "entropy", "top_share"
 LAST_SHARE, STUCK = "last_share", "stuck"
 
+TITLES = {
+    PERPLEXITY: "Perplexity",
+    LOSS: "Loss",
+    CROSS_ENTROPY: "Cross entropy, bits",
+    PIECES_PER_SECOND: "Wordpieces per second",
+    PIECES_PER_BATCH: "Wordpieces per update",
+    UPDATES_PER_SECOND: "Updates per second",
+    "bsz": "Sentences per update",
+    "gnorm": "Gradient norm",
+    "clip": "Clipped updates, %",
+    "lr": "Learning rate",
+    "loss_scale": "Loss scale",
+    "wall": "Seconds since the start",
+    "train_wall": "Seconds of training",
+    "gb_free": "Free GPU memory, GB",
+    "best_loss": "Best validation loss",
+}
+"""Of fairseq's figures, for people."""
+LAYER_TITLES = {
+    LOAD_CV: "CV of load",
+    LOAD_MAX: "max / mean load",
+    UNUSED: "unused experts",
+    IMPORTANCE_CV: "CV of importance",
+    ENTROPY: "gate entropy",
+    TOP_SHARE: "share of the busiest",
+}
+"""Of a layer's figures."""
+_ATTENTION_TITLES = {
+    ENTROPY: "entropy, bits",
+    TOP_SHARE: "weight of the top position",
+    LAST_SHARE: "weight of the last source position",
+    STUCK: "steps that stay with one position",
+}
+
+
+def titles() -> dict[str, str]:
+    """The titles of all figures but those of layers, by their names."""
+    attention = {of_attention(name): title for name, title in _ATTENTION_TITLES.items()}
+    return TITLES | {name: f"Attention: {title}" for name, title in attention.items()}
+
 
 def of_layer(layer: str, figure: str) -> str:
     """The name of a figure of an MoE layer, such as ``encoder.2`` or ``encoder_2``."""

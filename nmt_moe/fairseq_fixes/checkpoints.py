@@ -25,8 +25,7 @@ def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
         if not cfg.no_save:
             on_rank_0(lambda: lock.hold(cfg.save_dir))
         on_rank_0(lambda: start_checks.check_restored(cfg, trainer.checkpoint_suffix))
-        last = cfg.restore_file == "checkpoint_last.pt"
-        parts.check(os.path.join(cfg.save_dir, cfg.restore_file) if last else cfg.restore_file)
+        parts.check(start_checks.restored_file(cfg))
         with dictionaries.of_training(trainer.task, cfg), resume.in_proportion(trainer):
             loaded = load(cfg, trainer, *args, **kwargs)
         start_checks.check_metric(trainer)

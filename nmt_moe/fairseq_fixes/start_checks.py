@@ -122,6 +122,16 @@ def _check_writable(option: str, folder: str) -> None:
         ) from error
 
 
+def restored_file(cfg: Any) -> str:
+    """The path of the checkpoint that a training goes on from, if it is there.
+
+    Args:
+        cfg: fairseq's options of checkpoints, or all of its parsed options.
+    """
+    name: str = cfg.restore_file
+    return os.path.join(cfg.save_dir, name) if name == "checkpoint_last.pt" else name
+
+
 def check_restored(cfg: Any, suffix: str) -> None:
     """Raise a :class:`UserError` where there is no ``--restore-file``: fairseq would begin anew.
 

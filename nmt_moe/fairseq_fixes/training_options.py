@@ -11,6 +11,7 @@ import torch
 from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import ErrorOnEveryRank, UserError
 from nmt_moe.fairseq_fixes import command_line as parsers
+from nmt_moe.fairseq_fixes.start_checks import restored_file
 
 _logger = logging.getLogger(__name__)
 
@@ -105,11 +106,8 @@ def _keep_batches(args: Namespace) -> None:
     """
     if parsers.given(parsers.MULTIPLE) or getattr(args, "reset_dataloader", True):
         return
-    path = args.restore_file
-    if path == "checkpoint_last.pt":
-        path = os.path.join(args.save_dir, path)
     with suppress(UserError, OSError, KeyError, TypeError):  # said where it is restored
-        dataset = Checkpoint.read(path, checked=True).options("dataset")
+        dataset = Checkpoint.read(restored_file(args), checked=True).options("dataset")
         args.required_batch_size_multiple = dataset["required_batch_size_multiple"]
 
 

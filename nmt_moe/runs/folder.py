@@ -47,7 +47,7 @@ def settings(run: Path) -> dict[str, str]:
     if not path.is_file():
         raise UserError(f"{run} is not the folder of a run: it holds no file '{SETTINGS}'")
     lines = path.read_text("utf-8", "backslashreplace").splitlines()
-    return dict(line.split("=", 1) for line in lines)
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def finished(run: Path) -> list[Path]:

@@ -10,8 +10,8 @@ The folder of the checkpoint holds what turns text into the model's input: ``dic
     translate(["Two dogs run through the snow."])
 
 What the commands that translate, report and score share belongs here: how a model is opened
-(:mod:`~nmt_moe.trained.loading`), what it is (:mod:`~nmt_moe.trained.model`), its vocabulary, the
-search, and the test set of its training.
+(:mod:`~nmt_moe.trained.loading`), what it is (:mod:`~nmt_moe.trained.model`), its vocabulary, and
+the search.
 """
 
 import importlib

@@ -22,8 +22,8 @@ from nmt_moe.fairseq_fixes.errors import _lose
 from nmt_moe.report.__main__ import main as report
 from nmt_moe.report.summary import main as summary
 from nmt_moe.runs.progress import main as progress
+from nmt_moe.runs.testset import _newstests
 from nmt_moe.score.__main__ import main as score
-from nmt_moe.trained.testset import _newstests
 from tests.commands import PLUGIN
 from tests.reliability.stages import Stage, generate, interactive
 

@@ -14,7 +14,7 @@ from fairseq_cli import interactive, validate
 from nmt_moe.checkpoint import dictionaries
 from nmt_moe.checkpoint.__main__ import main as checkpoint_command
 from nmt_moe.common.errors import UserError
-from nmt_moe.trained import testset
+from nmt_moe.runs import testset
 from tests.checkpoint.test_parts import whole_state
 from tests.commands import PLUGIN, Finished
 from tests.reliability import stages

@@ -8,7 +8,7 @@ import torch
 
 from nmt_moe.checkpoint.parts import MARK, new_mark, part_file
 from nmt_moe.common.errors import UserError
-from nmt_moe.trained.testset import WORDPIECES, Found, find, main
+from nmt_moe.runs.testset import WORDPIECES, Found, find, main
 
 
 def checkpoint(path: Path, task: dict[str, Any], **more: Any) -> Path:

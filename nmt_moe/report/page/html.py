@@ -11,6 +11,7 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
+from nmt_moe.common import logged
 from nmt_moe.common.files import atomic_write
 from nmt_moe.report.page.names import distinct
 from nmt_moe.report.page.pack import finite, pack
@@ -47,7 +48,8 @@ def write_curves(runs: Sequence[dict[str, Any]], path: Path) -> None:
         OSError: the file cannot be written.
     """
     names = distinct([run["name"] for run in runs])
-    data = {"kind": "curves", "names": names, "runs": list(runs)}
+    titles = {"titles": logged.titles(), "layerTitles": logged.LAYER_TITLES}
+    data = {"kind": "curves", "names": names, "runs": list(runs)} | titles
     _write(f"Training: {', '.join(names)}", data, path)
 
 

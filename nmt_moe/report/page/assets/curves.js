@@ -5,28 +5,15 @@ import { chart, frame, plotText } from "./charts.js";
 import { names, store } from "./data.js";
 import { page } from "./page.js";
 
-const TITLES = {
-  ppl: "Perplexity", loss: "Loss", nll_loss: "Cross entropy, bits", wps: "Wordpieces per second",
-  ups: "Updates per second", gnorm: "Gradient norm", lr: "Learning rate", bsz: "Sentences per update",
-  wpb: "Wordpieces per update", wall: "Seconds since the start", train_wall: "Seconds of training",
-  best_loss: "Best validation loss", clip: "Clipped updates, %", gb_free: "Free GPU memory, GB",
-  loss_scale: "Loss scale", attention_entropy: "Attention: entropy, bits",
-  attention_top_share: "Attention: weight of the top position",
-  attention_last_share: "Attention: weight of the last source position",
-  attention_stuck: "Attention: steps that stay with one position",
-};
-const BALANCE = {
-  load_cv: "CV of load", load_max: "max / mean load", unused: "unused experts",
-  importance_cv: "CV of importance", entropy: "gate entropy", top_share: "share of the busiest",
-};
+const { titles, layerTitles } = store; // nmt_moe/common/logged.py has them
 const FIRST = ["ppl", "loss", "gnorm", "lr", "wps"];
 
 const balanceName = (name) => {
-  const kind = Object.keys(BALANCE).find((key) => name.startsWith("moe_") && name.endsWith(`_${key}`));
-  return kind && `${name.slice(4, -kind.length - 1).replace(/_/g, " ")}: ${BALANCE[kind]}`;
+  const kind = Object.keys(layerTitles).find((key) => name.startsWith("moe_") && name.endsWith(`_${key}`));
+  return kind && `${name.slice(4, -kind.length - 1).replace(/_/g, " ")}: ${layerTitles[kind]}`;
 };
 
-const figureTitle = (name) => TITLES[name] ?? balanceName(name) ?? name.replace(/_/g, " ");
+const figureTitle = (name) => titles[name] ?? balanceName(name) ?? name.replace(/_/g, " ");
 
 // fairseq logs no speed in validation, but a 0.
 const has = (run, split, name) =>

@@ -8,10 +8,13 @@ Beside its checkpoints, the folder of a training holds ``dict.LANGUAGE.txt`` of 
 from dataclasses import dataclass
 from pathlib import Path
 
+from fairseq.utils import split_paths
+
 from nmt_moe.checkpoint import dictionaries
 from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.door import door
 from nmt_moe.common.errors import UserError
+from nmt_moe.runs import folder
 from nmt_moe.trained.vocabulary import WORDPIECES, read_dictionary
 
 
@@ -61,7 +64,7 @@ def find(checkpoint: Path, testset: str | None = None) -> Found:
     dictionaries.check(
         str(checkpoint), trained.state, symbols, {side: str(file) for side, file in files.items()}
     )
-    data = Path((task.get("data") or ".").split(":")[0])  # fairseq takes several, colons between
+    data = Path((split_paths(task.get("data") or "") or ["."])[0])
     prefix, name = _testset(data.parent, source, target, testset)
     return Found(source, target, prefix, name)
 
@@ -97,12 +100,9 @@ def _testset(prepared: Path, source: str, target: str, wanted: str | None) -> tu
 
 def _newstests(prepared: Path) -> list[str]:
     """The test sets that ``wmt14_prepare.sh`` was asked for, ``full`` and ``filtered``."""
-    settings = prepared / "settings"
-    if settings.is_file():
-        for line in settings.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("test="):
-                return line.removeprefix("test=").split()
-    return []
+    if not (prepared / folder.SETTINGS).is_file():
+        return []
+    return folder.settings(prepared).get("test", "").split()
 
 
 main = door(__name__, "runs", "testset")
