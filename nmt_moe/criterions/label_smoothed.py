@@ -60,7 +60,8 @@ class MoELabelSmoothedCrossEntropy(Balanced, LabelSmoothedCrossEntropyCriterion)
     ) -> tuple[Tensor, Tensor]:
         """The cross entropy and the negative log likelihood, summed over tokens."""
         extra = net_output[1]
-        ours = isinstance(extra, dict) and "routing" in extra  # then these are logits
+        ours = isinstance(extra, dict) and "routing" in extra  # then these are logits, or features
+        ours = ours and model.decoder.adaptive_softmax is None
         if not (ours and reduce) or self.ignore_prefix_size:
             return super().compute_loss(model, net_output, sample, reduce)
         logits_NV = net_output[0].flatten(0, 1)

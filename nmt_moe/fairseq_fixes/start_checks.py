@@ -36,10 +36,13 @@ def check_options(args: Namespace) -> None:
     What needs neither data nor model: the rest is looked at by :func:`check_restored` and
     :func:`check_metric`.
     """
-    if args.criterion == "adaptive_loss":
+    adaptive = bool(getattr(args, "adaptive_softmax_cutoff", ""))
+    if adaptive != (args.criterion == "adaptive_loss"):
         raise UserError(
-            "--criterion adaptive_loss needs an adaptive softmax, which this model has not: use "
-            "moe_label_smoothed_cross_entropy or cross_entropy"
+            f"--adaptive-softmax-cutoff needs --criterion adaptive_loss, not {args.criterion}"
+            if adaptive
+            else "--criterion adaptive_loss needs an adaptive softmax: give its "
+            "--adaptive-softmax-cutoff, such as 10000,50000, or another criterion"
         )
     _complete_pair(args)
     if args.disable_validation:

@@ -39,6 +39,9 @@ def configure(args: Namespace) -> None:
     Experts are shared by the processes only where the rest of the training can handle it, and all
     processes go through them equally often: those that generate wait for each other in vain.
     For ``--moe-sharded-checkpoint``, fairseq's own files of each process are switched on.
+
+    A tail of an adaptive softmax may get no gradient in a batch: PyTorch's DistributedDataParallel
+    would wait for it, and fairseq's ``legacy_ddp`` does not.
     """
     args.update_epoch_batch_itr = True
     if getattr(args, "upsample_primary", 1) == -1:
@@ -50,6 +53,8 @@ def configure(args: Namespace) -> None:
     flattened = getattr(args, "fp16", False) and not args.memory_efficient_fp16
     if flattened and (_on_cpu(args) or args.optimizer == "moe_adam"):
         args.fp16_no_flatten_grads = True
+    if args.criterion == "adaptive_loss" and args.ddp_backend in ("c10d", "pytorch_ddp"):
+        args.ddp_backend = "legacy_ddp"
     _share_experts(args)
     _keep_batches(args)
     processes = _processes()

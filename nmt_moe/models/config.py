@@ -113,6 +113,20 @@ class StackConfig(FairseqDataclass):
     decoder_dropout_out: Optional[float] = _own_dropout("the decoder's layers")  # noqa: UP045
     decoder_embed_path: str = _path("the decoder's")
     decoder_freeze_embed: bool = _frozen("decoder's")
+    adaptive_softmax_cutoff: str = field(
+        default="",
+        metadata={
+            "help": "an adaptive softmax for large dictionaries, with --criterion adaptive_loss: "
+            "the numbers of words after which its tails begin, such as 10000,50000,200000; empty: "
+            "none"
+        },
+    )
+    adaptive_softmax_dropout: float = option(
+        0.0, numbers(0, 1, exclusive_high=True), "dropout in the adaptive softmax"
+    )
+    adaptive_softmax_factor: float = option(
+        4.0, numbers(1), "how much narrower each tail of the adaptive softmax is"
+    )
 
 
 @dataclass
@@ -246,6 +260,12 @@ def check(cfg: StackConfig) -> None:
                 "--share-all-embeddings has one matrix: give one of --encoder-embed-path and "
                 "--decoder-embed-path"
             )
+    tied = cfg.share_decoder_input_output_embed or getattr(cfg, "share_all_embeddings", False)
+    if cfg.adaptive_softmax_cutoff and tied:
+        raise UserError(
+            "--adaptive-softmax-cutoff has matrices of several widths, and none is that of an "
+            "embedding: give either it or the shared embeddings"
+        )
     _check_experts(cfg)
     for side in ("encoder", "decoder") if translates else ("",):
         moe_positions(cfg, side)

@@ -11,7 +11,7 @@ from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.incremental import IncrementalDecoder
 from nmt_moe.models.lstm import LSTM, AttentionLSTM
-from nmt_moe.models.output import make_output
+from nmt_moe.models.output import make_adaptive_softmax, make_output
 from nmt_moe.models.pretrained import prepare
 
 
@@ -42,8 +42,8 @@ class LSTMMoEDecoder(IncrementalDecoder):
         for _ in range(cfg.decoder_layers - 1):
             self.layers.append(LSTM(cfg.dim, cfg.dim, cfg.lstm_cells))
         self.feed_forwards = FeedForwards(cfg, moe_positions(cfg, "decoder"), "decoder")
-        tied = cfg.share_decoder_input_output_embed or cfg.share_all_embeddings
-        self.output = make_output(tied, self.embedding, len(dictionary))
+        self.output = make_output(cfg, self.embedding, len(dictionary))
+        self.adaptive_softmax = make_adaptive_softmax(cfg, len(dictionary))
 
     def extract_features(
         self,

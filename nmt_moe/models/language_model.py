@@ -14,7 +14,7 @@ from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.from_pretrained import FromPretrained
 from nmt_moe.models.incremental import IncrementalDecoder
 from nmt_moe.models.lstm import LSTM
-from nmt_moe.models.output import make_output
+from nmt_moe.models.output import make_adaptive_softmax, make_output
 from nmt_moe.models.padding import gather_time, move_right
 from nmt_moe.models.pretrained import prepare
 from nmt_moe.models.sharing import share_experts
@@ -48,8 +48,8 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
             LSTM(cfg.dim, cfg.dim, cfg.lstm_cells) for _ in range(cfg.layers)
         )
         self.feed_forwards = FeedForwards(cfg, moe_positions(cfg), "decoder")
-        tied = cfg.share_decoder_input_output_embed
-        self.output = make_output(tied, self.embedding, len(target))
+        self.output = make_output(cfg, self.embedding, len(target))
+        self.adaptive_softmax = make_adaptive_softmax(cfg, len(target))
 
     def extract_features(
         self,

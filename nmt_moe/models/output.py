@@ -1,10 +1,16 @@
-"""The last layer of a model: logits of all words."""
+"""The last layer of a model: logits of all words, or what an adaptive softmax makes them of."""
 
 from typing import Any
 
+import fairseq.modules
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nmt_moe.models.linear import apply
+from nmt_moe.common.errors import UserError
+from nmt_moe.models import initial
+from nmt_moe.models.config import StackConfig
+from nmt_moe.models.linear import apply, linear
+from nmt_moe.moe.gating import at_least_float32
 
 
 class TiedOutput(nn.Module):
@@ -31,13 +37,95 @@ class TiedOutput(nn.Module):
         return apply(self.words, apply(self.projection, x_BLD))
 
 
-def make_output(tied: bool, embedding: nn.Embedding, symbols: int) -> nn.Module:
-    """The logits of ``symbols`` words, by a matrix of their own or by that of an embedding."""
-    return (
-        TiedOutput(embedding) if tied else nn.Linear(embedding.embedding_dim, symbols, bias=False)
-    )
+class AdaptiveSoftmax(fairseq.modules.AdaptiveSoftmax):
+    """fairseq's, which ``--criterion adaptive_loss`` needs, for models of half precision too.
+
+    The head has a logit for each frequent word and for each tail; a tail has those of its words,
+    of an input that is ``factor`` times narrower than that of the tail before. All logits start
+    with a third of the mean square of the input or less.
+
+    Args:
+        cfg: the model's options.
+        symbols: the number of words.
+
+    Raises:
+        UserError: the cutoffs do not fit the words or the width.
+    """
+
+    def __init__(self, cfg: StackConfig, symbols: int) -> None:
+        cutoffs = _cutoffs(cfg, symbols)
+        dropout, factor = cfg.adaptive_softmax_dropout, cfg.adaptive_softmax_factor
+        super().__init__(symbols, cfg.dim, cutoffs, dropout, factor)
+        for layer in self.modules():
+            if type(layer) is nn.Linear:
+                layer.__class__ = _Float32Output
+                initial.thirds(layer.weight)
+
+    def forward(self, input: Tensor, target: Tensor) -> tuple[list, list]:
+        """For head and tails the logits and targets, None for a tail without a target.
+
+        A tail has two logits of nothing before those of its words: fairseq's criterion takes the
+        number 1 for padding, which would be that of its second word.
+        """
+        logits, targets = super().forward(input, target)
+        for place in range(1, len(logits)):
+            if targets[place] is not None:
+                logits[place] = F.pad(logits[place], (2, 0), value=float("-inf"))
+                targets[place] = targets[place] + 2
+        return logits, targets
 
 
-def word_layer(output: Any) -> Any:
-    """The layer with the words' matrix in a module of :func:`make_output`."""
-    return output.words if isinstance(output, TiedOutput) else output
+class _Float32Output(nn.Linear):
+    """A linear layer that takes any precision and returns at least float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return at_least_float32(linear(x.to(self.weight.dtype), self.weight))
+
+
+class Features(nn.Module):
+    """In place of the logits, what an adaptive softmax reads; the criterion sums in its type."""
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """The input, in float32 at least."""
+        return at_least_float32(x_BLD)
+
+
+def make_output(cfg: StackConfig, embedding: nn.Embedding, symbols: int) -> nn.Module:
+    """What makes the logits of ``symbols`` words, or what an adaptive softmax reads."""
+    if cfg.adaptive_softmax_cutoff:
+        return Features()
+    if cfg.share_decoder_input_output_embed or getattr(cfg, "share_all_embeddings", False):
+        return TiedOutput(embedding)
+    return nn.Linear(cfg.dim, symbols, bias=False)
+
+
+def make_adaptive_softmax(cfg: StackConfig, symbols: int) -> AdaptiveSoftmax | None:
+    """The adaptive softmax, where the options have one."""
+    return AdaptiveSoftmax(cfg, symbols) if cfg.adaptive_softmax_cutoff else None
+
+
+def word_layer(decoder: Any) -> Any:
+    """The module of a decoder with the matrices of the words that are predicted."""
+    if decoder.adaptive_softmax is not None:
+        return decoder.adaptive_softmax
+    return decoder.output.words if isinstance(decoder.output, TiedOutput) else decoder.output
+
+
+def _cutoffs(cfg: StackConfig, symbols: int) -> list[int]:
+    given = f"--adaptive-softmax-cutoff {cfg.adaptive_softmax_cutoff}"
+    try:
+        found = [int(number) for number in cfg.adaptive_softmax_cutoff.strip("[]()").split(",")]
+    except ValueError:
+        raise UserError(f"{given} is not a list of numbers such as 2000,10000") from None
+    if sorted(set(found)) != found or found[0] < 1:
+        raise UserError(f"{given}: each number must be above the one before, and the first above 0")
+    if found[-1] > symbols:
+        raise UserError(f"{given}: the dictionary has {symbols} words, give lower numbers")
+    tails = len(found) - (found[-1] == symbols)
+    if int(cfg.dim // cfg.adaptive_softmax_factor**tails) < 1:
+        raise UserError(
+            f"{given}: --dim {cfg.dim} is too narrow for {tails} tails, each "
+            f"{cfg.adaptive_softmax_factor:g} times narrower than the one before: give fewer "
+            "numbers or a lower --adaptive-softmax-factor"
+        )
+    return found

@@ -33,10 +33,11 @@ def operations(model: BaseFairseqModel) -> dict[str, int]:
     """Multiply-adds per timestep of the forward pass, by kind: one token on each side.
 
     As in the paper, the softmax counts in translation and does not in language models. The
-    projection before one that has the matrix of an embedding counts in both, as ``projection``.
+    projection before one that has the matrix of an embedding counts in both, as ``projection``. Of
+    an adaptive softmax all tails count, as in a search; in training a word needs one at most.
     """
     total: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
-    for kind, count in _products(model, word_layer(model.decoder.output), "dense_feed_forward"):
+    for kind, count in _products(model, word_layer(model.decoder), "dense_feed_forward"):
         total[kind] += count
     if isinstance(model, FairseqLanguageModel):
         del total["softmax"]
@@ -72,7 +73,7 @@ def parameters(model: nn.Module) -> int:
 
 def parameters_without_embedding_and_softmax(model: BaseFairseqModel) -> int:
     """What the paper prints for its language models."""
-    vocabulary: list[nn.Module] = [word_layer(model.decoder.output)]
+    vocabulary: list[nn.Module] = [word_layer(model.decoder)]
     vocabulary += [module for module in model.modules() if isinstance(module, nn.Embedding)]
     return parameters(model) - parameters(nn.ModuleList(vocabulary))
 

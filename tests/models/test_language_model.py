@@ -21,6 +21,7 @@ VARIANTS = [
     dict(moe_gating="strictly_balanced"),
     dict(share_decoder_input_output_embed=True),
 ]
+ADAPTIVE = dict(adaptive_softmax_cutoff="6,12", adaptive_softmax_factor=2.0)
 
 
 def build(**options):
@@ -43,7 +44,7 @@ def test_padding_and_the_rest_of_the_batch_change_nothing(options):
         assert extra["routing"]["decoder.1"].counts_E.sum() == 2 * sum(map(len, TARGET))
 
 
-@pytest.mark.parametrize("options", VARIANTS)
+@pytest.mark.parametrize("options", [*VARIANTS, ADAPTIVE])
 def test_incremental_decoding_with_reordering_equals_the_full_forward_pass(options):
     torch.manual_seed(1)
     model = build(**options).double().eval()

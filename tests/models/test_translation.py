@@ -23,6 +23,7 @@ VARIANTS = [
     dict(share_decoder_input_output_embed=True),
     dict(share_all_embeddings=True, lstm_cells=12),
 ]
+ADAPTIVE = dict(adaptive_softmax_cutoff="6,12", adaptive_softmax_factor=2.0)
 
 
 def batch(left: bool = True):
@@ -46,7 +47,7 @@ def test_padding_and_the_rest_of_the_batch_change_nothing(options):
     torch.testing.assert_close(attention.sum(1), torch.ones(6, dtype=torch.double))
 
 
-@pytest.mark.parametrize("options", VARIANTS)
+@pytest.mark.parametrize("options", [*VARIANTS, ADAPTIVE])
 def test_incremental_decoding_with_reordering_equals_the_full_forward_pass(options):
     torch.manual_seed(1)
     model = build_model(**options).double().eval()

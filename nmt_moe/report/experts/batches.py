@@ -89,6 +89,8 @@ def _forward(trained: TrainedModel, sentences: list[Sentence], sample: dict[str,
     device = trained.device
     inputs = {name: tensor.to(device) for name, tensor in sample["net_input"].items()}
     logits_BLV, extra = trained.model(**inputs)
+    if trained.model.decoder.adaptive_softmax is not None:  # these were features
+        logits_BLV = trained.model.get_normalized_probs((logits_BLV, extra), log_probs=True)
     target_BL = sample["target"]
     _, nll = smoothed_cross_entropy(
         logits_BLV.flatten(0, 1), target_BL.flatten().to(device), 0.0, trained.pad

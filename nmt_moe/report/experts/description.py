@@ -49,9 +49,12 @@ def _blocks(name: str, stack: Any, cfg: Any, counted: set[Tensor]) -> Iterator[B
         yield _lstm(number, layer, stack, backward if number == 1 else None)
         yield from _feed_forward(name, number, stack.feed_forwards, cfg)
     if hasattr(stack, "output"):
-        words = word_layer(stack.output).weight
-        block = _block("softmax", "softmax", f"{len(words):,} pieces", stack.output)
-        yield _once(block, words, counted)
+        layer = word_layer(stack)
+        if stack.adaptive_softmax is not None:
+            yield _block("softmax", "adaptive softmax", f"{layer.vocab_size:,} pieces", layer)
+            return
+        block = _block("softmax", "softmax", f"{len(layer.weight):,} pieces", stack.output)
+        yield _once(block, layer.weight, counted)
 
 
 def _once(block: Block, words: Tensor, counted: set[Tensor]) -> Block:
