@@ -56,7 +56,6 @@ _NORM = "there is no layer normalisation: weights are scaled so that layers need
 _ADAPTIVE_INPUT = "all words' embeddings have one width"
 _CHARACTERS = "words are read whole: cut rare ones into pieces, nmt-moe corpus wordpieces"
 _QUANTISED = "weights are not quantised in training"
-_NO_ADAPTIVE = "these shape an adaptive softmax"
 
 OPTIONS: tuple[Option, ...] = (
     Option("encoder_embed_dim decoder_embed_dim decoder_out_embed_dim", int, _WIDTH, "dim"),
@@ -154,9 +153,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("adaptive_input_factor", float, _ADAPTIVE_INPUT, refused=True),
     Option("adaptive_input_cutoff", str, _ADAPTIVE_INPUT, refused=True),
-    Option("adaptive_softmax_cutoff", str, _NO_ADAPTIVE, refused=True),
-    Option("adaptive_softmax_dropout", float, _NO_ADAPTIVE, same=(0.0,), refused=True),
-    Option("adaptive_softmax_factor", float, _NO_ADAPTIVE, same=(4.0,), refused=True),
     Option("char_inputs character_embeddings", bool, _CHARACTERS, refused=True),
     Option("character_filters", str, _CHARACTERS, refused=True),
     Option("character_embedding_dim char_embedder_highway_layers", int, _CHARACTERS, refused=True),
