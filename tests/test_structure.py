@@ -27,6 +27,7 @@ def output(program: str) -> str:
         ("import nmt_moe", ""),
         ("import nmt_moe.common.files, nmt_moe.common.errors, nmt_moe.common.ranges", ""),
         ("from nmt_moe import MixtureOfExperts", "numpy torch"),
+        ("from nmt_moe import LSTMMoEModel", "fairseq numpy torch"),
     ],
 )
 def test_what_an_import_loads(program: str, loaded: str) -> None:

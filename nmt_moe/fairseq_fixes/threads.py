@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,15 @@ def _watched(step: Callable[..., Any]) -> Callable[..., Any]:
         return step(*args, **kwargs)
 
     return step_after_watch
+
+
+@cache
+def one_after_fork() -> None:
+    """Let processes that are forked from this one compute with one thread.
+
+    OpenMP's other threads stay behind, and a child that gives them work waits for ever.
+    """
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 FIXES = tuple(

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from nmt_moe.checkpoint import dictionaries
 from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import UserError
+from nmt_moe.fairseq_fixes import threads
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
 from nmt_moe.trained.model import TrainedModel
 from nmt_moe.trained.vocabulary import dictionary_files, read_dictionary
@@ -47,6 +48,7 @@ def load(
         UserError: a file is missing or damaged, holds another kind of model, or does not belong to
             the others.
     """
+    threads.one_after_fork()
     first, *others = [one for given in checkpoints for one in _read(given)]
     languages, names = None, ["dict.txt"]
     if translates(first):

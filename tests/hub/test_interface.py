@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import torch
 from fairseq import checkpoint_utils, options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models.lstm import LSTMModel
+from torch.ao.quantization import quantize_dynamic
 
 from nmt_moe import LSTMMoELanguageModel, LSTMMoEModel, Translator, load
 from nmt_moe.cli.translate import Translate
@@ -217,15 +219,31 @@ def test_other_precisions(hub, precision: str) -> None:
     assert converted.translate(LINES[:4]) == LINES[:4]
 
 
-def test_threads_and_forks_translate(hub) -> None:
+def test_threads_translate(hub) -> None:
     expected = hub.translate(LINES)
     with ThreadPoolExecutor(4) as threads:
         assert [*threads.map(hub.translate, [LINES] * 8)] == [expected] * 8
+
+
+def test_a_forked_process_translates_after_threads_have_computed(hub) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.randn(1000, 1000).tanh()
+    expected = hub.translate(LINES[0])
     child = os.fork()
     if not child:
         forks.end_by_itself()
-        os._exit(hub.translate(LINES) != expected)
+        signal.alarm(30)  # of a process that waits for ever
+        torch.randn(1000, 1000).tanh()
+        os._exit(hub.translate(LINES[0]) != expected)
+    torch.set_num_threads(before)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_quantized_model_translates_alike(hub) -> None:
+    quantized = quantize_dynamic(hub, {torch.nn.Linear, torch.nn.LSTM}, dtype=torch.qint8)
+    same = [a == b for a, b in zip(quantized.sample(KNOWN), hub.sample(KNOWN), strict=True)]
+    assert sum(same) >= len(KNOWN) - 1  # a near tie may go the other way
 
 
 def test_a_language_model_goes_on_and_scores(language_folder) -> None:

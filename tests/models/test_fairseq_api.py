@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.ao.quantization import quantize_dynamic
 
 from tests.models.build import SOURCE, TARGET, build_model, pad_batch
 
@@ -52,3 +54,21 @@ def test_a_copy_of_a_model_computes_the_same(arch: str) -> None:
     for precision in (torch.float64, torch.bfloat16, torch.float16):
         logits_BLV, _ = copied.to(precision)(**sample)
         assert logits_BLV.dtype == precision and logits_BLV.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"lstm_cells": 48}, {"feed_forward": "dense", "share_decoder_input_output_embed": True}],
+)
+def test_torch_quantizes_what_it_can(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model, sample = build_model(dim=32, **{"lstm_cells": 32} | options).eval(), inputs("lstm_moe")
+    quantized = quantize_dynamic(model, {nn.Linear, nn.LSTM}, dtype=torch.qint8)
+    left = [module for module in quantized.modules() if type(module) in (nn.Linear, nn.LSTM)]
+    parts = [module for module in quantized.modules() if "quantized" in type(module).__module__]
+    assert not left and len(parts) >= 3
+    with torch.no_grad():
+        exact, rounded = model(**sample)[0], quantized(**sample)[0]
+    assert 0 < (rounded - exact).abs().max() < 0.1 * exact.std()
+    again = copy.deepcopy(quantized)(**sample)[0]
+    assert torch.equal(again, rounded)
