@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fairseq.data import encoders
 from fairseq.models import ARCH_MODEL_REGISTRY
 from fairseq.utils import import_user_module
 
@@ -13,7 +12,7 @@ from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import UserError, suggestion
 from nmt_moe.hub.files import find_checkpoints
 from nmt_moe.hub.interface import Hub, TranslationHub
-from nmt_moe.hub.text import FOUND, find_bpe, names_of_options, wordpiece_file
+from nmt_moe.hub.text import FOUND, build_tokenizer, find_bpe, names_of_options, wordpiece_file
 from nmt_moe.trained.device import find_device
 from nmt_moe.trained.loading import load
 
@@ -61,13 +60,13 @@ def from_pretrained(
                 f"from_pretrained has no option {name!r} here: {suggestion(name, sorted(known))}"
             )
     of_text = {
-        kind: {name: options.pop(name) for name in found & options.keys()}
-        for kind, found in names.items()
+        part: {name: options.pop(name) for name in found & options.keys()}
+        for part, found in names.items()
     }
     return hub(
         trained,
         find_bpe(bpe, of_text["bpe"], trained),
-        encoders.build_tokenizer(Namespace(tokenizer=tokenizer, **of_text["tokenizer"])),
+        build_tokenizer(tokenizer, of_text["tokenizer"], trained),
         options | dict(generation_args or {}),
     )
 

@@ -64,17 +64,25 @@ def find_bpe(name: str | None, options: Mapping[str, Any], trained: TrainedModel
     return encoders.build_bpe(Namespace(bpe=name, **options))
 
 
+def build_tokenizer(name: str | None, options: Mapping[str, Any], trained: TrainedModel) -> Any:
+    """One of fairseq's ``--tokenizer``, for the languages of the model; None without a name."""
+    source, target = trained.languages or (None, None)
+    languages = {"source_lang": source, "target_lang": target} if source else {}
+    return encoders.build_tokenizer(Namespace(tokenizer=name, **languages | dict(options)))
+
+
 def _in_pieces(words: Any) -> bool:
     return any(word.startswith(WORD) or word.endswith("@@") for word in words.symbols)
 
 
 def names_of_options(kind: str, name: str | None) -> set[str]:
-    """The options of one of fairseq's ``--bpe`` or ``--tokenizer``, by its name.
+    """The options of one of fairseq's ``--bpe`` or ``--tokenizer``, by its name; none of
+    sentencepiece, whose options draw cuts of words at random.
 
     Raises:
         UserError: there is none of that name.
     """
-    if name is None or name == FOUND:
+    if name in (None, FOUND, SENTENCEPIECE):
         return set()
     known = REGISTRIES[kind]["registry"]
     if name not in known:

@@ -24,7 +24,7 @@ from nmt_moe.common.errors import UserError
 from tests import forks
 from tests.hub.conftest import KNOWN
 from tests.recipes import ROOT
-from tests.report.experts import sentences
+from tests.report.experts import sentences, write_checkpoint
 
 LINES = [*KNOWN[:8], "", " ".join(KNOWN[8:10])]
 LONG = " ".join(sentences(40))
@@ -192,6 +192,26 @@ def kinds(found: Any) -> Any:
     if isinstance(found, list | tuple):
         return [type(found), *map(kinds, found)]
     return found.dtype if torch.is_tensor(found) else type(found)
+
+
+def test_text_may_come_in_pieces_or_be_cut_by_fairseqs_own(hub, folder) -> None:
+    pieces = LSTMMoEModel.from_pretrained(folder, bpe=None)
+    tokens = hub.encode(LINES[0])
+    assert torch.equal(pieces.encode(hub.string(tokens)), tokens)
+    assert pieces.translate(hub.string(tokens)) == hub.string(tokens)
+    others = LSTMMoEModel.from_pretrained(
+        folder, bpe="characters", tokenizer="moses", moses_no_escape=True
+    )
+    assert (others.tokenizer.cfg.source_lang, others.tokenizer.cfg.target_lang) == ("en", "xx")
+    assert others.apply_bpe(others.tokenize("A dog's.")) == "A ▁ d o g ▁ ' s ▁ ."
+
+
+def test_the_target_language_is_chosen_among_several(tmp_path) -> None:
+    write_checkpoint(tmp_path, symbols=["<2xx>", "<2yy>"])
+    hub = LSTMMoEModel.from_pretrained(tmp_path, target_lang="yy")
+    assert hub.src_dict[hub.encode("a dog")[0]] == "<2yy>"
+    with pytest.raises(UserError, match="xx, yy: choose one"):
+        LSTMMoEModel.from_pretrained(tmp_path)
 
 
 def test_scores_are_the_log_probabilities_of_the_search(hub) -> None:

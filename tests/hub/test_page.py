@@ -16,7 +16,7 @@ def test_the_page_runs(
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     for place, target in {
         "data/quickstart-de/training": folder,
-        "data/lm/training": language_folder,
+        "data/lm/32": language_folder,
         "hubconf.py": ROOT / "hubconf.py",
     }.items():
         assert place in text
