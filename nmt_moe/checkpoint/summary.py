@@ -34,7 +34,7 @@ def summary(file: str) -> dict[str, Any]:
         "options": {
             name: value
             for name, value in options.items()
-            if name[0] != "_" and name != "base_layers"
+            if name[0] != "_" and name != "base_layers" and value is not None
         },
         "dtypes": sorted({str(weight.dtype).removeprefix("torch.") for weight in weights.values()}),
         "parameters": _numbers(weights.values()),

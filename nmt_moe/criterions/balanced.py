@@ -2,9 +2,10 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from fairseq.criterions import FairseqCriterion
@@ -68,6 +69,7 @@ class Balanced:
     """
 
     # fairseq reduces logs in a method of the class, without the instance that has the options.
+    balance_options: Any
     collapse_limits = Limits()
     attention_limits = attention.Limits()
     training: bool
@@ -75,6 +77,7 @@ class Balanced:
 
     def set_balance(self, options: Any) -> None:
         """Take the weights and limits from a :class:`BalanceConfig`."""
+        self.balance_options = options
         self.importance_weight = options.moe_importance_weight
         self.load_weight = options.moe_load_weight
         self.threshold_weight = options.moe_threshold_weight
@@ -173,20 +176,29 @@ def _extras_of(model: nn.Module) -> Iterator[list[dict[str, Any]]]:
         hook.remove()
 
 
-def balance(criterion: FairseqCriterion) -> FairseqCriterion:
-    """Add the balance losses with their default weights to a criterion that does not have them.
+def balance(
+    criterion: FairseqCriterion, given: Mapping[str, float] | None = None
+) -> FairseqCriterion:
+    """Add the balance losses to a criterion that does not have them.
 
     The new class has the name of the old one, by which fairseq's checkpoints identify it.
+
+    Args:
+        criterion: any of fairseq's, or one that has the losses already.
+        given: options of :class:`BalanceConfig` by name; the others are the criterion's own, or
+            have their defaults.
     """
-    if not isinstance(criterion, Balanced):
+    given = given or {}
+    if isinstance(criterion, Balanced):
+        criterion.set_balance(SimpleNamespace(**{**vars(criterion.balance_options), **given}))
+    else:
         kind = type(criterion)
         criterion.__class__ = type(kind.__name__, (Balanced, kind), {})
-        defaults = BalanceConfig()
-        criterion.set_balance(defaults)
+        options = SimpleNamespace(**{**asdict(BalanceConfig()), **given})
+        criterion.set_balance(options)
         _LOGGER.info(
             f"{kind.__name__} knows no experts: their balance losses are added to it, with "
-            f"--moe-importance-weight {defaults.moe_importance_weight}, --moe-load-weight "
-            f"{defaults.moe_load_weight} and --moe-threshold-weight "
-            f"{defaults.moe_threshold_weight}; for other weights use {OURS}"
+            f"--moe-importance-weight {options.moe_importance_weight}, --moe-load-weight "
+            f"{options.moe_load_weight} and --moe-threshold-weight {options.moe_threshold_weight}"
         )
     return criterion

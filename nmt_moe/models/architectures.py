@@ -164,7 +164,8 @@ def _configure(arch: str) -> Callable[[Any], None]:
             training_options.configure(args)
         given = [name for name in vars(config(arch)) if name in args]
         for name, value in vars(config(arch)).items():
-            setattr(args, name, getattr(args, name, value))
+            if name in args or value is not None:  # else it may be another part's option, too
+                setattr(args, name, getattr(args, name, value))
         fit(args, given)
 
     return apply

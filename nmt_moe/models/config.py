@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -10,6 +10,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from nmt_moe.common import ranges
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import integers, numbers, option
+from nmt_moe.criterions.balanced import BalanceConfig
 from nmt_moe.models.attention import ATTENTIONS
 from nmt_moe.moe.gating import GATES
 
@@ -34,8 +35,23 @@ def _own_dropout(what: str) -> Any:
     return option(None, _BELOW_1, f"dropout on {what}; where not given, that of --dropout")
 
 
+# The criterion's own, so that they can be given with every criterion; None: as the criterion says.
+_Balance = make_dataclass(
+    "_Balance",
+    [
+        (
+            one.name,
+            Optional[one.type],  # noqa: UP045
+            field(default=None, metadata={**one.metadata, "help": argparse.SUPPRESS}),
+        )
+        for one in fields(BalanceConfig)
+    ],
+    bases=(FairseqDataclass,),
+)
+
+
 @dataclass
-class StackConfig(FairseqDataclass):
+class StackConfig(_Balance):  # type: ignore[misc, valid-type]
     """The options that translation and language models share."""
 
     dim: int = option(512, integers(1), "width of every layer's input and output, embeddings too")

@@ -13,6 +13,7 @@ from typing import Any
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import name_of
+from nmt_moe.criterions.balanced import BalanceConfig
 
 _LOGGER = logging.getLogger(__name__)
 _TRUE = ("1", "true", "yes")
@@ -216,6 +217,9 @@ def add_to(parser: Any, fields: Iterable[str]) -> None:
         parser: of argparse, or a group of one.
         fields: the names of the model's own options, which the parser has already.
     """
+    for one in parser._group_actions:  # hidden where no criterion is chosen
+        if one.dest in BalanceConfig.__dataclass_fields__:
+            one.help = BalanceConfig.__dataclass_fields__[one.dest].metadata["help"]
     for name, option in known(fields).items():
         if name == "base_layers":
             continue

@@ -114,5 +114,5 @@ class LSTMMoELanguageModel(FromPretrained, FairseqLanguageModel):
         model = cls(LSTMMoELanguageModelDecoder(cfg, source, target))
         share_experts(model, cfg, task)
         end_workers(task)
-        balance_experts(model, task)
+        balance_experts(model, task, cfg)
         return model

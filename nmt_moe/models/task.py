@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import nullcontext
+from dataclasses import fields
 from typing import Any
 
 from fairseq.distributed.utils import get_global_rank
@@ -14,7 +15,8 @@ from omegaconf import DictConfig, open_dict
 from torch import nn
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.criterions.balanced import balance
+from nmt_moe.criterions.balanced import BalanceConfig, balance
+from nmt_moe.models.config import StackConfig
 from nmt_moe.moe import MixtureOfExperts
 from nmt_moe.moe.gating import NoisyTopKGate, StrictlyBalancedGate
 from nmt_moe.moe.hierarchy import HierarchicalGate
@@ -54,18 +56,21 @@ def end_workers(task: Any) -> None:
             cfg.persistent_workers = False
 
 
-def balance_experts(model: nn.Module, task: Any) -> None:
+def balance_experts(model: nn.Module, task: Any, cfg: StackConfig) -> None:
     """Add the balance losses to every criterion that the task builds for this model.
 
     fairseq's criterions do not have them. Without them a few experts get most of the tokens, and
-    the thresholds of strictly balanced gating are never trained.
+    the thresholds of strictly balanced gating are never trained. Their weights are options of the
+    model, too, as not every criterion has them.
     """
+    named = {option.name: getattr(cfg, option.name) for option in fields(BalanceConfig)}
+    given = {name: value for name, value in named.items() if value is not None}
     build = getattr(task, "build_criterion", None)
     if build is None or not any(isinstance(part, MixtureOfExperts) for part in model.modules()):
         return
 
     def build_criterion(*args: Any, **kwargs: Any) -> Any:
-        criterion = balance(build(*args, **kwargs))
+        criterion = balance(build(*args, **kwargs), given)
         text = without_gradient(model)
         if text and get_global_rank() == 0:
             _LOGGER.warning(text)

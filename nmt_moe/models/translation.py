@@ -46,5 +46,5 @@ class LSTMMoEModel(FromPretrained, FairseqEncoderDecoderModel):
         model = cls(encoder, LSTMMoEDecoder(cfg, target, shared))
         share_experts(model, cfg, task)
         end_workers(task)
-        balance_experts(model, task)
+        balance_experts(model, task, cfg)
         return model
