@@ -30,7 +30,7 @@ def test_there_is_a_test_for_each_claim() -> None:
 
 @pytest.mark.parametrize(
     ("results", "settings"),
-    [*((claim, {}) for claim in TEXT), ("translation-multi30k", {})]
+    [*((claim, {}) for claim in TEXT), ("translation-multi30k", {}), ("tying", {})]
     + [("translation-mixed", {"UPDATES": "8000", "LR": "3e-3"})],
 )
 def test_the_grid_is_that_of_the_results(results: str, settings: dict[str, str]) -> None:
