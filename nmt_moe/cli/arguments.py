@@ -7,7 +7,7 @@ or a switch. Parsing gives an instance, whose fields :meth:`Command.run` reads.
 import argparse
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
@@ -141,7 +141,7 @@ class _Parser(argparse.ArgumentParser):
         for name in (word.partition("=")[0] for word in self._given[:end]):
             is_option = name[:1] == "-" and name[1:].strip("-0123456789.")
             if is_option and not any(option.startswith(name) for option in known):
-                close = difflib.get_close_matches(name, known)
+                close = _similar(name, known)
                 hint = f": did you mean {' or '.join(close)}?" if close else ""
                 return f"there is no option {name}{hint}"
         return None
@@ -150,6 +150,16 @@ class _Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             hint = suggestion(str(value), [str(choice) for choice in action.choices])
             raise argparse.ArgumentError(action, f"there is no {value!r}: {hint}")
+
+
+def _similar(name: str, known: Iterable[str]) -> list[str]:
+    """The options that are spelled like ``name``, or have a word that begins as it does."""
+    words = {option: option.strip("-") for option in known if option not in ("-h", "--help")}
+    name = name.strip("-").replace("_", "-")
+    close = difflib.get_close_matches(name, words.values())
+    first = name.partition("-")[0]
+    also = [w for w in words.values() if len(first) > 2 and f"-{w}".find(f"-{first}") >= 0]
+    return [option for option, word in words.items() if word in (close or also)]
 
 
 class _Paragraphs(argparse.HelpFormatter):

@@ -141,9 +141,9 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
         elif not rest:
             print("\n".join(listing(words)), file=sys.stderr)
             code = 2
-        elif rest[0] in ("-h", "--help"):
+        elif rest[0] in ("-h", "--help", "help"):
             print("\n".join(listing(words)))
-        elif rest[0] == "--version":
+        elif rest[0] in ("--version", "version"):
             print(f"nmt-moe {__version__}")
         else:
             raise _unknown(words, rest[0])

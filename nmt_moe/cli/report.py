@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nmt_moe.cli.arguments import option, positional, switch
 from nmt_moe.cli.translate import OnDevice
 from nmt_moe.common.errors import UserError
-from nmt_moe.common.files import beside, is_standard_output
+from nmt_moe.common.files import beside, check_no_input, is_standard_output
 from nmt_moe.common.ranges import integers
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ class Report(OnDevice):
             raise UserError(
                 f"--out {out} is a folder: name a file in it, such as {out}/report.html"
             )
+        if out:
+            check_no_input([out], self.paths, "--out")
         return out
 
     def _contents(self) -> list[dict[str, Any]]:

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TextIO
 
+from nmt_moe.common.errors import UserError
+
 # A path in a text may be no UTF-8.
 _TEXT = {"encoding": "utf-8", "newline": "\n", "errors": "backslashreplace"}
 _LINKS = 40  # as many as Linux follows
@@ -58,6 +60,13 @@ def atomic_write(paths: Sequence[Path], mode: str = "w") -> Iterator[list[IO[Any
     finally:
         for output in outputs:
             output.discard()
+
+
+def check_no_input(outputs: Iterable[Path], inputs: Sequence[Path], where: str) -> None:
+    """Raise a :class:`UserError` for an output that is an input; ``where`` it is named."""
+    for path in outputs:
+        if path.is_file() and any(one.exists() and path.samefile(one) for one in inputs):
+            raise UserError(f"{path} is an input: write to another {where}")
 
 
 def is_standard_output(path: Path | None) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nmt_moe.common.door import door
 from nmt_moe.common.errors import UserError
-from nmt_moe.common.files import atomic_write
+from nmt_moe.common.files import atomic_write, check_no_input
 from nmt_moe.common.lines import read_lines
 
 SPLITS = ("train", "valid", "test")
@@ -37,9 +37,11 @@ def prepare(text: Path, out: Path, valid: int, test: int, seed: int) -> Counter[
         UserError: a file is missing or has too few lines.
     """
     lines = _given(text) if text.is_dir() else _split(text, valid, test, seed)
+    paths = [out / f"{split}.txt" for split in SPLITS]
+    check_no_input(paths, [*text.iterdir()] if text.is_dir() else [text], "--out")
     written = Counter(dict.fromkeys(SPLITS, 0))
     out.mkdir(parents=True, exist_ok=True)
-    with atomic_write([out / f"{split}.txt" for split in SPLITS]) as opened:
+    with atomic_write(paths) as opened:
         files = dict(zip(SPLITS, opened, strict=True))
         for split, line in lines:
             files[split].write(line + "\n")

@@ -12,6 +12,7 @@ import pytest
 
 from nmt_moe import __version__
 from nmt_moe.cli.main import COMMANDS, GROUPS, build_parser, main
+from nmt_moe.corpus.wordpieces.model import train
 from nmt_moe.runs.claims.machine import peak
 from tests.recipes import ROOT
 
@@ -103,6 +104,11 @@ def test_a_mistyped_command(typed: str, message: str, capsys) -> None:
         ),
         ("corpus wordpieces train --otu m text", "there is no option --otu: did you mean --out?"),
         ("score a b --lang de --zzz -3", "there is no option --lang: did you mean --target-lang?"),
+        ("translate --model x", "there is no option --model: did you mean --sentencepiece-model?"),
+        (
+            "corpus wordpieces train --vocab_size 9",
+            "there is no option --vocab_size: did you mean --vocabulary?",
+        ),
         ("plan x --zzz", "there is no option --zzz\n"),
         (
             "corpus multi30k --target ed f",
@@ -145,6 +151,30 @@ def test_options_with_ranges_and_defaults(capsys) -> None:
     assert "--encoder-layers" not in shown and "--moe-load-weight" not in shown
     assert main(["options", "--arch", "lstm_moe_tin"]) == 1
     assert "did you mean lstm_moe_tiny" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "output"),
+    [
+        ("corpus wordpieces encode --model m.model --langs en de t/train t/train", "t/train.en"),
+        ("corpus clean t/train --langs en de --out t/train", "t/train.en"),
+        ("corpus monolingual t --out t", "t/train.txt"),
+        ("score t/train.en t/train.de --target-lang de --json t/train.de", "t/train.de"),
+        ("report a.pt t/train.en --out t/train.en", "t/train.en"),
+    ],
+)
+def test_no_output_replaces_an_input(
+    typed: str, output: str, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t").mkdir()
+    for name in ("train.en", "train.de", "train.txt", "valid.txt", "test.txt"):
+        Path("t", name).write_text("a text\n")
+    train([Path("t/train.en")], Path("m"), 10)
+    capsys.readouterr()
+    assert main(typed.split()) == 1
+    assert f"error: {output} is an input: write to another " in capsys.readouterr().err
+    assert Path(output).read_text() == "a text\n"
 
 
 @pytest.mark.parametrize("name", ["checkpoint.average", "score.bleu", "cli.main"])

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.common.files import atomic_write
+from nmt_moe.common.files import atomic_write, check_no_input
 from nmt_moe.common.progress import Progress
 from nmt_moe.corpus.clean.duplicates import Duplicates, digest
 from nmt_moe.corpus.clean.reading import Chunk, find, read_chunks
@@ -63,10 +63,7 @@ def clean(inputs: Sequence[Path], out: Path, languages: Sequence[str], options: 
     """
     files = [[find(prefix, language) for language in languages] for prefix in inputs]
     outputs = [out.with_name(f"{out.name}.{language}") for language in languages]
-    for path in outputs:
-        for given in (path for pair in files for path in pair):
-            if path.exists() and path.samefile(given):
-                raise UserError(f"{path} is an input: write to another --out")
+    check_no_input(outputs, [path for pair in files for path in pair], "--out")
     if len(set(inputs)) < len(inputs):
         raise UserError("an input is given twice")
     with _scratch(out) as folder, atomic_write(outputs, "wb") as unique:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sentencepiece
 
-from nmt_moe.common.files import atomic_write
+from nmt_moe.common.files import atomic_write, check_no_input
 from nmt_moe.common.lines import read_lines, read_pairs
 from nmt_moe.common.progress import Progress
 from nmt_moe.corpus.clean.report import Tally
@@ -66,7 +66,11 @@ def encode(
 
     Returns:
         How many pairs were read and kept, and how many are empty or beyond each limit.
+
+    Raises:
+        UserError: an input is missing, damaged, not aligned, or an output as well.
     """
+    check_no_input(outputs, inputs, "OUTPUT")
     counts = Counts()
     # zip makes tuples of single lines.
     lines: Iterator[tuple[str, ...]] = (
