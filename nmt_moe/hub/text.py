@@ -36,6 +36,30 @@ class Wordpieces:
         return " ".join(self.model.decode_pieces(pieces.split(" ")).split())
 
 
+class Pieces:
+    """In place of a sentencepiece model that is missing: text that is cut already stays as it is,
+    as with fairseq's other models; other text is an error."""
+
+    def __init__(self, trained: TrainedModel) -> None:
+        self.trained = trained
+
+    def encode(self, text: str) -> str:
+        """The same text.
+
+        Raises:
+            UserError: it is not in pieces of the dictionary; says where the sentencepiece model
+                has to be.
+        """
+        words = self.trained.task.source_dictionary
+        if all(piece in words for piece in text.split()):
+            return text
+        return Wordpieces(self.trained.wordpieces()).encode(text)
+
+    def decode(self, pieces: str) -> str:
+        """The same text."""
+        return pieces
+
+
 def wordpiece_file(given: str | Path | None, folder: Path) -> Path | None:
     """The sentencepiece model under fairseq's name in a folder, where no other is given."""
     if given is not None:
@@ -48,17 +72,19 @@ def find_bpe(name: str | None, options: Mapping[str, Any], trained: TrainedModel
     """What cuts words into pieces; None: text comes in pieces of the dictionary.
 
     Args:
-        name: as of fairseq's ``--bpe``, or :data:`FOUND`: the sentencepiece model, which only a
-            dictionary of whole words does without.
+        name: as of fairseq's ``--bpe``, or :data:`FOUND`: the sentencepiece model; without one text
+            has to be in pieces, or of whole words where the dictionary is.
         options: of fairseq's ``--bpe``.
         trained: the model.
 
     Raises:
-        UserError: the sentencepiece model is missing or of another vocabulary.
+        UserError: the sentencepiece model is of another vocabulary, or is named and missing.
     """
     if name == FOUND:
-        there = trained.sentencepiece_model or (trained.path.parent / WORDPIECES).is_file()
-        name = SENTENCEPIECE if there or _in_pieces(trained.task.source_dictionary) else None
+        if trained.sentencepiece_model or (trained.path.parent / WORDPIECES).is_file():
+            name = SENTENCEPIECE
+        else:
+            return Pieces(trained) if _in_pieces(trained.task.source_dictionary) else None
     if name == SENTENCEPIECE:
         return Wordpieces(trained.wordpieces())
     return encoders.build_bpe(Namespace(bpe=name, **options))

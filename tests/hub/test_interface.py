@@ -120,10 +120,6 @@ def test_what_is_wrong_is_said_in_one_line(folder, language_folder, lstm_folder,
     (tmp_path / "two").mkdir()
     for name in ("a.pt", "b.pt"):
         (tmp_path / "two" / name).touch()
-    (tmp_path / "alone").mkdir()
-    shutil.copy(folder / "checkpoint_best.pt", tmp_path / "alone")
-    for file in folder.glob("dict.*.txt"):
-        shutil.copy(file, tmp_path / "alone")
     for message, given in {
         "no folder and no checkpoint .*nowhere": dict(model_name_or_path=tmp_path / "nowhere"),
         "no checkpoint in .*empty$": dict(model_name_or_path=tmp_path / "empty"),
@@ -133,7 +129,6 @@ def test_what_is_wrong_is_said_in_one_line(folder, language_folder, lstm_folder,
         "use LSTMMoELanguageModel.from_pretrained": dict(model_name_or_path=language_folder),
         "there is no checkpoint .*other.pt": dict(checkpoint_file="other.pt"),
         "there is no folder .*binary": dict(data_name_or_path="./binary"),
-        "sentencepiece.model: copy": dict(model_name_or_path=tmp_path / "alone"),
         "no option 'beams' here: did you mean beam": dict(beams=3),
         "beam must be at least 1": dict(beam=0),
         "there is no bpe 'sentence'": dict(bpe="sentence"),
@@ -204,6 +199,15 @@ def test_text_may_come_in_pieces_or_be_cut_by_fairseqs_own(hub, folder) -> None:
     )
     assert (others.tokenizer.cfg.source_lang, others.tokenizer.cfg.target_lang) == ("en", "xx")
     assert others.apply_bpe(others.tokenize("A dog's.")) == "A ▁ d o g ▁ ' s ▁ ."
+
+
+def test_without_a_sentencepiece_model_text_has_to_be_in_pieces(hub, folder, tmp_path) -> None:
+    shutil.copy(folder / "checkpoint_best.pt", tmp_path)
+    alone = LSTMMoEModel.from_pretrained(tmp_path, data_name_or_path=folder)
+    pieces = hub.string(hub.encode(LINES[0]))
+    assert alone.translate(pieces) == pieces
+    with pytest.raises(UserError, match="sentencepiece.model: copy"):
+        alone.translate("A dog.")
 
 
 def test_the_target_language_is_chosen_among_several(tmp_path) -> None:
