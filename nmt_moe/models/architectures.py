@@ -3,8 +3,8 @@
 The paper's models keep its names: the number of experts, with ``h`` for a hierarchy.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import field, fields, make_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import torch
 from fairseq.data import Dictionary
-from fairseq.models import ARCH_CONFIG_REGISTRY, register_model_architecture
+from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_DATACLASS_REGISTRY, register_model
 from fairseq.tasks import TASK_REGISTRY
 from torch import nn
 
@@ -28,8 +28,6 @@ _WMT14 = dict(moe_gating="strictly_balanced")
 _HIERARCHY = dict(moe_groups=16, moe_k=2)
 _34M = dict(dim=1024, lstm_cells=1024, moe_hidden_dim=2048)
 _143M = dict(dim=1024, lstm_cells=4096, moe_hidden_dim=8192)
-
-_KINDS = (LSTMMoEConfig, LSTMMoELanguageModelConfig)
 
 # Appendix E. The defaults: 2048 cells and experts of 2048, 32 of them, k = 4, noisy top-k.
 TRANSLATION: dict[str, dict[str, Any]] = {
@@ -77,9 +75,9 @@ def config(arch: str, overrides: Mapping[str, object] = {}) -> StackConfig:
     """
     if arch not in TRANSLATION | LANGUAGE:
         raise _unknown("architecture", arch, [*TRANSLATION, *LANGUAGE])
-    cfg = _KINDS[arch in LANGUAGE]()
+    cfg = MODEL_DATACLASS_REGISTRY[arch]()
     types = {option.name: option.type for option in fields(cfg) if option.name[0] != "_"}
-    for name, value in ((TRANSLATION | LANGUAGE)[arch] | dict(overrides)).items():
+    for name, value in overrides.items():
         if name not in types:
             raise _unknown(f"option of {arch}", name, list(types))
         setattr(cfg, name, _coerced(name, value, types[name]))
@@ -157,7 +155,7 @@ def _configure(arch: str) -> Callable[[Any], None]:
         if "task" in args:
             # Before the data is read: a wrong task may fail there with another message.
             check_task(arch, TASK_REGISTRY[args.task], arch in LANGUAGE)
-            own = [option.name for option in fields(_KINDS[arch in LANGUAGE])]
+            own = [option.name for option in fields(MODEL_DATACLASS_REGISTRY[arch])]
             for name, value in fairseq_options.translated(vars(args), own).items():
                 setattr(args, name, value)
             start_checks.check_options(args)
@@ -171,13 +169,24 @@ def _configure(arch: str) -> Callable[[Any], None]:
     return apply
 
 
-def _register(model: str, architectures: Iterable[str]) -> None:
-    for arch in architectures:
-        if arch == model:  # known since register_model, which gives no other way to add this
-            ARCH_CONFIG_REGISTRY[arch] = _configure(arch)
-        else:
-            register_model_architecture(model, arch)(_configure(arch))
+def _options(base: type[StackConfig], arch: str, defaults: Mapping[str, Any]) -> type[StackConfig]:
+    """The dataclass of an architecture: that of its model with other defaults."""
+    known = {option.name: option for option in fields(base)}
+    changed = [
+        (name, known[name].type, field(default=value, metadata=known[name].metadata))
+        for name, value in defaults.items()
+    ]
+    return make_dataclass(arch, changed, bases=(base,), namespace={"__module__": __name__})
 
 
-_register(translation.NAME, TRANSLATION)
-_register(language_model.NAME, LANGUAGE)
+def _register(model: type, base: type[StackConfig], named: Mapping[str, Mapping]) -> None:
+    """Make each architecture a model of fairseq's with a dataclass of its own. fairseq takes the
+    defaults from there where a configuration names it, in YAML too, and Hydra knows its name."""
+    for arch, defaults in named.items():
+        register_model(arch, dataclass=_options(base, arch, defaults))(model)
+        ARCH_CONFIG_REGISTRY[arch] = _configure(arch)  # register_model adds one that does nothing
+    setattr(model, "__dataclass", base)  # as fairseq names it: the parser's options
+
+
+_register(translation.LSTMMoEModel, LSTMMoEConfig, TRANSLATION)
+_register(language_model.LSTMMoELanguageModel, LSTMMoELanguageModelConfig, LANGUAGE)

@@ -5,9 +5,12 @@ from argparse import Namespace
 import pytest
 import torch
 from fairseq import options
+from fairseq.dataclass.configs import FairseqConfig
+from fairseq.dataclass.initialize import add_defaults
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from fairseq.tasks.translation import TranslationTask
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -70,6 +73,17 @@ def test_fairseq_knows_every_architecture():
         assert ARCH_MODEL_REGISTRY[arch] is LSTMMoEModel
     for arch in LANGUAGE:
         assert ARCH_MODEL_REGISTRY[arch] is LSTMMoELanguageModel
+
+
+@pytest.mark.parametrize("arch", TRANSLATION | LANGUAGE)
+def test_a_configuration_that_names_an_architecture_has_its_options(arch):
+    """As of YAML, and of Hydra's command line."""
+    cfg = OmegaConf.structured(FairseqConfig())
+    cfg.model = {"_name": arch, "dropout": 0.25}
+    add_defaults(cfg)
+    assert cfg.model == vars(config(arch, {"dropout": 0.25}))
+    node = ConfigStore.instance().load(f"model/{arch}.yaml").node
+    assert node == vars(config(arch))
 
 
 def test_options_by_name():
