@@ -15,6 +15,10 @@ from types import ModuleType
 
 import pytest
 from fairseq import options
+from fairseq.dataclass.initialize import hydra_init
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args
+from hydra.errors import HydraException
 
 import nmt_moe.plugin  # registers what the commands name
 from nmt_moe.cli.main import COMMANDS, GROUPS, build_parser, find
@@ -34,7 +38,16 @@ PARSERS: dict[str, Callable[[], object]] = {
 }
 SHELL = {"source", "cp", "for", "done", "make", "pre-commit"}
 SETTINGS = {"OMP_NUM_THREADS"}  # of any command
-FOLDERS = ("nmt_moe", "recipes", "tests", "benchmarks", "docs", "results", "requirements")
+FOLDERS = (
+    "nmt_moe",
+    "hydra_plugins",
+    "recipes",
+    "tests",
+    "benchmarks",
+    "docs",
+    "results",
+    "requirements",
+)
 
 
 @cache
@@ -181,6 +194,11 @@ def check(words: list[str]) -> None:
         PARSERS[command]().parse_args(arguments)
     elif command in PARSERS:
         options.parse_args_and_arch(PARSERS[command](), arguments)
+    elif command == "fairseq-hydra-train":
+        given = get_args(arguments)
+        hydra_init(given.config_name)
+        with initialize_config_dir(str(ROOT / given.config_dir), version_base="1.1"):
+            compose(given.config_name, [] if given.multirun else given.overrides)
     elif command.endswith("python"):
         assert arguments[0] == "-m" or (ROOT / arguments[0]).exists(), arguments
     elif command == "sbatch":
@@ -232,9 +250,10 @@ def test_an_invalid_command_is_found() -> None:
         "recipes/no.sh",
         "nmt-moe translate --beams 3 model.pt",
         "nmt-moe corpus words",
+        "fairseq-hydra-train --config-dir recipes/hydra --config-name translation model.dropot=0.2",
         "unknown",
     ):
-        with pytest.raises((AssertionError, SystemExit, UserError, ValueError)):
+        with pytest.raises((AssertionError, SystemExit, UserError, ValueError, HydraException)):
             check(line.split())
 
 

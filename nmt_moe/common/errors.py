@@ -100,7 +100,22 @@ def _not_kept(error: BaseException) -> str | None:
         return None
     if found is not None:
         return f"--{(found[1] or found[2]).replace('_', '-')} is missing"
-    return f"an option cannot be read: {text.splitlines()[0]}"
+    if getattr(error, "options", None):  # of a group
+        folder, _, name = str(error.missing_cfg_file).rpartition("/")  # type: ignore[attr-defined]
+        return f"there is no {folder} named {name}: {suggestion(name, error.options)}"  # type: ignore[attr-defined]
+    # Hydra says where, and OmegaConf what.
+    inner = error.__cause__ or error.__context__ or error
+    known = getattr(inner, "parent_node", None)
+    if known is not None and type(inner).__name__ in ("ConfigAttributeError", "ConfigKeyError"):
+        hint = suggestion(str(inner.key), known)  # type: ignore[attr-defined]
+        added = re.search(r"To append to your config use (\+.*)", text)
+        if added and inner.object_type is dict:  # type: ignore[attr-defined]
+            hint = f"to add it type {added[1]}"  # a group that knows its options only later
+        return f"there is no {inner.full_key}: {hint}"  # type: ignore[attr-defined]
+    lines = dict.fromkeys(
+        (f"{one}".strip() or type(one).__name__).splitlines()[0] for one in (error, inner)
+    )
+    return f"an option cannot be read: {': '.join(lines)}"
 
 
 def _misspelt(error: BaseException) -> str | None:

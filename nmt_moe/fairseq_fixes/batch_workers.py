@@ -38,7 +38,8 @@ def _giving_up(show: Callable[..., None]) -> Callable[..., None]:
     return give_up
 
 
-def _end() -> None:
+def end() -> None:
+    """End the threads, of which each first hands over the batch that it prepares."""
     consumers = [one for one in threading.enumerate() if isinstance(one, BackgroundConsumer)]
     for consumer in consumers:
         consumer._max_len = 0  # no other batch after the one in preparation
@@ -51,7 +52,7 @@ def _end() -> None:
 
 def end_with_the_program() -> None:
     """End the threads before the interpreter does."""
-    atexit.register(_end)
+    atexit.register(end)
 
 
 def _in_one_folder(get: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,8 @@ from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import integers, name_of
 from nmt_moe.fairseq_fixes.fix import Fix
 
-MULTIPLE = "--required-batch-size-multiple"
+MULTIPLE = ("--required-batch-size-multiple", "dataset.required_batch_size_multiple")
+"""Its names, the second one Hydra's."""
 _NUMBERS = {
     "seed": integers(0, 2**32 - 1),
     **dict.fromkeys(["num_workers", "num_workers_valid"], integers(0)),
@@ -26,7 +27,7 @@ _SUCH = {"--arch": "lstm_moe_tiny", "--task": "translation"}
 
 def given(option: str) -> bool:
     """Whether this command was given an option by the user."""
-    return any(one.split("=")[0] == option for one in sys.argv[1:])
+    return any(one.split("=")[0].lstrip("+") == option for one in sys.argv[1:])
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -45,7 +45,12 @@ class Fix:
         if self in getattr(before, "nmt_moe_fixes", ()):
             return
         made_in = getattr(before, "__module__", "") or ""
-        theirs = (re.split("[.:]", self.target)[0], _OURS, getattr(owner, "__name__", None))
+        theirs = (
+            re.split("[.:]", self.target)[0],
+            _OURS,
+            getattr(owner, "__name__", None),
+            "fairseq",
+        )
         if re.split("[.:]", made_in)[0] not in theirs:
             _LOGGER.warning(f"{made_in} has replaced {self.target}, which nmt_moe changes as well")
         after = self.wrap(before)

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -39,6 +40,11 @@ def listen() -> None:
         return
     _STOP.apply()
     signal.signal(signal.SIGTERM, _ask)
+    _let_workers_outlive()
+
+
+@cache
+def _let_workers_outlive() -> None:
     os.register_at_fork(after_in_child=_outlive)
 
 
@@ -54,9 +60,10 @@ def at_the_end() -> None:
 
 def begins(cfg: Any, trainer: Any) -> None:
     """A training is about to begin, or to go on, as restored."""
+    global _saved_at
     watchdog.install()
-    if trainer.get_num_updates():
-        watchdog.saved(cfg.save_dir, trainer.get_num_updates())
+    _saved_at = -1  # a training before it in this process
+    watchdog.saved(cfg.save_dir, trainer.get_num_updates())
 
 
 def noting(save: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ from nmt_moe.fairseq_fixes import (
     checkpoints,
     command_line,
     errors,
+    hydra_train,
     non_finite,
     numpy_compat,
     post_process,
@@ -28,7 +29,7 @@ _ALWAYS: tuple[Fix, ...] = (
     *searches.FIXES,
 )
 
-FIXES: tuple[Fix, ...] = (*_ALWAYS, *errors.FIXES, *sigterm.FIXES)
+FIXES: tuple[Fix, ...] = (*_ALWAYS, *errors.FIXES, *sigterm.FIXES, *hydra_train.FIXES)
 """All of them, in the order in which they are applied."""
 
 
@@ -44,3 +45,4 @@ def apply_all() -> None:
     for fix in _ALWAYS:
         fix.apply()
     errors.apply()
+    hydra_train.apply()

@@ -57,10 +57,10 @@ def configure(args: Namespace) -> None:
         args.ddp_backend = "legacy_ddp"
     _share_experts(args)
     _keep_batches(args)
-    processes = _processes()
-    if processes == 1:
+    number = processes()
+    if number == 1:
         return
-    args.distributed_world_size = processes
+    args.distributed_world_size = number
     if _on_cpu(args):
         args.distributed_rank = int(os.environ["RANK"])
         args.distributed_init_method = "env://"
@@ -100,7 +100,7 @@ def _share_experts(args: Namespace) -> None:
         raise ErrorOnEveryRank(f"--moe-sharded-checkpoint needs {missing[0]}")
     if missing:
         args.moe_expert_parallel_size = 1
-        if args.optimizer == "moe_adam" and _processes() > 1 and os.environ["RANK"] == "0":
+        if args.optimizer == "moe_adam" and processes() > 1 and os.environ["RANK"] == "0":
             _logger.warning(f"each process holds all experts: sharing them needs {missing[0]}")
 
 
@@ -109,7 +109,7 @@ def _keep_batches(args: Namespace) -> None:
 
     Those that were begun before the plugin had its own default have fairseq's.
     """
-    if parsers.given(parsers.MULTIPLE) or getattr(args, "reset_dataloader", True):
+    if any(map(parsers.given, parsers.MULTIPLE)) or getattr(args, "reset_dataloader", True):
         return
     with suppress(UserError, OSError, KeyError, TypeError):  # said where it is restored
         dataset = Checkpoint.read(restored_file(args), checked=True).options("dataset")
@@ -128,6 +128,6 @@ def _generating(args: Namespace) -> list[str]:
     return options
 
 
-def _processes() -> int:
+def processes() -> int:
     """Those of torchrun."""
     return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from nmt_moe.fairseq_fixes import program
 
@@ -28,9 +29,11 @@ _progress = 0.0  # when the last update or save was done
 _longest = 0.0  # seconds of an update
 _between = 0.0  # since when the training has been about an update; 0: it is not
 _saving = False
-_saved = "nothing was saved"
+_NOTHING = "nothing was saved"
+_saved = _NOTHING
 
 
+@cache
 def install() -> None:
     """Watch this process, a command of fairseq, from now on.
 
@@ -74,6 +77,9 @@ def saving() -> Iterator[None]:
 def saved(folder: str, updates: int) -> None:
     """What to say at a sudden end."""
     global _saved
+    if not updates:
+        _saved = _NOTHING
+        return
     _saved = f"{folder} has what was saved after update {updates:,}, the same command goes on there"
 
 

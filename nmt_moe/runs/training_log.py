@@ -14,8 +14,8 @@ Records = dict[int, dict[str, float | None]]
 # What --log-format simple prints at an interval, and tqdm in its bar.
 _INTERVAL = re.compile(r"\bepoch \d+:.*?\s(\w+=.*)")
 _PAIR = re.compile(r"(\w+)=\s*([^\s,\]]+)")
-# What both print at the end of an epoch, and after a validation.
-_END = re.compile(r"(?:^|\| )epoch \d+ \| (valid on 'valid' subset \| )?(\w+ [^|']+(?:\| .*)?)$")
+# What both print at the end of an epoch, and after a validation; Hydra has a dash before it.
+_END = re.compile(r"(?:^|[|-] )epoch \d+ \| (valid on 'valid' subset \| )?(\w+ [^|']+(?:\| .*)?)$")
 _VALID_LOSS = logged.of_split("valid", logged.LOSS)
 _PLACES = {"epoch", "update", logged.UPDATES}
 

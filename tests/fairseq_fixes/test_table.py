@@ -39,6 +39,9 @@ SOURCES = {
     "fairseq.trainer:Trainer.state_dict": "4ac3fd04c5da",
     "fairseq.trainer:Trainer.train_step": "86e84fbe89bd",
     "fairseq.utils:replace_unk": "8efc818be43f",
+    "fairseq_cli.hydra_train:_hydra_main": "f192edb7859a",
+    "fairseq_cli.hydra_train:add_defaults": "474b783b080b",
+    "fairseq_cli.train:add_defaults": "474b783b080b",
     "fairseq_cli.train:train": "82aafe7dfcd8",
     "fairseq_cli.train:validate_and_save": "6eaeda1b2df1",
 }
