@@ -76,5 +76,6 @@ def data(corpus: Path) -> Path:
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of a model that was trained for 150 updates."""
     folder = tmp_path_factory.mktemp("trained")
-    train(data, folder, "--max-update", 150, "--lr", 0.02)
+    seldom = ["--validate-interval", 5, "--save-interval", 5]  # epochs
+    train(data, folder, "--max-update", 150, "--lr", 0.02, *seldom)
     return folder / "checkpoint_last.pt"

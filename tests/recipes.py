@@ -1,7 +1,10 @@
 """Run the recipes as a user does, on tiny settings and from another working directory."""
 
 import os
+import signal
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,26 @@ def run(
         encoding="utf-8",
         timeout=500,
     )
+
+
+def killed(
+    script: str, *arguments: str, after: Callable[[], Any], cwd: Path | str = "/", **settings: Any
+) -> None:
+    """Start a script of ``recipes/``, and kill all of it as soon as something has happened."""
+    started = subprocess.Popen(
+        [str(ROOT / "recipes" / script), *arguments],
+        cwd=cwd,
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 300
+    while not after() and started.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
 
 
 def error(finished: subprocess.CompletedProcess[str]) -> str:

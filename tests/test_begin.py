@@ -78,16 +78,17 @@ def test_a_metric_the_wrong_way_round_is_said(caplog, given, hint):
     [
         (["--best-checkpoint-metric", "bleu"], "--best-checkpoint-metric bleu needs --eval-bleu"),
         (["--best-checkpoint-metric", "nll_los"], ", nll_loss, ppl"),
-        (["--restore-file", "{trained}/checkpoint_lst.pt"], "did you mean {trained}/checkpoint_"),
+        (["--restore-file", "{folder}/checkpoint_lst.pt"], "did you mean {folder}/checkpoint_"),
         (["--target-lang", "xx"], "holds a-b, name one of these"),
         (["--restore-file", "none.pt"], "no --restore-file none.pt: to begin anew, leave it out"),
     ],
 )
-def test_refused_before_the_first_update(data, trained, tmp_path, given, message):
-    folder = str(trained.parent)
-    given = [word.replace("{trained}", folder) for word in given]
-    finished = train(data, tmp_path, "--max-update", 1, *given, fails=True)
-    assert message.replace("{trained}", folder) in finished.error()
+def test_refused_before_the_first_update(data, tmp_path, given, message):
+    (tmp_path / "checkpoint_last.pt").touch()
+    folder = str(tmp_path)
+    given = [word.replace("{folder}", folder) for word in given]
+    finished = train(data, tmp_path / "new", "--max-update", 1, *given, fails=True)
+    assert message.replace("{folder}", folder) in finished.error()
     assert "begin training epoch" not in finished.stdout
 
 
@@ -119,9 +120,8 @@ def test_user_dir_that_is_not_the_plugin(data, tmp_path, where):
     if where == "link":
         folder = tmp_path / "moe"
         folder.symlink_to(PLUGIN)
-    finished = run(
-        "fairseq-train", data, "--user-dir", folder, "--arch", "lstm_moe", fails=True, fresh=True
-    )
+    command = ["fairseq-train", data, "--user-dir", folder, "--arch", "lstm_moe"]
+    finished = run(*command, fails=True, fresh=where == "link")
     error = finished.error()
     assert error.startswith(f"--user-dir {folder} names" if where == "clone" else "--user-dir must")
     assert str((folder if where == "clone" else ROOT) / "nmt_moe") in error

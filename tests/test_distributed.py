@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import nmt_moe.plugin  # noqa: F401 (makes the options of SGD in a checkpoint loadable)
-from tests.commands import BIN, PLUGIN, TINY, TRAINING, Finished, run, train
+from tests.commands import BIN, PLUGIN, TINY, TRAINING, run
+from tests.parallel import command
 
 # Without noise, so that only the sum of the gradients decides; one update.
 PLAIN = [
@@ -16,19 +17,13 @@ PLAIN = [
 ]
 
 
-def train_in_two(data: Path, save_dir: Path, *arguments: object) -> Finished:
-    launch = ["--standalone", "--nproc_per_node", 2, BIN / "fairseq-train"]
-    where = [data, "--user-dir", PLUGIN, "--save-dir", save_dir]
-    return run("torchrun", *launch, *where, *TINY, *TRAINING, *arguments)
-
-
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoint_last.pt", weights_only=True)["model"]
 
 
 def test_two_processes_take_the_step_of_one_with_both_batches(data, tmp_path):
-    both = train_in_two(data, tmp_path / "two", *PLAIN)
-    alone = train(data, tmp_path / "one", *PLAIN, "--update-freq", 2)
+    both = command.train(2, data, tmp_path / "two", *PLAIN)
+    alone = command.train(1, data, tmp_path / "one", *PLAIN, "--update-freq", 2)
 
     two, one = weights(tmp_path / "two"), weights(tmp_path / "one")
     assert two.keys() == one.keys()
@@ -48,7 +43,9 @@ def test_two_processes_take_the_step_of_one_with_both_batches(data, tmp_path):
 @pytest.mark.slow
 def test_noisy_gates_and_adam_resume_in_two_processes(data, tmp_path):
     """Replicas stay equal: fairseq compares their gradients' norms at every update."""
-    for updates in (3, 6):
-        train_in_two(data, tmp_path, "--max-update", updates)
+    launch = ["--standalone", "--nproc_per_node", 2, BIN / "fairseq-train"]
+    where = [data, "--user-dir", PLUGIN, "--save-dir", tmp_path]
+    run("torchrun", *launch, *where, *TINY, *TRAINING, "--max-update", 3)
+    command.train(2, data, tmp_path, "--max-update", 6)
     state = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
     assert state["optimizer_history"][-1]["num_updates"] == 6

@@ -18,7 +18,7 @@ def hang() -> None:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forks, "LIMIT", 3)  # longer than they need to meet
+    monkeypatch.setattr(forks, "LIMIT", 2)  # longer than they need to meet
 
 
 def test_a_training(short, tmp_path: Path) -> None:

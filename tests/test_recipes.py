@@ -2,20 +2,17 @@
 
 import fcntl
 import gzip
-import os
 import random
 import re
 import shutil
-import signal
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.recipes import ROOT, TRAINING, environment, error, headings, run
+from tests.recipes import ROOT, TRAINING, error, headings, killed, run
 
 STAGES = ["corpus", "wordpieces", "binary", "training", "translation", "examples", "report"]
 
@@ -119,25 +116,12 @@ def test_one_recipe_at_a_time_in_a_folder(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_quickstart_killed_and_continued(tmp_path: Path) -> None:
     folder = tmp_path / "a run"  # with a space
-    command = [str(ROOT / "recipes/quickstart.sh"), "fr", *TRAINING, "--max-epoch", "3"]
-    started = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env=environment(RUN_DIR="a run"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    command = ["quickstart.sh", "fr", *TRAINING, "--max-epoch", "3"]
     last = folder / "training/checkpoint_last.pt"
-    until = time.monotonic() + 300
-    while not last.exists() and started.poll() is None and time.monotonic() < until:
-        time.sleep(0.05)
-    os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
+    killed(*command, after=last.exists, RUN_DIR="a run", cwd=tmp_path)
     assert last.exists() and not (folder / "training/.done").exists()
 
-    again = run("quickstart.sh", "fr", *TRAINING, "--max-epoch", "3", RUN_DIR="a run", cwd=tmp_path)
+    again = run(*command, RUN_DIR="a run", cwd=tmp_path)
     assert again.returncode == 0, again.stdout + again.stderr
     done = [f"{name}: done" for name in STAGES[:3]]
     assert headings(again.stdout) == [*done, *STAGES[3:]]
@@ -151,7 +135,7 @@ def test_quickstart_killed_and_continued(tmp_path: Path) -> None:
     assert len((folder / "translation/hypotheses.txt").read_text().splitlines()) == 9
 
     shutil.rmtree(folder / "translation")
-    third = run("quickstart.sh", "fr", *TRAINING, "--max-epoch", "3", RUN_DIR=folder)
+    third = run(*command, RUN_DIR=folder)
     done = [f"{name}: done" for name in STAGES[:4]]
     assert headings(third.stdout) == [*done, *STAGES[4:]]
 
@@ -160,7 +144,7 @@ def test_quickstart_killed_and_continued(tmp_path: Path) -> None:
     shutil.copytree(folder, other, copy_function=shutil.copyfile)  # files have other times
     for marker in sorted(other.glob("*/.[sd]*"), reverse=True):
         marker.touch()
-    fourth = run("quickstart.sh", "fr", *TRAINING, "--max-epoch", "3", RUN_DIR=other)
+    fourth = run(*command, RUN_DIR=other)
     assert headings(fourth.stdout) == [f"{name}: done" for name in STAGES]
     assert (other / "training/checkpoint_best.pt").read_bytes() == trained
 

@@ -3,18 +3,14 @@
 import gzip
 import itertools
 import json
-import os
 import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fairseq.data import Dictionary, indexed_dataset
 
-from tests.recipes import ROOT, environment, error, headings, run
+from tests.recipes import error, headings, killed, run
 from tests.server import Fault, Server
 from tests.wmt14_archives import build
 
@@ -153,20 +149,9 @@ def test_from_a_failing_server_to_binary(server: Server, tmp_path: Path) -> None
 def test_killed_in_a_download_and_continued(server: Server, tmp_path: Path) -> None:
     asked = settings(server, tmp_path) | {"CORPORA": "commoncrawl"}
     server.faults[CRAWL] = iter([Fault(stall=1000)])
-    started = subprocess.Popen(
-        [str(ROOT / "recipes/wmt14_prepare.sh"), "en-de"],
-        env=environment(**asked),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     part = tmp_path / "the archives/training-parallel-commoncrawl.tgz.part"
-    until = time.monotonic() + 200
-    while not (part.exists() and part.stat().st_size) and time.monotonic() < until:
-        time.sleep(0.05)
-    os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
+    begun = lambda: part.exists() and part.stat().st_size  # noqa: E731
+    killed("wmt14_prepare.sh", "en-de", after=begun, **asked)
     assert 0 < part.stat().st_size <= 1000 and not part.with_suffix("").exists()
 
     # Then a test set that does not come in one piece, for good.

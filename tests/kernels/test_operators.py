@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nmt_moe.moe import MixtureOfExperts, cv_squared
 
+SLOW = pytest.mark.slow
 COUNTS_E = torch.tensor([3, 0, 4])
 TOKEN_A = torch.tensor([0, 2, 4, 1, 2, 3, 4])
 
@@ -94,7 +95,11 @@ def compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("options", GATINGS, ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(options, marks=() if "groups" in options else SLOW) for options in GATINGS],
+    ids=str,
+)
 def test_the_layer_compiles_without_a_break(options, compiler) -> None:
     layer = layer_of(**options)
     for training in (True, False):
@@ -104,7 +109,7 @@ def test_the_layer_compiles_without_a_break(options, compiler) -> None:
         torch.testing.assert_close(numbers(layer, compiled, x_TD), numbers(layer, layer, x_TD))
 
 
-@pytest.mark.slow
+@SLOW
 def test_the_layer_compiles_to_code(compiler) -> None:
     layer, x_TD = layer_of(groups=4).eval(), normal(50, 16)
     compiled = torch.compile(layer, fullgraph=True)

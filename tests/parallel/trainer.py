@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
+import nmt_moe.plugin  # noqa: F401 (registers the optimizer)
 from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropy
 from nmt_moe.models.translation import LSTMMoEModel
 from tests.models.build import SMALL, WORDS, dictionary, pad_batch

@@ -30,7 +30,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--srcdict {t}/wp.dict.txt --trainpref {t}/pieces/train --validpref {t}/pieces/valid "
             f"--testpref {{t}}/pieces/test {stages.BINARY} --destdir {{t}}/pieces/bin",
         ),
-        (stages.train, f"{stages.TRAIN} --max-update 60 --save-dir {{t}}/run"),
+        (stages.train, f"{stages.TRAIN} --max-update 40 --save-dir {{t}}/run"),
         (stages.checkpoint, "split {t}/whole.pt --parts 2 --out {t}/part"),
     ):
         words = line.format(t=folder).split()

@@ -34,7 +34,7 @@ from tests.test_training import flat
 
 torch.set_num_threads(1)
 
-PAIRS = 3000
+PAIRS = 1500
 
 
 def fairseq(name: str, main: Callable[[], None], arguments: list[str]) -> None:
@@ -102,7 +102,7 @@ _ENCODED = "{t}/pieces/bin --path {t}/run/checkpoint_last.pt --beam 2 --max-len-
 
 STAGES = {
     "phrasebook": Stage(
-        phrasebook, "--target de --train 2000 --valid 20 --test 20 --seed 1 --out {o}"
+        phrasebook, "--target de --train 1000 --valid 20 --test 20 --seed 1 --out {o}"
     ),
     "multi30k": Stage(multi30k, "{t} --target de --out {o}"),
     "monolingual": Stage(monolingual, "{t}/book.txt --valid 9 --test 9 --out {o}"),
@@ -120,7 +120,7 @@ STAGES = {
     ),
     "train": Stage(
         train,
-        f"{TRAIN} --max-update 12 --save-interval-updates 4 --dropout 0.2 --save-dir {{o}}",
+        f"{TRAIN} --max-update 6 --save-interval-updates 2 --dropout 0.2 --save-dir {{o}}",
         again=False,
     ),
     "average": Stage(checkpoint, "average {t}/whole.pt {t}/whole.pt --out {o}/mean.pt --force"),

@@ -23,7 +23,7 @@ from tests.reliability.searches import (
 )
 
 DRAWN = settings(
-    max_examples=15,
+    max_examples=6,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 BEAM = 4

@@ -11,7 +11,7 @@ from tests.commands import Finished
 from tests.reliability import stages
 from tests.reliability.children import in_a_child
 
-SIX = ["--batch-size", "500"]  # batches in an epoch
+SIX = ["--batch-size", "250"]  # batches in an epoch
 
 
 def train(text: Path, out: Path, *options: object) -> Finished:
@@ -39,9 +39,9 @@ def place(folder: Path) -> tuple[int, int, int]:
 @pytest.mark.parametrize(
     ("options", "after"),
     [
-        (["--batch-size", 250], (1, 7, 12)),
+        (["--batch-size", 125], (1, 7, 12)),
         (["--update-freq", 2], (1, 4, 6)),
-        (["--max-tokens", 40_000, "--batch-size", 1500], (1, 2, 3)),
+        (["--max-tokens", 20_000, "--batch-size", 750], (1, 2, 3)),
     ],
 )
 def test_other_batches_in_the_middle_of_an_epoch(text, half, tmp_path, options, after) -> None:

@@ -1,8 +1,11 @@
 """What setup.sh installs, and what it refuses: made-up packages in a copy of the repository."""
 
+import compileall
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,15 @@ from tests.tally import Tally
 
 @pytest.fixture(scope="module")
 def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with nothing but pip."""
+    """An environment with nothing but pip, that of this one: another takes long to compile."""
     folder = tmp_path_factory.mktemp("venv") / ".venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True, stdin=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "venv", "--without-pip", folder]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    [packages] = folder.glob("lib/python*/site-packages")
+    for path in Path(sysconfig.get_path("purelib")).glob("pip*"):
+        if path.name.partition("-")[0] == "pip":
+            shutil.copytree(path, packages / path.name)
+    compileall.compile_dir(packages, quiet=2)  # where pip was not: or it would be each time
     return folder
 
 
@@ -23,7 +32,7 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(tmp_path: Path, venv: Path) -> Path:
     """A repository that needs a wheel, torch and a source archive, with the files of all."""
     folder = wheels.repository(tmp_path / "a copy")
-    shutil.copytree(venv, folder / ".venv", symlinks=True)
+    shutil.copytree(venv, folder / ".venv", symlinks=True, copy_function=os.link)
     (folder / "pyproject.toml").write_text(wheels.PROJECT)
     (folder / "backend.py").write_text(wheels.BACKEND)
     (folder / "constraints.txt").write_text("torch==1\n")
