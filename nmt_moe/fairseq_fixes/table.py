@@ -6,6 +6,7 @@ from nmt_moe.fairseq_fixes import (
     command_line,
     errors,
     hydra_train,
+    log_file,
     non_finite,
     numpy_compat,
     post_process,
@@ -25,6 +26,7 @@ _ALWAYS: tuple[Fix, ...] = (
     *command_line.FIXES,
     *post_process.FIXES,
     *tensorboard.FIXES,
+    *log_file.FIXES,
     *numpy_compat.FIXES,
     *searches.FIXES,
 )
