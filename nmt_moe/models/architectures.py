@@ -162,7 +162,8 @@ def _configure(arch: str) -> Callable[[Any], None]:
             training_options.configure(args)
         given = [name for name in vars(config(arch)) if name in args]
         for name, value in vars(config(arch)).items():
-            if name in args or value is not None:  # else it may be another part's option, too
+            # What is None may be an option of the criterion, too, which then keeps its default.
+            if name in args or value is not None or "task" not in args:
                 setattr(args, name, getattr(args, name, value))
         fit(args, given)
 

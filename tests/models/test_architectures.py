@@ -122,6 +122,7 @@ def test_an_older_checkpoints_options_are_completed():
     older = OmegaConf.create({"_name": "lstm_moe_tiny", "dim": 64})
     ARCH_CONFIG_REGISTRY["lstm_moe_tiny"](older)
     assert (older.dim, older.moe_groups, older.feed_forward) == (64, 1, "moe")
+    assert older.moe_load_weight is None and older.decoder_dropout_in is None
     assert "update_epoch_batch_itr" not in older
 
 
