@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
+from nmt_moe.cli.arguments import _Parser
 from nmt_moe.cli.main import COMMANDS, build_parser, main
-from nmt_moe.common.ranges import Parser, Range
+from nmt_moe.common.ranges import Range
 from tests.commands import run
 from tests.reliability.test_options import edges, outside
 
@@ -38,8 +39,8 @@ def refused(arguments: list[str], capsys) -> str:
 def test_numbers_of_a_command(words, parser, action, capsys, tally):
     allowed = action.type
     assert isinstance(allowed, Range), f"{words} {action.option_strings} declares no range"
-    assert isinstance(parser, Parser)
-    option = (action.option_strings or [action.dest])[0]
+    assert isinstance(parser, _Parser)
+    option = (action.option_strings or [action.metavar or action.dest])[0]
     for value in [*outside(allowed), *WORDS, "1.5" if allowed.kind is int else "1.5.5"]:
         text = str(value) if not isinstance(value, int) or abs(value) < 10**300 else "1" + "0" * 400
         given = [f"{option}={text}"] if action.option_strings else ["--", text]
