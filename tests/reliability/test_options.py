@@ -34,6 +34,7 @@ TEXTS = {  # lists that are text, each with some that are none
     "encoder_moe_after": ("0", "4", "x", "1.5", "-1", "1;2", "nan"),
     "decoder_moe_after": ("0", "3", "1,x"),
     "moe_after": ("0", "3", "1,,x"),
+    "adaptive_softmax_cutoff": ("x", "0", "5,2", "1,,x"),
     "encoder_embed_path": ("nowhere.txt",),
     "decoder_embed_path": ("nowhere.txt",),
     "adam_betas": ("(0.9, 1)", "(-0.1, 0.9)", "0.9", "x", "(0.9, nan)", "(1, 2, 3)", ""),
@@ -48,7 +49,9 @@ def ours(kind: type = FairseqDataclass) -> set[type]:
 
 def configs() -> set[type]:
     """Those of them that are not only a base of others."""
-    return ours() - set(LSTMMoEConfig.__mro__[1:])
+    models = {LSTMMoEConfig, LSTMMoELanguageModelConfig}
+    architectures = {kind for kind in ours() if issubclass(kind, tuple(models))} - models
+    return ours() - architectures - set(LSTMMoEConfig.__mro__[1:])
 
 
 def type_of(one: Any) -> Any:
