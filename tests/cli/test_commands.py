@@ -17,7 +17,7 @@ from nmt_moe.runs.claims.machine import peak
 from tests.recipes import ROOT
 
 DOORS = {
-    **{name: (name,) for name in {words[0] for words in COMMANDS}},
+    **{words[0]: (words[0],) for words in COMMANDS},
     **{
         f"corpus.{name}": ("corpus", name)
         for name in (
