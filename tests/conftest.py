@@ -1,10 +1,12 @@
 """What the tests of the commands share: a small corpus, and a model trained on it."""
 
 import compileall
+import fcntl
 import os
 import random
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Some virtual machines announce AMX and stop a bfloat16 product that uses it.
@@ -22,6 +24,7 @@ torch.set_num_threads(1)  # the tests' tensors are small
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
+Shared = Callable[[str, Callable[[Path], object]], Path]
 WORDS = [f"w{number}" for number in range(20)]
 
 
@@ -49,9 +52,33 @@ def forget_meters() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Folders that the workers of a run share: a name, and what fills that one when it is new."""
+    base = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        base = base.parent  # each worker has its own within that of the run
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        made = base / name
+        with (base / f"{name}.lock").open("a") as lock:  # not empty: it is filled
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not lock.tell():
+                shutil.rmtree(made, ignore_errors=True)
+                made.mkdir()
+                fill(made)
+                lock.write("filled\n")
+        return made
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(shared: Shared) -> Path:
     """A folder of text files: sentences of 2 to 8 words, and the same words in reverse."""
-    folder = tmp_path_factory.mktemp("corpus")
+    return shared("corpus", _write_corpus)
+
+
+def _write_corpus(folder: Path) -> None:
     chance = random.Random(0)
     for split, size in {"train": 200, "valid": 20, "test": 20}.items():
         sentences = [chance.choices(WORDS, k=chance.randint(2, 8)) for _ in range(size)]
@@ -59,23 +86,20 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for language, texts in lines.items():
             text = "".join(" ".join(words) + "\n" for words in texts)
             (folder / f"{split}.{language}").write_text(text)
-    return folder
 
 
 @pytest.fixture(scope="session")
-def data(corpus: Path) -> Path:
+def data(corpus: Path, shared: Shared) -> Path:
     """The corpus as ``fairseq-preprocess`` leaves it, with one dictionary for both languages."""
-    folder = corpus / "bin"
     prefixes = [f"--{split}pref={corpus / split}" for split in ("train", "valid", "test")]
-    languages = ["--source-lang", "a", "--target-lang", "b", "--joined-dictionary"]
-    run("fairseq-preprocess", *languages, *prefixes, "--destdir", folder)
-    return folder
+    options = ["--source-lang", "a", "--target-lang", "b", "--joined-dictionary", *prefixes]
+    return shared("data", lambda made: run("fairseq-preprocess", *options, "--destdir", made))
 
 
 @pytest.fixture(scope="session")
-def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(data: Path, shared: Shared) -> Path:
     """The checkpoint of a model that was trained for 150 updates."""
-    folder = tmp_path_factory.mktemp("trained")
-    seldom = ["--validate-interval", 5, "--save-interval", 5]  # epochs
-    train(data, folder, "--max-update", 150, "--lr", 0.02, *seldom)
+    options = ["--max-update", 150, "--lr", 0.02]
+    options += ["--validate-interval", 5, "--save-interval", 5]  # epochs
+    folder = shared("trained", lambda made: train(data, made, *options))
     return folder / "checkpoint_last.pt"

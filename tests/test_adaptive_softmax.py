@@ -26,7 +26,7 @@ def adaptive(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = [*ADAPTIVE, "--optimizer", "moe_adam", "--lr", 0.02]
     begun = train(data, folder, *options, "--max-update", 10)
     assert begun.logs("train_inner")[0]["moe_load_loss"]
-    train(data, folder, *options, "--max-update", 100)
+    train(data, folder, *options, "--max-update", 40)
     return folder / "checkpoint_last.pt"
 
 

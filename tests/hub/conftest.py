@@ -7,18 +7,20 @@ import torch
 from fairseq.data import LanguagePairDataset
 
 from nmt_moe.trained import Encoder, load
+from tests.conftest import Shared
 from tests.report.experts import sentences, write_checkpoint
 
 KNOWN = [f"{line}." for line in sentences(12, seed=5)]
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(shared: Shared) -> Path:
     """A translation model that has learnt to repeat the first sentences of a corpus by heart."""
-    folder = tmp_path_factory.mktemp("hub")
-    checkpoint = write_checkpoint(folder, dim=32, lstm_cells=32, moe_hidden_dim=32)
-    learn(checkpoint)
-    return folder
+
+    def fill(folder: Path) -> None:
+        learn(write_checkpoint(folder, dim=32, lstm_cells=32, moe_hidden_dim=32))
+
+    return shared("hub", fill)
 
 
 @pytest.fixture(scope="session")

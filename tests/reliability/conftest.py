@@ -8,14 +8,18 @@ import pytest
 import torch
 
 from tests.checkpoint.test_parts import whole_state
+from tests.conftest import Shared
 from tests.reliability import stages
 from tests.reliability.children import in_a_child
 
 
 @pytest.fixture(scope="session")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def text(shared: Shared) -> Path:
     """What the stages read: a corpus, the same in wordpieces, checkpoints, and a trained model."""
-    folder = tmp_path_factory.mktemp("text")
+    return shared("text", _prepare)
+
+
+def _prepare(folder: Path) -> None:
     pieces = folder / "pieces"
     pieces.mkdir()
     stages.write_text(folder)
@@ -39,4 +43,3 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for language in ("en", "de"):
         shutil.copy(pieces / "bin" / f"dict.{language}.txt", folder / "run")
     shutil.copy(folder / "wp.model", folder / "run" / "sentencepiece.model")
-    return folder
