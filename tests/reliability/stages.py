@@ -17,6 +17,7 @@ from fairseq_cli import interactive as fairseq_interactive
 from fairseq_cli import preprocess as fairseq_preprocess
 from fairseq_cli import train as fairseq_train
 
+import nmt_moe.trained.loading  # noqa: F401  with the plugin: or each command would import it
 from nmt_moe.checkpoint.__main__ import main as checkpoint
 from nmt_moe.corpus.clean.__main__ import main as clean
 from nmt_moe.corpus.monolingual import main as monolingual
@@ -132,7 +133,7 @@ STAGES = {
     "translate": Stage(
         translate,
         "{t}/run/checkpoint_last.pt --device cpu --beam 1 --batch-size 100 --max-pieces 50",
-        stdin="{t}/valid.en",
+        stdin="{t}/test.en",
         stdout="translated.txt",
         whole=False,
     ),
