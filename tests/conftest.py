@@ -60,9 +60,9 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
     def folder(name: str, fill: Callable[[Path], object]) -> Path:
         made = base / name
-        with (base / f"{name}.lock").open("a") as lock:  # not empty: it is filled
+        with (base / f"{name}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not lock.tell():
+            if not os.fstat(lock.fileno()).st_size:  # as it is now, not as it was opened
                 shutil.rmtree(made, ignore_errors=True)
                 made.mkdir()
                 fill(made)
