@@ -27,7 +27,7 @@ def test_help_and_errors() -> None:
 
 OPTIONS = dict(
     optimizer="moe_adam", ddp_backend="pytorch_ddp", no_save_optimizer_state=False,
-    store_ema=False, amp=False,
+    store_ema=False, amp=False, criterion="cross_entropy", write_checkpoints_asynchronously=False,
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from nmt_moe.runs.folder import Run, cksum
+from tests.commands import run
 from tests.recipes import ROOT, environment, error, headings
 
 # A recipe whose stages take no time; the environment can let one of them wait or fail.
@@ -176,10 +177,10 @@ def test_a_killed_stage_goes_on(by: signal.Signals, recipe, tmp_path: Path, tall
         assert time.monotonic() < until, "the seconds of a stage that was ended are not noted"
     last = (folder / "training/checkpoint_last.pt").read_text()
     shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)  # killed, and copied
-    for run in (folder, tmp_path / "copy"):
-        again = recipe(run)
+    for copy in (folder, tmp_path / "copy"):
+        again = recipe(copy)
         assert headings(again.stdout) == done(2), again
-        lost = (run / "training/checkpoint_last.pt").read_text() != last
+        lost = (copy / "training/checkpoint_last.pt").read_text() != last
         tally(faults=1, losses=int(lost))
 
 
@@ -299,3 +300,20 @@ def test_a_file_of_a_recipe_is_whole_or_as_it_was(tmp_path: Path) -> None:
     assert into("echo old") == 0
     assert into("echo half; exit 3") != 0
     assert path.read_text() == "old\n" and os.listdir(tmp_path) == ["table.md"]
+
+
+def test_a_second_signal_does_not_end_what_follows_the_first(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys
+from pathlib import Path
+from nmt_moe.runs.commands import exit_code
+def work():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        Path("noted").touch()
+sys.exit(exit_code("test", work))
+"""
+    assert run("python", "-c", program, cwd=tmp_path, fails=True).code == 143
+    assert (tmp_path / "noted").exists()

@@ -1,6 +1,7 @@
 """``--log-file`` with each line once."""
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,14 @@ from nmt_moe.fairseq_fixes.fix import Fix
 
 
 def _once(make: Callable[..., Any]) -> Callable[..., Any]:
-    def make_bar(*args: Any, **kwargs: Any) -> Any:
+    def make_bar(*args: Any, log_file: str | None = None, **kwargs: Any) -> Any:
+        path = os.path.abspath(log_file) if log_file else None
         for handler in progress_bar.logger.handlers[:]:
-            if isinstance(handler, logging.FileHandler):
+            is_file = isinstance(handler, logging.FileHandler)
+            if is_file and handler.baseFilename == path:
                 progress_bar.logger.removeHandler(handler)
                 handler.close()
-        return make(*args, **kwargs)
+        return make(*args, log_file=log_file, **kwargs)
 
     return make_bar
 

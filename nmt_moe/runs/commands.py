@@ -47,9 +47,10 @@ def exit_code(recipe: str, work: Callable[[], object]) -> int:
     of_shell = os.environ.get("RECIPE_PID") == str(parent)
 
     def note(number: int, frame: FrameType | None) -> None:
-        if not _running:
-            raise Failed(128 + number)
         _signals.append(number)
+        # A second one may come while the seconds of the stage are noted.
+        if not _running and len(_signals) == 1:
+            raise Failed(128 + number)
         if number == signal.SIGTERM:
             for process in list(_running.values()):
                 _pass_on(process)
