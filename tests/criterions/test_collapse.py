@@ -155,7 +155,7 @@ def test_the_defaults_see_that_all_tokens_go_to_the_same_experts(experts, k, cap
 @pytest.mark.parametrize("option", ["load", "dead", "updates"])
 @pytest.mark.parametrize("value", [-1, math.nan])
 def test_negative_limits_are_refused(option, value):
-    with pytest.raises(UserError, match=f"--moe-collapse-{option} must be at least 0"):
+    with pytest.raises(UserError, match=f"--moe-collapse-{option} must be .*at least 0"):
         criterion(**{f"moe_collapse_{option}": value})
 
 
