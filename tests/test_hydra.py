@@ -126,12 +126,16 @@ def test_each_job_has_its_own_log(twice):
         *(
             pytest.param([word], message, marks=pytest.mark.slow)
             for word, message in {
-                "+model.dimm=3": "there is no dimm: did you mean dim",
+                "+model.dimm=3": "there is no model.dimm of lstm_moe_tiny: did you mean dim",
                 "model=lstm_moe_tinny": "no model named lstm_moe_tinny: did you mean lstm_moe_tiny",
                 "model.moe_k=many": "model.moe_k=many: Value 'many' .* converted to Integer",
                 "model.moe_gating=x": "moe_gating=x: Invalid value 'x', expected one of",
                 "model=lstm_moe_lm_tiny": "there is no .*encoder_bidirectional: choose from",
                 "moe_k": "Error parsing override 'moe_k'",
+                "optimizer=null": "optimizer is missing: name one, such as optimizer=moe_adam",
+                "+optimization.max_udpate=3": "no optimization.max_udpate: did you mean max_update",
+                "optimization.lr=0.1": "optimization.lr.* not a ListConfig.*: give a list, such as",
+                "model.dropout=abc": "model.dropout.*'abc' of type 'str' could not be converted",
                 "~optimizer": "optimizer is missing: name one, such as optimizer=moe_adam",
             }.items()
         ),
@@ -160,6 +164,7 @@ def test_a_configuration_that_hides_the_plugin(data, tmp_path):
     text += "common: {cpu: true}\ndataset: {batch_size: 20}\n"
     text += "optimization: {lr: [0.01], max_update: 1}\n"
     text += f"hydra: {{run: {{dir: {tmp_path}}}}}\n"
+    text = text.replace("  dim: 16", "  encoder_embed_dim: 16")  # as lstm's configuration has it
     (tmp_path / "mine.yaml").write_text(text)
     words = ["--config-dir", tmp_path, "--config-name", "mine"]
     run("fairseq-hydra-train", *words)

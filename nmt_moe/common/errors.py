@@ -112,10 +112,18 @@ def _not_kept(error: BaseException) -> str | None:
         if added and inner.object_type is dict:  # type: ignore[attr-defined]
             hint = f"to add it type {added[1]}"  # a group that knows its options only later
         return f"there is no {inner.full_key}: {hint}"  # type: ignore[attr-defined]
+    absent = re.search(r"Could not override '(\w+)'. No match in the defaults list", text)
+    if absent:
+        group = absent[1]
+        return f"the file of --config-name has no {group} in its defaults: type {group}._name=..."
     lines = dict.fromkeys(
         (f"{one}".strip() or type(one).__name__).splitlines()[0] for one in (error, inner)
     )
-    return f"an option cannot be read: {': '.join(lines)}"
+    said = ": ".join(line for line in lines if "$" not in line)  # what OmegaConf has filled in
+    place = getattr(inner, "full_key", None) or ""
+    said = said if not place or place in said else f"{place}: {said}"
+    hint = ": give a list, such as [0.001]" if "is not a ListConfig" in said else ""
+    return f"an option cannot be read: {said}{hint}"
 
 
 def _misspelt(error: BaseException) -> str | None:

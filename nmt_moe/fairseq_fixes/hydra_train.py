@@ -7,17 +7,22 @@ import importlib
 import logging
 import os
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from fairseq.dataclass.configs import FairseqConfig
 from fairseq.logging import progress_bar
-from fairseq.models import ARCH_CONFIG_REGISTRY, MODEL_DATACLASS_REGISTRY
+from fairseq.models import (
+    ARCH_CONFIG_REGISTRY,
+    ARCH_MODEL_REGISTRY,
+    MODEL_DATACLASS_REGISTRY,
+)
 from fairseq.registry import REGISTRIES
-from fairseq.tasks import TASK_REGISTRY
+from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
 from hydra._internal.utils import get_args
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -55,6 +60,9 @@ def begin() -> None:
     ):
         return
     importlib.import_module("nmt_moe.plugin")
+    for key, _, value in given:
+        if key in _SUCH and value == "null":
+            raise UserError(_missing(key))
     store = ConfigStore.instance()
     node = store.load(f"{name.removesuffix('.yaml')}.yaml").node
     node.dataset.required_batch_size_multiple = 1  # as of the other commands
@@ -85,16 +93,18 @@ def apply() -> None:
 def _before_composed(add_defaults: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     def configure_job(cfg: DictConfig) -> None:
         global _early
+        others = _checked(cfg)
         add_defaults(cfg)
         _early = True
         _forget_the_job_before()
-        _configure(cfg)
+        _configure(cfg, others)
 
     return configure_job
 
 
 def _once_imported(add_defaults: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     def configure_job(cfg: DictConfig) -> None:
+        others = {} if _early or not HydraConfig.initialized() else _checked(cfg)
         add_defaults(cfg)
         if _early or not HydraConfig.initialized():
             return
@@ -103,12 +113,34 @@ def _once_imported(add_defaults: Callable[[DictConfig], None]) -> Callable[[Dict
                 "torchrun needs nmt_moe in the environment of fairseq-hydra-train: "
                 f"pip install -e {_PACKAGE.parent}"
             )
-        _configure(cfg)
+        _configure(cfg, others)
 
     return configure_job
 
 
-def _configure(cfg: DictConfig) -> None:
+def _checked(cfg: DictConfig) -> dict[str, Any]:
+    """Take the options of fairseq's models out, and refuse unknown names: only ours can follow."""
+    arch = OmegaConf.select(cfg, "model._name")
+    if not _is_ours(arch):
+        return {}
+    parser = ArgumentParser(add_help=False)
+    ARCH_MODEL_REGISTRY[arch].add_args(parser.add_argument_group())
+    own = MODEL_DATACLASS_REGISTRY[arch].__dataclass_fields__
+    others = ({action.dest for action in parser._actions} - own.keys()) & cfg.model.keys()
+    with open_dict(cfg):
+        found = {name: cfg.model.pop(name) for name in sorted(others)}
+    for group, options in cfg.items():
+        if isinstance(options, DictConfig):
+            _check_names(str(group), options)
+    return found
+
+
+def _is_ours(arch: Any) -> bool:
+    function = ARCH_CONFIG_REGISTRY.get(arch)
+    return function is not None and function.__module__.startswith("nmt_moe.")
+
+
+def _configure(cfg: DictConfig, others: dict[str, Any]) -> None:
     """Call fairseq's function of the architecture with all options, as after a command line."""
     values: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     chosen = {name: _name(values.get(name)) for name in _SUCH}
@@ -116,13 +148,12 @@ def _configure(cfg: DictConfig) -> None:
     registries |= {"model": ARCH_CONFIG_REGISTRY, "task": TASK_REGISTRY}
     for name, choice in chosen.items():
         if choice in (None, MISSING):
-            raise UserError(f"{name} is missing: name one, such as {name}={_SUCH[name]}")
+            raise UserError(_missing(name))
         if choice not in registries[name]:
             hint = suggestion(choice, registries[name])
             raise UserError(f"there is no {name} named {choice}: {hint}")
     arch = chosen.pop("model")
-    function = ARCH_CONFIG_REGISTRY[arch]
-    if not function.__module__.startswith("nmt_moe."):
+    if not _is_ours(arch):
         return
     groups = {name: group for name, group in values.items() if isinstance(group, dict)}
     defaults = vars(MODEL_DATACLASS_REGISTRY[arch]())
@@ -131,15 +162,43 @@ def _configure(cfg: DictConfig) -> None:
         before.update(group)
     # As after a command line, where a default of the architecture is not there yet.
     args = Namespace(**{k: v for k, v in before.items() if k not in defaults or v != defaults[k]})
-    function(args)
+    vars(args).update(others)
+    ARCH_CONFIG_REGISTRY[arch](args)
     with open_dict(cfg):
         for name, value in vars(args).items():
             if value != before.get(name):
-                for group in [group for group, options in groups.items() if name in options]:
-                    cfg[group][name] = value
+                for group, options in groups.items():
+                    if name in options or (group == "model" and name in defaults):
+                        cfg[group][name] = value
         cfg.common.user_dir = str(_PACKAGE)  # a job may be in another folder
     if not cfg.checkpoint.no_save:
         _note(os.path.realpath(cfg.checkpoint.save_dir))
+
+
+def _check_names(group: str, options: DictConfig) -> None:
+    """Refuse a name that the options of a group do not have; fairseq would not look at most."""
+    choice = options.get("_name")
+    known: Any = None
+    if choice is None:
+        known = getattr(FairseqConfig.__dataclass_fields__.get(group), "type", None)
+    elif group == "model":
+        known = MODEL_DATACLASS_REGISTRY[choice]
+    elif group == "task":
+        known = TASK_DATACLASS_REGISTRY.get(choice)
+    elif group in REGISTRIES:
+        known = REGISTRIES[group]["dataclass_registry"].get(choice)
+    names: Any = getattr(known, "__dataclass_fields__", {})
+    for name in map(str, options if names else ()):
+        if name != "_name" and name not in names:
+            raise UserError(
+                f"there is no {group}.{name}{f' of {choice}' if choice else ''}: "
+                f"{suggestion(name, [one for one in names if one != '_name'])} "
+                f"(~{group}.{name} takes it out of a file)"
+            )
+
+
+def _missing(name: str) -> str:
+    return f"{name} is missing: name one, such as {name}={_SUCH[name]}"
 
 
 def _name(choice: Any) -> Any:

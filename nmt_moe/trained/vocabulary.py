@@ -64,7 +64,8 @@ def read_wordpieces(
     if not given and not path.is_file():
         raise UserError(
             f"there is no {path}: copy the sentencepiece model of the training there, or name it "
-            "with --sentencepiece-model"
+            "with --sentencepiece-model; text in words or other pieces goes through "
+            "fairseq-interactive or LSTMMoEModel.from_pretrained"
         )
     pieces = wordpieces.load(path)
     known = {pieces.id_to_piece(number) for number in range(pieces.get_piece_size())}
