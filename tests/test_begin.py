@@ -32,6 +32,11 @@ def parse(*given: str, data: str = "data") -> argparse.Namespace:
         ('--eval-bleu --eval-bleu-args {"beam":0}', "beam must be at least 1, not 0"),
         ("--eval-bleu --eval-bleu-detok mose", "unknown 'mose': did you mean moses?"),
         ("--patience 2 --disable-validation", "--patience goes by the validations"),
+        ("--load-alignments", "has no alignments of train; give fairseq-preprocess"),
+        (
+            "--criterion label_smoothed_cross_entropy_with_alignment",
+            "learns from alignments: give --load-alignments",
+        ),
         (
             "--lr-scheduler reduce_lr_on_plateau --disable-validation",
             "--lr-scheduler reduce_lr_on_plateau goes by",

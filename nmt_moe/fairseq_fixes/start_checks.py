@@ -45,6 +45,7 @@ def check_options(args: Namespace) -> None:
             "--adaptive-softmax-cutoff, such as 10000,50000, or another criterion"
         )
     _complete_pair(args)
+    _check_alignments(args)
     if args.disable_validation:
         looks_at_it = {
             "--patience": args.patience > 0,
@@ -84,6 +85,26 @@ def _complete_pair(args: Namespace) -> None:
         raise UserError(f"{option} {one}: {folder} holds {'-'.join(pair)}, name one of these")
     other = pair[1] if one == pair[0] else pair[0]
     args.source_lang, args.target_lang = args.source_lang or other, args.target_lang or other
+
+
+def _check_alignments(args: Namespace) -> None:
+    """Without alignments fairseq trains on, and their loss is 0."""
+    asked = getattr(args, "load_alignments", False)
+    if str(args.criterion).endswith("_with_alignment") and not asked:
+        raise UserError(
+            f"--criterion {args.criterion} learns from alignments: give --load-alignments, and "
+            "data that fairseq-preprocess --align-suffix has made"
+        )
+    folder = (split_paths(args.data) or [""])[0] if asked else ""
+    if (
+        folder
+        and os.path.isdir(folder)
+        and not any("train.align." in n for n in os.listdir(folder))
+    ):
+        raise UserError(
+            f"--load-alignments: {folder} has no alignments of train; give fairseq-preprocess "
+            "their files by --align-suffix"
+        )
 
 
 def _check_bleu(args: Namespace) -> None:
