@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from packaging.version import Version
+from torch import library
 
 ON_GPU = torch.cuda.is_available()
 if not ON_GPU:
@@ -201,7 +202,7 @@ def test_the_operators_keep_torchs_rules():
         calls["gpu_experts_forward"] = (rows, *weights, ends, True)
     for name, inputs in calls.items():
         checks = ("test_schema", "test_faketensor", "test_autograd_registration")
-        torch.library.opcheck(getattr(torch.ops.nmt_moe, name).default, inputs, test_utils=checks)
+        library.opcheck(getattr(torch.ops.nmt_moe, name).default, inputs, test_utils=checks)
 
 
 def test_no_rows():

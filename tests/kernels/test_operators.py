@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from nmt_moe.moe import MixtureOfExperts, cv_squared
 
@@ -46,14 +46,14 @@ def test_an_operator_with_a_gradient(name: str) -> None:
     for x in inputs:
         if isinstance(x, Tensor) and x.is_floating_point():
             x.requires_grad_()
-    torch.library.opcheck(getattr(torch.ops.nmt_moe, name).default, inputs)
+    library.opcheck(getattr(torch.ops.nmt_moe, name).default, inputs)
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_an_operator_without_one(name: str) -> None:
     checks = ("test_schema", "test_faketensor")
     operator = getattr(torch.ops.nmt_moe, name).default
-    torch.library.opcheck(operator, OTHERS[name](), test_utils=checks)
+    library.opcheck(operator, OTHERS[name](), test_utils=checks)
 
 
 def layer_of(**options) -> MixtureOfExperts:
