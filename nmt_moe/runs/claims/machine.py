@@ -31,11 +31,12 @@ def peak(command: Sequence[str]) -> tuple[int, int]:
     """Run a command; its exit code, and the MiB that the largest of its processes had at most."""
     reading, writing = os.pipe()
     with open(reading) as answer:
+        was = signal.getsignal(signal.SIGTERM)
         try:
             # The system counts for a child what its parent has, too: of a small one little.
             small = [sys.executable, "-I", "-S", "-c", _MEASURE, str(writing)]
             with subprocess.Popen([*small, *command], pass_fds=[writing]) as process:
-                was = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+                signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         finally:
             signal.signal(signal.SIGTERM, was)
             os.close(writing)
