@@ -158,7 +158,7 @@ def _similar(name: str, known: Iterable[str]) -> list[str]:
     name = name.strip("-").replace("_", "-")
     close = difflib.get_close_matches(name, words.values())
     first = name.partition("-")[0]
-    also = [w for w in words.values() if len(first) > 2 and f"-{w}".find(f"-{first}") >= 0]
+    also = [w for w in words.values() if len(first) > 2 and f"-{first}" in f"-{w}"]
     return [option for option, word in words.items() if word in (close or also)]
 
 

@@ -9,7 +9,7 @@ from nmt_moe.cli.arguments import Command, option, positional, switch
 from nmt_moe.common.languages import language
 from nmt_moe.common.progress import Progress
 from nmt_moe.common.ranges import integers
-from nmt_moe.trained.search import RANGES
+from nmt_moe.trained.search import BATCH_SIZE, BEAM, MAX_PIECES, RANGES
 
 _BUFFER_LINES = 1000
 
@@ -44,12 +44,12 @@ class Translate(OnDevice):
     target_lang: str | None = option(
         None, "language to translate into, needed where the model has several", metavar="LANGUAGE"
     )
-    beam: int = option(4, "beam size", RANGES["beam"])
+    beam: int = option(BEAM, "beam size", RANGES["beam"])
     gnmt_alpha: float = option(0.2, "weight of the length normalisation", RANGES["gnmt_alpha"])
     gnmt_beta: float = option(0.2, "weight of the coverage penalty", RANGES["gnmt_beta"])
-    batch_size: int = option(64, "sentences per batch", RANGES["batch_size"])
+    batch_size: int = option(BATCH_SIZE, "sentences per batch", RANGES["batch_size"])
     max_pieces: int = option(
-        150,
+        MAX_PIECES,
         "longest sentence that is translated as a whole, in wordpieces",
         RANGES["max_pieces"],
     )

@@ -104,10 +104,10 @@ def _before_composed(add_defaults: Callable[[DictConfig], None]) -> Callable[[Di
 
 def _once_imported(add_defaults: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
     def configure_job(cfg: DictConfig) -> None:
-        others = {} if _early or not HydraConfig.initialized() else _checked(cfg)
-        add_defaults(cfg)
         if _early or not HydraConfig.initialized():
-            return
+            return add_defaults(cfg)
+        others = _checked(cfg)
+        add_defaults(cfg)
         if training_options.processes() > 1 and not dist.is_initialized():
             raise UserError(
                 "torchrun needs nmt_moe in the environment of fairseq-hydra-train: "

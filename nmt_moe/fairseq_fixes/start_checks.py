@@ -71,10 +71,15 @@ def check_options(args: Namespace) -> None:
         )
 
 
+def _data(args: Namespace) -> str:
+    """The first folder of the data; empty where there is none."""
+    return split_paths(getattr(args, "data", None) or "")[0]
+
+
 def _complete_pair(args: Namespace) -> None:
     """fairseq takes both languages from the data where one is missing, whatever the other is."""
     given = {getattr(args, "source_lang", None), getattr(args, "target_lang", None)} - {None}
-    folder = (split_paths(args.data) or [""])[0] if getattr(args, "data", None) else ""
+    folder = _data(args)
     if len(given) != 1 or not os.path.isdir(folder):
         return
     pair, [one] = data_utils.infer_language_pair(folder), given
@@ -95,12 +100,10 @@ def _check_alignments(args: Namespace) -> None:
             f"--criterion {args.criterion} learns from alignments: give --load-alignments, and "
             "data that fairseq-preprocess --align-suffix has made"
         )
-    folder = (split_paths(args.data) or [""])[0] if asked else ""
-    if (
-        folder
-        and os.path.isdir(folder)
-        and not any("train.align." in n for n in os.listdir(folder))
-    ):
+    folder = _data(args)
+    if not asked or not os.path.isdir(folder):
+        return
+    if not any("train.align." in name for name in os.listdir(folder)):
         raise UserError(
             f"--load-alignments: {folder} has no alignments of train; give fairseq-preprocess "
             "their files by --align-suffix"

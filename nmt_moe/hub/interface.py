@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nmt_moe.common.errors import UserError, suggestion
 from nmt_moe.trained.model import TrainedModel
-from nmt_moe.trained.search import RANGES
+from nmt_moe.trained.search import BATCH_SIZE, BEAM, MAX_PIECES, RANGES
 from nmt_moe.trained.text import cleaned, in_parts
 from nmt_moe.trained.translator import BATCH_PIECES, batches, longest_translation, ordered
 from nmt_moe.translate.sentences import Sentences
@@ -47,7 +47,7 @@ class Hub(GeneratorHubInterface):
         self._check_search(search)
         cfg = copy.deepcopy(trained.cfg)
         cfg.generation = vars(GenerationConfig()) | dict(search)
-        cfg.dataset = {"max_tokens": BATCH_PIECES, "batch_size": 64}
+        cfg.dataset = {"max_tokens": BATCH_PIECES, "batch_size": BATCH_SIZE}
         cfg.bpe = cfg.tokenizer = None
         super().__init__(cfg, trained.task, trained.models)
         self.bpe, self.tokenizer = bpe, tokenizer
@@ -167,9 +167,9 @@ class TranslationHub(Hub):
         bpe: Any,
         tokenizer: Any,
         search: Mapping[str, Any],
-        max_pieces: int = 150,
+        max_pieces: int = MAX_PIECES,
     ) -> None:
-        ours = {"beam": 4, "max_len_b": longest_translation(max_pieces)}
+        ours = {"beam": BEAM, "max_len_b": longest_translation(max_pieces)}
         super().__init__(trained, bpe, tokenizer, ours | dict(search))
         self._tag = [tag] if (tag := trained.tag()) else []
         self._longest = min(max_pieces, self.max_positions[0] - 1 - len(self._tag))

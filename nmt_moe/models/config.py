@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.modules import FairseqDropout
+from torch import nn
 
 from nmt_moe.common import ranges
 from nmt_moe.common.errors import UserError
@@ -17,18 +19,21 @@ from nmt_moe.moe.gating import GATES
 _BELOW_1 = numbers(0, 1, exclusive_high=True)
 
 
+def _plain(default: Any, help: str) -> Any:
+    """An option that is no number."""
+    return field(default=default, metadata={"help": help})
+
+
 def _path(what: str) -> Any:
-    return field(
-        default="",
-        metadata={
-            "help": f"a text file with vectors of {what} words, a word and --dim numbers a line; "
-            "the LSTM reads them as they are"
-        },
+    return _plain(
+        "",
+        f"a text file with vectors of {what} words, a word and --dim numbers a line; "
+        "the LSTM reads them as they are",
     )
 
 
 def _frozen(what: str) -> Any:
-    return field(default=False, metadata={"help": f"leave the {what} embeddings as they are"})
+    return _plain(False, f"leave the {what} embeddings as they are")
 
 
 def _own_dropout(what: str) -> Any:
@@ -84,12 +89,10 @@ class StackConfig(_Balance):  # type: ignore[misc, valid-type]
             "strictly_balanced (appendix F), or, for comparison, top_k without noise"
         },
     )
-    moe_recompute: bool = field(
-        default=False,
-        metadata={
-            "help": "compute the experts' hidden activations again in the backward pass "
-            "instead of keeping them (appendix D)"
-        },
+    moe_recompute: bool = _plain(
+        False,
+        "compute the experts' hidden activations again in the backward pass "
+        "instead of keeping them (appendix D)",
     )
     moe_expert_parallel_size: int = option(
         0,
@@ -98,48 +101,37 @@ class StackConfig(_Balance):  # type: ignore[misc, valid-type]
         "each hold a part of the experts (section 3.1); 0: the greatest common divisor of "
         "experts and processes; 1: every process holds all experts",
     )
-    moe_sharded_checkpoint: bool = field(
-        default=False,
-        metadata={
-            "help": "every process saves its own part of a checkpoint, with its experts, for "
-            "models that do not fit into the memory of one process; nmt-moe checkpoint merge "
-            "makes one file of the parts"
-        },
+    moe_sharded_checkpoint: bool = _plain(
+        False,
+        "every process saves its own part of a checkpoint, with its experts, for "
+        "models that do not fit into the memory of one process; nmt-moe checkpoint merge "
+        "makes one file of the parts",
     )
     # fairseq's own switch to one file per process, where it is above 0.
     base_layers: int = option(0, integers(0), argparse.SUPPRESS)
-    no_moe_sigmoid: bool = field(
-        default=False,
-        metadata={"help": "do not apply a sigmoid to the output of MoE and dense layers"},
+    no_moe_sigmoid: bool = _plain(
+        False, "do not apply a sigmoid to the output of MoE and dense layers"
     )
     dropout: float = option(
         0.4,
         _BELOW_1,
         "dropout on the output of every embedding, LSTM and MoE layer",
     )
-    share_decoder_input_output_embed: bool = field(
-        default=False,
-        metadata={
-            "help": "the softmax has the matrix of the decoder's embedding, after a learned "
-            "projection"
-        },
+    share_decoder_input_output_embed: bool = _plain(
+        False, "the softmax has the matrix of the decoder's embedding, after a learned projection"
     )
     # fairseq does not know float | None.
     decoder_dropout_in: Optional[float] = _own_dropout("the decoder's embeddings")  # noqa: UP045
     decoder_dropout_out: Optional[float] = _own_dropout("the decoder's layers")  # noqa: UP045
     decoder_embed_path: str = _path("the decoder's")
     decoder_freeze_embed: bool = _frozen("decoder's")
-    adaptive_softmax_cutoff: str = field(
-        default="",
-        metadata={
-            "help": "an adaptive softmax for large dictionaries, with --criterion adaptive_loss: "
-            "the numbers of words after which its tails begin, such as 10000,50000,200000; empty: "
-            "none"
-        },
+    adaptive_softmax_cutoff: str = _plain(
+        "",
+        "an adaptive softmax for large dictionaries, with --criterion adaptive_loss: "
+        "the numbers of words after which its tails begin, such as 10000,50000,200000; empty: "
+        "none",
     )
-    adaptive_softmax_dropout: float = option(
-        0.0, numbers(0, 1, exclusive_high=True), "dropout in the adaptive softmax"
-    )
+    adaptive_softmax_dropout: float = option(0.0, _BELOW_1, "dropout in the adaptive softmax")
     adaptive_softmax_factor: float = option(
         4.0, numbers(1), "how much narrower each tail of the adaptive softmax is"
     )
@@ -151,42 +143,34 @@ class LSTMMoEConfig(StackConfig):
 
     encoder_layers: int = option(3, integers(1), "LSTM layers of the encoder")
     decoder_layers: int = option(2, integers(1), "LSTM layers of the decoder")
-    encoder_bidirectional: bool = field(
-        default=False,
-        metadata={
-            "help": "encoder layer 1 reads in both directions, with half of the cells and "
-            "half of the width for each (the paper's reads forward only)"
-        },
+    encoder_bidirectional: bool = _plain(
+        False,
+        "encoder layer 1 reads in both directions, with half of the cells and "
+        "half of the width for each (the paper's reads forward only)",
     )
     attention: ChoiceEnum(list(ATTENTIONS)) = field(  # type: ignore[valid-type]
         default="multiplicative",
         metadata={"help": "attention function: the paper's (appendix G), or GNMT's additive one"},
     )
-    attention_residual: bool = field(
-        default=False,
-        metadata={
-            "help": "add the attention context, through a matrix, to the output of decoder "
-            "layer 1, so that all above reads it, as GNMT's upper layers do (the paper's do not)"
-        },
+    attention_residual: bool = _plain(
+        False,
+        "add the attention context, through a matrix, to the output of decoder "
+        "layer 1, so that all above reads it, as GNMT's upper layers do (the paper's do not)",
     )
     encoder_dropout_in: Optional[float] = _own_dropout("the encoder's embeddings")  # noqa: UP045
     encoder_dropout_out: Optional[float] = _own_dropout("the encoder's layers")  # noqa: UP045
     encoder_embed_path: str = _path("the encoder's")
     encoder_freeze_embed: bool = _frozen("encoder's")
-    encoder_moe_after: str = field(
-        default="2",
-        metadata={"help": "encoder layers followed by a MoE layer, such as 1,2; empty for none"},
+    encoder_moe_after: str = _plain(
+        "2", "encoder layers followed by a MoE layer, such as 1,2; empty for none"
     )
-    decoder_moe_after: str = field(
-        default="1",
-        metadata={"help": "decoder layers followed by a MoE layer, such as 1; empty for none"},
+    decoder_moe_after: str = _plain(
+        "1", "decoder layers followed by a MoE layer, such as 1; empty for none"
     )
-    share_all_embeddings: bool = field(
-        default=False,
-        metadata={
-            "help": "encoder, decoder and softmax have one embedding matrix, the softmax after a "
-            "learned projection; needs a joined dictionary"
-        },
+    share_all_embeddings: bool = _plain(
+        False,
+        "encoder, decoder and softmax have one embedding matrix, the softmax after a "
+        "learned projection; needs a joined dictionary",
     )
 
 
@@ -203,10 +187,7 @@ class LSTMMoELanguageModelConfig(StackConfig):
     moe_hidden_dim: int = _default("moe_hidden_dim", 1024)
     dropout: float = _default("dropout", 0.1)
     layers: int = option(2, integers(1), "LSTM layers")
-    moe_after: str = field(
-        default="1",
-        metadata={"help": "LSTM layers followed by a MoE layer, such as 1; empty for none"},
-    )
+    moe_after: str = _plain("1", "LSTM layers followed by a MoE layer, such as 1; empty for none")
 
 
 def moe_positions(cfg: StackConfig, side: str = "") -> list[int]:
@@ -252,10 +233,19 @@ def fit(cfg: StackConfig, given: Container[str]) -> None:
             setattr(cfg, name, ",".join(map(str, sorted(places))))
 
 
-def dropout(cfg: StackConfig, side: str, place: str) -> float:
-    """The dropout of a side's embeddings (``in``) or layers (``out``)."""
+def dropout(cfg: StackConfig, side: str, place: str, module: nn.Module) -> FairseqDropout:
+    """The dropout of a side's embeddings (``in``) or layers (``out``).
+
+    fairseq's ``--retain-dropout-modules`` names it by the class of the module that it is part of.
+    """
     own = getattr(cfg, f"{side}_dropout_{place}")
-    return cfg.dropout if own is None else own
+    share = cfg.dropout if own is None else own
+    return FairseqDropout(share, module_name=type(module).__name__)
+
+
+def ties_softmax(cfg: StackConfig) -> bool:
+    """Whether the softmax has the matrix of the decoder's embedding."""
+    return cfg.share_decoder_input_output_embed or getattr(cfg, "share_all_embeddings", False)
 
 
 def check(cfg: StackConfig) -> None:
@@ -276,8 +266,7 @@ def check(cfg: StackConfig) -> None:
                 "--share-all-embeddings has one matrix: give one of --encoder-embed-path and "
                 "--decoder-embed-path"
             )
-    tied = cfg.share_decoder_input_output_embed or getattr(cfg, "share_all_embeddings", False)
-    if cfg.adaptive_softmax_cutoff and tied:
+    if cfg.adaptive_softmax_cutoff and ties_softmax(cfg):
         raise UserError(
             "--adaptive-softmax-cutoff has matrices of several widths, and none is that of an "
             "embedding: give either it or the shared embeddings"

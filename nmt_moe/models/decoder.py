@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from nmt_moe.models.attention import ATTENTIONS
@@ -34,9 +33,8 @@ class LSTMMoEDecoder(IncrementalDecoder):
         self.padding_idx = dictionary.pad()
         self.embedding = embedding or make_embedding(dictionary, cfg.dim)
         prepare(self.embedding, dictionary, cfg, "decoder")
-        own = type(self).__name__
-        self.dropout_in = FairseqDropout(dropout(cfg, "decoder", "in"), module_name=own)
-        self.dropout = FairseqDropout(dropout(cfg, "decoder", "out"), module_name=own)
+        self.dropout_in = dropout(cfg, "decoder", "in", self)
+        self.dropout = dropout(cfg, "decoder", "out", self)
         self.attention = ATTENTIONS[str(cfg.attention)](cfg.dim, cfg.attention_residual)
         self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells)])
         for _ in range(cfg.decoder_layers - 1):

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from fairseq.models import FairseqEncoder
-from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from nmt_moe.models.config import LSTMMoEConfig, dropout, moe_positions
@@ -29,9 +28,8 @@ class LSTMMoEEncoder(FairseqEncoder):
         self.padding_idx = dictionary.pad()
         self.embedding = make_embedding(dictionary, cfg.dim)
         prepare(self.embedding, dictionary, cfg, "encoder")
-        own = type(self).__name__
-        self.dropout_in = FairseqDropout(dropout(cfg, "encoder", "in"), module_name=own)
-        self.dropout = FairseqDropout(dropout(cfg, "encoder", "out"), module_name=own)
+        self.dropout_in = dropout(cfg, "encoder", "in", self)
+        self.dropout = dropout(cfg, "encoder", "out", self)
         self.bidirectional = cfg.encoder_bidirectional
         share = 2 if self.bidirectional else 1  # each direction of layer 1 has half of the width
         widths = [(cfg.dim // share, cfg.lstm_cells // share)]

@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import torch
-from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from nmt_moe.models import initial
@@ -32,7 +31,7 @@ class FeedForward(nn.Module):
     def __init__(self, cfg: StackConfig, stack: str = "decoder") -> None:
         super().__init__()
         self.sigmoid = not cfg.no_moe_sigmoid
-        self.dropout = FairseqDropout(dropout(cfg, stack, "out"), module_name=type(self).__name__)
+        self.dropout = dropout(cfg, stack, "out", self)
         self.moe: MixtureOfExperts | None = None
         if cfg.feed_forward == "moe":
             self.moe = MixtureOfExperts(

@@ -3,7 +3,6 @@
 from typing import Any
 
 from fairseq.models import FairseqLanguageModel, register_model
-from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from nmt_moe.common.errors import UserError
@@ -41,9 +40,8 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
         self.padding_idx = source.pad()
         self.embedding = make_embedding(source, cfg.dim)
         prepare(self.embedding, source, cfg, "decoder")
-        own = type(self).__name__
-        self.dropout_in = FairseqDropout(dropout(cfg, "decoder", "in"), module_name=own)
-        self.dropout = FairseqDropout(dropout(cfg, "decoder", "out"), module_name=own)
+        self.dropout_in = dropout(cfg, "decoder", "in", self)
+        self.dropout = dropout(cfg, "decoder", "out", self)
         self.layers = nn.ModuleList(
             LSTM(cfg.dim, cfg.dim, cfg.lstm_cells) for _ in range(cfg.layers)
         )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.models import initial
-from nmt_moe.models.config import StackConfig
+from nmt_moe.models.config import StackConfig, ties_softmax
 from nmt_moe.models.linear import apply, linear
 from nmt_moe.moe.gating import at_least_float32
 
@@ -94,7 +94,7 @@ def make_output(cfg: StackConfig, embedding: nn.Embedding, symbols: int) -> nn.M
     """What makes the logits of ``symbols`` words, or what an adaptive softmax reads."""
     if cfg.adaptive_softmax_cutoff:
         return Features()
-    if cfg.share_decoder_input_output_embed or getattr(cfg, "share_all_embeddings", False):
+    if ties_softmax(cfg):
         return TiedOutput(embedding)
     return nn.Linear(cfg.dim, symbols, bias=False)
 

@@ -64,7 +64,7 @@ def find(checkpoint: Path, testset: str | None = None) -> Found:
     dictionaries.check(
         str(checkpoint), trained.state, symbols, {side: str(file) for side, file in files.items()}
     )
-    data = Path((split_paths(task.get("data") or "") or ["."])[0])
+    data = Path(split_paths(task.get("data") or ".")[0])
     prefix, name = _testset(data.parent, source, target, testset)
     return Found(source, target, prefix, name)
 

@@ -11,7 +11,7 @@ from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.trained.search import RANGES
+from nmt_moe.trained.search import BATCH_SIZE, BEAM, MAX_PIECES, RANGES
 from nmt_moe.trained.text import cleaned
 from nmt_moe.trained.translator import Translator
 from nmt_moe.trained.vocabulary import choose_tag, read_wordpieces
@@ -79,9 +79,9 @@ class TrainedModel:
 
     def translator(
         self,
-        beam: int = 4,
-        batch_size: int = 64,
-        max_pieces: int = 150,
+        beam: int = BEAM,
+        batch_size: int = BATCH_SIZE,
+        max_pieces: int = MAX_PIECES,
         gnmt_alpha: float = 0.2,
         gnmt_beta: float = 0.2,
     ) -> Translator:
