@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import NoReturn
 
 LIMIT = 600  # seconds
@@ -30,6 +32,25 @@ def leave_to_the_parent() -> None:
     the pages it writes to have to be copied.
     """
     gc.freeze()
+
+
+@cache
+def read_options_once() -> None:
+    """Let Hydra and OmegaConf fill their caches: half a second of each command that is forked."""
+    from fairseq import options
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from hydra.core.plugins import Plugins
+    from hydra.core.singleton import Singleton
+
+    parser = options.get_training_parser()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        arguments = options.parse_args_and_arch(parser, ["data", "--arch", "transformer"])
+        convert_namespace_to_omegaconf(arguments)
+    # Each command looks for the plugins of its own environment.
+    del Singleton._instances[Plugins]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "hydra_plugins"]:
+        del sys.modules[name]
 
 
 def end_as_a_program(call: Callable[[], object], caller: str = "") -> NoReturn:

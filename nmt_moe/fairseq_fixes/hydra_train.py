@@ -129,7 +129,7 @@ def _checked(cfg: DictConfig) -> dict[str, Any]:
     others = ({action.dest for action in parser._actions} - own.keys()) & cfg.model.keys()
     with open_dict(cfg):
         found = {name: cfg.model.pop(name) for name in sorted(others)}
-    for group, options in cfg.items():
+    for group, options in cfg.items_ex(resolve=False):  # one that is missing is refused later
         if isinstance(options, DictConfig):
             _check_names(str(group), options)
     return found

@@ -4,7 +4,8 @@
 
 tries the rows with fairseq's own ``lstm`` and writes ``lstm.json``, from which and from the rows
 ``docs/generate.py`` makes the table of docs/compatibility.md. Without ``--all`` it leaves out
-those that worked before. What our models do is held by ``test_habits.py``.
+those that worked before. What our models do is held by ``test_habits.py`` and
+``test_habits_of_training.py``, two files so that two processes share the work.
 
 A row is a habit in words, the line for bash that has it (``run``), and what must be seen then, at
 least one of these:
@@ -72,6 +73,8 @@ class Habit:
 HABITS = [
     Habit(group, words, **row) for group, rows in _FOUND.items() for words, row in rows.items()
 ]
+TRAINING = ["Training", "Optimizers", "Learning rates", "Precision", "Checkpoints", "Validation",
+            "Data", "Logging", "BLEU while training"]  # fmt: skip
 
 
 class Tried:
@@ -84,7 +87,7 @@ class Tried:
     """
 
     def __init__(self, kind: str, folder: Path, **environment: str) -> None:
-        self.folder, self.shared = folder, folder / "shared"
+        self.folder = folder
         fixed = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PLUGIN": str(PLUGIN)}
         self.environment = os.environ | fixed | environment | preloaded.functions(**environment)
         variables = [f"{name}={_quoted(value)}" for name, value in MODELS[kind].items()]
@@ -95,11 +98,16 @@ class Tried:
     @cached_property
     def prepared(self) -> Path:
         """The folder of texts, data and models that all rows may use."""
-        self.shared.mkdir()
-        write_texts(self.shared)
-        code, output = self.bash(PREPARE, self.shared)
+        folder = self.folder / "shared"
+        folder.mkdir()
+        self.prepare(folder)
+        return folder
+
+    def prepare(self, folder: Path) -> None:
+        """Fill it with these."""
+        write_texts(folder)
+        code, output = self.bash(PREPARE, folder)
         assert code == 0, output
-        return self.shared
 
     def bash(self, line: str, folder: Path) -> tuple[int, str]:
         """The exit code and the output of a line for bash."""
@@ -138,6 +146,11 @@ class Tried:
         shutil.rmtree(folder)
         ended = end(output) if code or "Traceback (most" in output else ""
         return ended or self.unmet(habit, output, found) or "works", output
+
+    def check(self, habit: Habit) -> None:
+        """Whether it is as its row says."""
+        verdict, output = self.verdict(habit)
+        assert verdict.startswith(habit.expected), f"{habit.run}\n{output}\n{verdict}"
 
     def unmet(self, habit: Habit, output: str, found: list[str]) -> str:
         """What should be seen of a habit and is not."""

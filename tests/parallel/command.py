@@ -17,7 +17,7 @@ from fairseq_cli import train as fairseq_train
 import nmt_moe.plugin  # noqa: F401 (before processes are forked)
 from nmt_moe.fairseq_fixes import errors
 from tests.commands import PLUGIN, TINY, TRAINING, Finished
-from tests.forks import end_by_itself
+from tests.forks import end_by_itself, read_options_once
 
 TIMEOUT = 120  # seconds
 
@@ -72,6 +72,7 @@ def start(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started: list[int] = []
+    read_options_once()
     for rank in range(processes):
         process = os.fork()
         if not process:

@@ -43,6 +43,7 @@ def preload() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     sys.path[:] = folders
+    read_options_once()
     # The commands import it again, and set up the log as they do.
     for name in [name for name in sys.modules if name.partition(".")[0] == "fairseq_cli"]:
         del sys.modules[name]
@@ -228,7 +229,7 @@ def execute(words: list[str]) -> None:
 if __name__ == "__main__":
     KEPT: list[Any] = []  # closing them would close the new ones
     sys.path.insert(0, str(ROOT))
-    from tests.forks import end_as_a_program
+    from tests.forks import end_as_a_program, read_options_once
     from tests.preloaded.client import surroundings
 
     SURROUNDINGS = json.loads(json.dumps(surroundings(dict(os.environ))))

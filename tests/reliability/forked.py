@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch._dynamo  # torch does so at the first optimizer: not in each process anew
 
-from tests.forks import end_by_itself
+from tests.forks import end_by_itself, read_options_once
 
 
 def apart(
@@ -28,6 +28,7 @@ def apart(
         dtype: of all numbers that it makes and that have no other.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    read_options_once()
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()

@@ -11,6 +11,7 @@ from tests.reliability.stages import STAGES, Stage, contents
 from tests.tally import Tally
 
 ROOM = 16 << 20  # more than all need
+LONG = ["train", "generate", "translate"]
 
 
 def sizes(folder: Path) -> list[int]:
@@ -25,7 +26,10 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         yield disk
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in STAGES],
+)
 def test_stage(name: str, text: Path, tmp_path: Path, disk: Disk, tally: Tally) -> None:
     """Less and less is missing; then there is room for all, and then too little once more."""
     stage = STAGES[name]

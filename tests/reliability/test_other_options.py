@@ -52,6 +52,7 @@ def test_other_batches_in_the_middle_of_an_epoch(text, half, tmp_path, options, 
     assert place(tmp_path / "run") == after
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_named(text: Path, half: Path, tmp_path: Path) -> None:
     last = half / "checkpoint_last.pt"
     before = last.read_bytes()

@@ -74,7 +74,7 @@ def test_what_is_as_it_was_locked_is_installed_once(copy: Path) -> None:
     assert again.returncode == 0 and not again.stdout + again.stderr
 
 
-@pytest.mark.parametrize("name", ["first", "second"])
+@pytest.mark.parametrize("name", ["first", pytest.param("second", marks=pytest.mark.slow)])
 def test_another_file_than_was_locked_is_refused(copy: Path, name: str, tally: Tally) -> None:
     wheels.wheel(copy / "made", name, text="print('harm')")
     said = refused(copy, at=name, tally=tally)
@@ -84,7 +84,7 @@ def test_another_file_than_was_locked_is_refused(copy: Path, name: str, tally: T
     )
 
 
-@pytest.mark.parametrize("name", ["wheels", "sources"])
+@pytest.mark.parametrize("name", ["wheels", pytest.param("sources", marks=pytest.mark.slow)])
 def test_a_package_without_checksum_is_refused(copy: Path, name: str, tally: Tally) -> None:
     path = copy / f"requirements/{name}.txt"
     path.write_text(path.read_text().partition(" ")[0] + "\n")
@@ -102,6 +102,7 @@ def test_nothing_is_built_in_place_of_a_wheel(copy: Path, tally: Tally) -> None:
     assert not harm.exists()
 
 
+@pytest.mark.slow
 def test_what_is_not_locked_is_not_installed(copy: Path, tally: Tally) -> None:
     made = copy / "made"
     wheels.wheel(made, "third")
@@ -113,11 +114,13 @@ def test_what_is_not_locked_is_not_installed(copy: Path, tally: Tally) -> None:
     tally(faults=1)
 
 
+@pytest.mark.slow
 def test_torch_has_the_version_of_the_constraint(copy: Path, tally: Tally) -> None:
     (copy / "constraints.txt").write_text("torch==2\n")
     assert "torch" in refused(copy, at="torch", tally=tally)
 
 
+@pytest.mark.slow
 def test_no_index_to_ask(copy: Path) -> None:
     for command, tool in (("audit", "pip-audit"), ("lock", "uv")):
         before = (copy / "requirements/wheels.txt").read_bytes()

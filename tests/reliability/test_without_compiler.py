@@ -23,6 +23,7 @@ def bare(tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
+@pytest.mark.slow
 def test_the_tests_of_what_is_compiled_are_skipped(bare: Path, monkeypatch) -> None:
     """And all others are there, with the copy."""
     monkeypatch.delenv("CI", raising=False)
