@@ -29,6 +29,7 @@ class Report(OnDevice):
     """
 
     usage = """nmt-moe report CHECKPOINT DATA [REFERENCES] [--out report.html]
+                [--translations translations.json]
        nmt-moe report --compare CHECKPOINT OTHER_CHECKPOINT [DATA [REFERENCES]]
        nmt-moe report --curves SAVE_DIR... [--out curves.html]"""
 
@@ -53,6 +54,12 @@ class Report(OnDevice):
         None,
         "the split of a folder (default: test if it exists, else valid)",
         choices=("train", "valid", "test"),
+    )
+    translations: Path | None = option(
+        None,
+        "scored translations in JSON, as in docs/report.md: the page begins with the scores and "
+        "the best, middle and worst translations",
+        metavar="FILE",
     )
     labels: Path | None = option(
         None,
@@ -91,6 +98,8 @@ class Report(OnDevice):
         from nmt_moe.report.curves import read_runs
         from nmt_moe.report.page import write_curves, write_report
 
+        if self.translations and (self.compare or self.curves):
+            raise UserError("--translations goes without --compare and --curves: leave it out")
         out = self._page()
         write: Callable[[list[dict[str, Any]], Path], None]
         if self.curves:
@@ -122,14 +131,17 @@ class Report(OnDevice):
                 f"--out {out} is a folder: name a file in it, such as {out}/report.html"
             )
         if out:
-            check_no_input([out], self.paths, "--out")
+            inputs = [*self.paths, *filter(None, [self.translations])]
+            check_no_input([out], inputs, "--out")
         return out
 
     def _contents(self) -> list[dict[str, Any]]:
         """The content of a report for each checkpoint."""
+        from nmt_moe.report import translations
         from nmt_moe.report.experts.analyse import open_model
         from nmt_moe.trained.device import find_device
 
+        translated = self.translations and translations.read(self.translations)
         number = 1 + self.compare
         checkpoints, data = self.paths[:number], self.paths[number:]
         if len(checkpoints) < number or len(data) > 2 or not (data or self.compare):
@@ -149,7 +161,11 @@ class Report(OnDevice):
                 device=device,
             )
             data = data or [trained.training_data]
+            if translated and trained.languages is None:
+                raise UserError(f"{checkpoint} is a language model: leave out --translations")
             contents.append(self._content(trained, data))
+            if translated:
+                contents[-1]["translations"] = translated
         return contents
 
     def _content(self, trained: "TrainedModel", data: list[Path]) -> dict[str, Any]:

@@ -41,10 +41,16 @@ def verdict(found: dict[str, float], dead: bool) -> str:
     stuck, last = f"{found['stuck']:.0%}", f"{found['last_share']:.0%}"
     if dead:
         return (
-            f"Attention is dead: {stuck} of the steps stay with one source position and read "
-            f"nothing else ({last} of the weight is on the last one), so translations do not "
-            "follow their source. Train anew; see 'When attention dies' in docs/training.md."
+            f"Attention is dead: {stuck} of the steps look only at the source position that the "
+            f"step before looked at ({last} of the weight is on the last one), so translations do "
+            "not follow their source. Train anew; see 'When attention dies' in docs/training.md."
         )
     if found["last_share"] > _MUCH:
-        return f"Attention reads little of the source: {last} of the weight is on its end."
-    return f"Attention follows the source: {stuck} of the steps stay with one position."
+        return (
+            f"Attention reads little of the source: {last} of the weight is on its end, so "
+            "translations may leave out parts of it."
+        )
+    return (
+        f"Attention follows the source: {stuck} of the steps look only at the source position that "
+        f"the step before looked at; above {BalanceConfig.attention_dead_share:.0%} it is dead."
+    )

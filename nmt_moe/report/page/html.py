@@ -34,7 +34,8 @@ def write_report(contents: Sequence[dict[str, Any]], path: Path) -> None:
     """
     names = distinct([content["checkpoint"] for content in contents])
     data = {"kind": "report", "names": names} | pack(contents)
-    _write(f"Experts: {' and '.join(names)}", data, path)
+    kind = "Translations and experts" if "translations" in contents[0] else "Experts"
+    _write(f"{kind}: {' and '.join(names)}", data, path)
 
 
 def write_curves(runs: Sequence[dict[str, Any]], path: Path) -> None:

@@ -69,6 +69,9 @@ export const cards = (rows) =>
     el("div", {}, el("dt", {}, name), el("dd", {}, value),
       more ? el("dd", { class: "more" }, more) : null)));
 
+export const facts = (rows) => el("dl", { class: "facts" }, rows.map(([name, value]) =>
+  el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+
 // The first column names the row; a cell is a text, or a node.
 export const table = (caption, heads, rows) =>
   el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },

@@ -39,7 +39,7 @@ const topLabel = (layer, expert) =>
 
 const ELLIPSIS = 45; // characters before the token, so that it stays in sight
 
-export const marked = ({ before, token, after }, limit = Infinity) => el("span", { class: "context" },
+export const marked = ({ before, token, after }, limit = Infinity) => el("span", { class: "context", dir: "auto" },
   before.length > limit ? `… ${before.slice(-limit).replace(/^\S*\s/, "")}` : before,
   el("mark", {}, token), after);
 

@@ -6,14 +6,18 @@ import { names, store } from "./data.js";
 import { startExpert } from "./expert.js";
 import { experts } from "./experts.js";
 import { models } from "./model.js";
-import { overview, summary, without } from "./overview.js";
+import { attention, overview, summary, without } from "./overview.js";
 import { page } from "./page.js";
 import { sentences } from "./sentences.js";
 import { specialisation } from "./specialisation.js";
+import { scores, translations } from "./translations.js";
 
 const single = (view) => {
   const { content } = view;
+  const first = content.translations
+    ? [scores(content.translations), translations(content), attention(content)] : [];
   return [
+    ...first,
     overview(content, "overview", 2),
     models([content], [content.checkpoint]),
     balance(content, "balance", 2),
@@ -42,6 +46,8 @@ export const report = () => {
     : [summary(contents, names), models(contents, names), balances(contents, names),
       specialisation(contents, names), details(views)];
   page(contents.length > 1 ? names.join(" and ") : names[0],
-    contents.length > 1 ? "Two checkpoints side by side" : "What the experts do", sections.filter(Boolean));
+    contents.length > 1 ? "Two checkpoints side by side"
+      : contents[0].translations ? "How it translates, and what its experts do" : "What the experts do",
+    sections.filter(Boolean));
   startExpert(views);
 };

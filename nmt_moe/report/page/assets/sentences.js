@@ -100,8 +100,9 @@ export const sentences = (view, id, level) => {
   const show = (i) => {
     const sentence = content.sentences[i];
     if (place.firstChild?.chart) charts.delete(place.firstChild.chart);
-    text.textContent = [sentence.source, sentence.predicted].filter((pieces) => pieces.length)
-      .map(plain).join("  →  ");
+    const sides = [sentence.source, sentence.predicted].filter((pieces) => pieces.length);
+    text.replaceChildren(...sides.flatMap((pieces, side) =>
+      [...(side ? ["  →  "] : []), el("bdi", {}, plain(pieces))]));
     place.replaceChildren(sentenceView(view, sentence, level + 1));
     if (place.firstChild.chart) observe(place.firstChild.chart);
   };
