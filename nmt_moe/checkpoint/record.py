@@ -18,6 +18,9 @@ MARK = "moe_part"
 """The key of a part's mark: a part's number, of how many, how many hold every expert once, the
 launch that wrote it, and its number of updates."""
 
+MODEL = "model.pt"
+"""fairseq's name of the checkpoint in a folder that holds one model."""
+
 MERGE = (
     "make the parts one file (nmt-moe checkpoint merge), which every command reads and "
     "any number of processes can go on from"
@@ -64,12 +67,14 @@ class Checkpoint:
 
     @classmethod
     def complete(cls, path: str | Path, checked: bool = False) -> "Checkpoint":
-        """Read a checkpoint that has to be complete.
+        """Read a checkpoint that has to be complete; of a model's folder its ``model.pt``.
 
         Raises:
             UserError: there is no such file, or it is damaged or a part.
         """
         path = Path(path)
+        if (path / MODEL).is_file():
+            path = path / MODEL
         if path.is_dir():
             raise UserError(f"{path} is a folder: name a file in it, such as checkpoint_best.pt")
         if not path.is_file():

@@ -100,6 +100,12 @@ def same(wanted: str, known: Iterable[str]) -> str | None:
     return next(iter(alike)) if len(alike) == 1 else None
 
 
+def english(code: str) -> str:
+    """The English name of a language, and the code where it has none."""
+    found = find(code)
+    return _names().get(found.code, code) if found else code
+
+
 @cache
 def _names() -> dict[str, str]:
     """The English names of the languages, by their codes."""

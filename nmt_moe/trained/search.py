@@ -11,3 +11,10 @@ RANGES: dict[str, Range] = {
     "gnmt_alpha": numbers(0),
     "gnmt_beta": numbers(0),
 }
+
+_MAX_TRANSLATION = 250  # pieces, as in the recipes; more where the parts may be long
+
+
+def longest_translation(max_pieces: int) -> int:
+    """The most pieces of a translation, where a source has at most ``max_pieces``."""
+    return max(_MAX_TRANSLATION, 2 * max_pieces)

@@ -12,16 +12,11 @@ from sentencepiece import SentencePieceProcessor
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationTask
+from nmt_moe.trained.search import longest_translation
 from nmt_moe.trained.text import in_parts
 
-_MAX_TRANSLATION = 250  # pieces, as in the recipes; more where the parts may be long
 BATCH_PIECES = 4000
 """Of the sources of a batch, padding included."""
-
-
-def longest_translation(max_pieces: int) -> int:
-    """The most pieces of a translation, where a source has at most ``max_pieces``."""
-    return max(_MAX_TRANSLATION, 2 * max_pieces)
 
 
 def ordered(dataset: FairseqDataset) -> np.ndarray:

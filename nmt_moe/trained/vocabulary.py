@@ -10,11 +10,10 @@ from sentencepiece import SentencePieceProcessor
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.languages import same
 from nmt_moe.corpus.wordpieces import model as wordpieces
+from nmt_moe.trained.folder import WORDPIECES
 
 TAG = re.compile(r"<2(\w+)>")
 """The source piece that asks for a language, see ``corpus.multilingual``."""
-WORDPIECES = "sentencepiece.model"
-"""The name of the file beside a checkpoint."""
 
 
 def dictionary_files(folders: Iterable[Path], names: list[str]) -> list[Path]:
