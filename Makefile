@@ -6,7 +6,7 @@
 
 BIN := .venv/bin
 # A file of tests on each core, one thread each: they are small.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 # Checks JavaScript by its inferred types; npm keeps it in its cache, nothing is installed.
 TSC := npm exec --yes --prefer-offline --fetch-retries=0 --package=typescript@5.9.3 -- tsc

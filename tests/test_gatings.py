@@ -28,9 +28,9 @@ QUICK = "strictly_balanced in groups"
 )
 def test_a_model_learns_survives_a_stop_and_translates(data, tmp_path, gating):
     options = ["--lr", 0.02, *GATINGS[gating]]
-    whole = train(data, tmp_path / "whole", "--max-update", 60, *options)
+    whole = train(data, tmp_path / "whole", "--max-update", 40, *options)
     check_training(whole, gating)
-    for updates in (30, 60):
+    for updates in (20, 40):
         train(data, tmp_path / "stopped", "--max-update", updates, *options)
     got, want = (flat(load(tmp_path / name)["model"]) for name in ("stopped", "whole"))
     assert got.keys() == want.keys()

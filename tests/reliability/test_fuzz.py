@@ -43,7 +43,8 @@ def test_fuzzing(tmp_path: Path, tally: Tally) -> None:
     """Where it fails, the last lines hold the input."""
     said = fuzz(tmp_path, "--runs", RUNS)
     done = re.findall(r"^stat::number_of_executed_units: (\d+)$", said.stderr, re.MULTILINE)
-    assert [int(number) for number in done] == [RUNS] * len(TARGETS)
+    # libFuzzer ends the changes of an input that it has begun.
+    assert len(done) == len(TARGETS) and all(RUNS <= int(number) < 2 * RUNS for number in done)
     for target in TARGETS:  # some of the inputs reached what those before had not
         assert len([*(tmp_path / target).iterdir()]) > len(INPUTS)
     tally(inputs=sum(map(int, done)))

@@ -50,7 +50,7 @@ def has_lost(folder: Path, want: dict[str, dict]) -> bool:
 
 
 @pytest.mark.slow
-def test_one_process_killed_16_times(data: Path, tmp_path: Path, tally: Tally) -> None:
+def test_one_process_killed_12_times(data: Path, tmp_path: Path, tally: Tally) -> None:
     """In turn at a random time, before a change of a file, within a write, and within a copy."""
     chance = kill.fresh()
     whole, folder = tmp_path / "whole", tmp_path / "killed"
@@ -63,7 +63,7 @@ def test_one_process_killed_16_times(data: Path, tmp_path: Path, tally: Tally) -
     assert least < most / 2  # or it would die in writing its log
     last = folder / "checkpoint_last.pt"
     kills = at = half_written = 0
-    while kills < 16:
+    while kills < 12:
         prepare, by, after = nothing, signal.SIGKILL, None
         if kills % 4 == 0:
             after = chance.uniform(0.1, 1) * seconds
