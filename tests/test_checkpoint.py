@@ -170,6 +170,7 @@ def updates(path: Path) -> int:
     return torch.load(path, weights_only=True)["optimizer_history"][-1]["num_updates"]
 
 
+@pytest.mark.slow
 def test_a_failed_write_leaves_the_checkpoints_before_it(data, trained, tmp_path):
     last, best = copy(trained, tmp_path), tmp_path / "checkpoint_best.pt"
     shutil.copy(trained, best)

@@ -26,6 +26,7 @@ def around(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_recipe(around: Path, tmp_path_factory, tally) -> None:
     release = FOLDER / "0.1.0"
     checkpoint = unpack(release / "translation", tmp_path_factory.mktemp("model"))

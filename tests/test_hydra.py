@@ -147,6 +147,7 @@ def test_what_is_wrong_is_said_in_one_line(data, tmp_path, words, message):
     assert re.search(message, ended.error()), ended.error()
 
 
+@pytest.mark.slow
 def test_jobs_that_would_share_a_folder_are_refused(data, tmp_path):
     words = ["common.seed=1,2", f"checkpoint.save_dir={tmp_path}/one", "optimization.max_update=1"]
     ended = hydra(data, tmp_path, *words, "--multirun", fails=True)
@@ -154,6 +155,7 @@ def test_jobs_that_would_share_a_folder_are_refused(data, tmp_path):
     assert "'common.seed=2'" in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_configuration_that_hides_the_plugin(data, tmp_path):
     """In a file of its defaults: fairseq imports it later, as one that is not installed."""
     (tmp_path / "where.yaml").write_text(f"common:\n  user_dir: {PLUGIN}\n")

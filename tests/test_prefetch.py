@@ -36,7 +36,13 @@ while time.monotonic() < until:
 """
 
 
-@pytest.mark.parametrize("room", [1, 1_000_000], ids=["waits for room", "prepares"])
+@pytest.mark.parametrize(
+    "room",
+    [
+        pytest.param(1, id="waits for room", marks=pytest.mark.slow),
+        pytest.param(1_000_000, id="prepares"),
+    ],
+)
 def test_a_program_that_ends_within_an_epoch_is_not_aborted(room):
     program = ENDS_WITHIN_AN_EPOCH.replace("{room}", str(room))
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)

@@ -50,6 +50,7 @@ def test_checkpoints_hold_one_matrix(data, tied, tmp_path):
     assert run("fairseq-generate", data, *options).stdout.count("\nH-") == 20
 
 
+@pytest.mark.slow
 def test_other_sharing_is_refused_in_a_line(data, tied, tmp_path):
     last = tied / "checkpoint_last.pt"
     for message, options in {

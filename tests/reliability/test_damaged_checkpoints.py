@@ -101,6 +101,7 @@ def test_200_random_flips(judge: Judge, chance: random.Random) -> None:
     assert judge.refused > 200  # of 400: most bytes are those of tensors
 
 
+@pytest.mark.slow
 def test_200_flips_in_what_holds_the_tensors_together(judge: Judge, chance: random.Random) -> None:
     """Headers, names, sizes and the pickled structure, which few random flips would meet."""
     with zipfile.ZipFile(judge.path) as archive:

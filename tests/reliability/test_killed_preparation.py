@@ -15,6 +15,7 @@ from tests.tally import Tally
 
 PREPARATION = ["phrasebook", "multi30k", "monolingual", "clean", "wordpieces train",
                "wordpieces encode", "preprocess", "merge", "curves"]  # fmt: skip
+QUICK = ["clean", "wordpieces train", "wordpieces encode", "preprocess"]
 WHOLE = [name for name, stage in STAGES.items() if stage.whole and stage.again]
 
 
@@ -69,7 +70,10 @@ class Attempts:
         shutil.rmtree(self.out)
 
 
-@pytest.mark.parametrize("name", PREPARATION)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in PREPARATION],
+)
 def test_killed_in_each_way(name: str, text: Path, tmp_path: Path, tally: Tally) -> None:
     attempts = Attempts(name, text, tmp_path, kill.fresh())
     assert attempts.changes >= 1

@@ -157,6 +157,7 @@ def without_shared_memory(rank: int) -> None:
     os._exit(77) if libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, b"size=64k") else None
 
 
+@slow
 def test_no_room_in_shared_memory(data: Path, tmp_path: Path, tally: Tally) -> None:
     workers = ["--num-workers", 2, "--batch-size", 1]
     finished = command.start(1, data, tmp_path, *workers, prepare=without_shared_memory).wait()

@@ -56,7 +56,15 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]
     return folder
 
 
-@every_model
+@pytest.mark.parametrize(
+    "model",
+    [
+        # Of each release the default gates in the quick suite, the others in the slow one.
+        pytest.param(model, marks=() if model.name == "translation" else pytest.mark.slow)
+        for model in MODELS
+    ],
+    ids=lambda model: f"{model.parent.name} {model.name}",
+)
 def test_it_is_evaluated_and_trained_on_as_it_was(model: Path, prepared, tally) -> None:
     expected = json.loads((model / "expected.json").read_text())
     work = prepared(model.parent)

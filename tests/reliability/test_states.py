@@ -32,6 +32,7 @@ def valid(finished: Finished) -> list[dict]:
     return [json.loads(line) for line in re.findall(r"INFO:valid:(.*)", finished.stdout)]
 
 
+@pytest.mark.slow
 def test_fairseqs_own_command_for_iwslt(text: Path, tmp_path: Path) -> None:
     """BLEU is counted in numpy's arrays, and the options of sgd are in a Namespace."""
     run, whole = tmp_path / "run", tmp_path / "whole"
