@@ -106,6 +106,11 @@ def tokenizer(code: str) -> str:
     return "zh" if known.script in ("Hans", "Hant", "Hani") else "char"
 
 
+def plain_metrics(code: str, lowercase: bool = False) -> list[Any]:
+    """BLEU and chrF of text as it is."""
+    return [BLEU(lowercase=lowercase, tokenize=tokenizer(code)), CHRF(lowercase=lowercase)]
+
+
 def measures(code: str, lowercase: bool = False, normalise: bool = False) -> Iterator[Measure]:
     """All metrics for a target language.
 
@@ -121,10 +126,8 @@ def measures(code: str, lowercase: bool = False, normalise: bool = False) -> Ite
         UserError: no language has this code.
     """
     target = language(code)
-    plain = "as it is; tokens by sacrebleu"
-    bleu = BLEU(lowercase=lowercase, tokenize=tokenizer(code))
-    yield Measure("detokenised", plain, str, bleu)
-    yield Measure("detokenised", plain, str, CHRF(lowercase=lowercase))
+    for metric in plain_metrics(code, lowercase):
+        yield Measure("detokenised", "as it is; tokens by sacrebleu", str, metric)
     if not target.spaced:
         return
     prepare, how = _tokeniser(target, normalise)

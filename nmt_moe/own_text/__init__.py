@@ -1,0 +1,1 @@
+"""From a user's own parallel text to a scored model."""
