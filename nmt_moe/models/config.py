@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from fairseq.modules import FairseqDropout
-from torch import nn
 
 from nmt_moe.common import ranges
 from nmt_moe.common.errors import UserError
@@ -231,16 +229,6 @@ def fit(cfg: StackConfig, given: Container[str]) -> None:
         if name not in given:
             places = {min(int(place), last) for place in getattr(cfg, name).split(",")}
             setattr(cfg, name, ",".join(map(str, sorted(places))))
-
-
-def dropout(cfg: StackConfig, side: str, place: str, module: nn.Module) -> FairseqDropout:
-    """The dropout of a side's embeddings (``in``) or layers (``out``).
-
-    fairseq's ``--retain-dropout-modules`` names it by the class of the module that it is part of.
-    """
-    own = getattr(cfg, f"{side}_dropout_{place}")
-    share = cfg.dropout if own is None else own
-    return FairseqDropout(share, module_name=type(module).__name__)
 
 
 def ties_softmax(cfg: StackConfig) -> bool:

@@ -5,7 +5,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from nmt_moe.models.attention import ATTENTIONS
-from nmt_moe.models.config import LSTMMoEConfig, dropout, moe_positions
+from nmt_moe.models.config import LSTMMoEConfig, moe_positions
+from nmt_moe.models.dropout import dropout
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.incremental import IncrementalDecoder

@@ -6,7 +6,8 @@ import torch
 from fairseq.models import FairseqEncoder
 from torch import Tensor, nn
 
-from nmt_moe.models.config import LSTMMoEConfig, dropout, moe_positions
+from nmt_moe.models.config import LSTMMoEConfig, moe_positions
+from nmt_moe.models.dropout import dropout
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.lstm import LSTM

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from nmt_moe.models import initial
-from nmt_moe.models.config import StackConfig, dropout
+from nmt_moe.models.config import StackConfig
+from nmt_moe.models.dropout import dropout
 from nmt_moe.models.linear import apply
 from nmt_moe.moe import MixtureOfExperts, Routing
 from nmt_moe.moe.layer import experts_per_token

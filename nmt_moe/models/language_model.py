@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.models import fairseq_options
-from nmt_moe.models.config import LSTMMoELanguageModelConfig, check, dropout, moe_positions
+from nmt_moe.models.config import LSTMMoELanguageModelConfig, check, moe_positions
+from nmt_moe.models.dropout import RetainsDropout, dropout
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.from_pretrained import FromPretrained
@@ -85,7 +86,7 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
 
 
 @register_model(NAME, dataclass=LSTMMoELanguageModelConfig)
-class LSTMMoELanguageModel(FromPretrained, FairseqLanguageModel):
+class LSTMMoELanguageModel(FromPretrained, RetainsDropout, FairseqLanguageModel):
     """LSTM language model with sparsely-gated mixtures of experts between its layers."""
 
     @classmethod

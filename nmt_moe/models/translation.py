@@ -8,6 +8,7 @@ from nmt_moe.common.errors import UserError
 from nmt_moe.models import fairseq_options
 from nmt_moe.models.config import LSTMMoEConfig, check
 from nmt_moe.models.decoder import LSTMMoEDecoder
+from nmt_moe.models.dropout import RetainsDropout
 from nmt_moe.models.encoder import LSTMMoEEncoder
 from nmt_moe.models.from_pretrained import FromPretrained
 from nmt_moe.models.sharing import share_experts
@@ -17,7 +18,7 @@ NAME = "lstm_moe"
 
 
 @register_model(NAME, dataclass=LSTMMoEConfig)
-class LSTMMoEModel(FromPretrained, FairseqEncoderDecoderModel):
+class LSTMMoEModel(FromPretrained, RetainsDropout, FairseqEncoderDecoderModel):
     """LSTM encoder-decoder with sparsely-gated mixtures of experts between its layers."""
 
     @classmethod

@@ -205,6 +205,12 @@ def test_options_that_do_not_fit_are_refused(options, message):
         build_model(**options)
 
 
+def test_a_name_that_has_no_dropout_is_refused():
+    modules = {"retain_dropout_modules": ["FeedForwards"]}
+    with pytest.raises(UserError, match="FeedForwards: no such module: did you mean FeedForward"):
+        build_model(dropout=0.5).make_generation_fast_(retain_dropout=True, **modules)
+
+
 @pytest.mark.parametrize("name", ["LSTMMoEEncoder", "LSTMMoEDecoder", "FeedForward", None])
 def test_dropout_is_kept_in_the_modules_that_retain_dropout_names(name):
     model = build_model(dropout=0.5).eval()
