@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from fairseq import checkpoint_utils
 
-from nmt_moe.fairseq_fixes import watchdog
+from nmt_moe.fairseq_fixes import early_stop, watchdog
 from nmt_moe.fairseq_fixes.fix import Fix
 
 EXIT_CODE = 75
@@ -114,6 +114,9 @@ def _stopping(validate_and_save: Callable[..., Any]) -> Callable[..., Any]:
 def _unless_done(train: Callable[..., Any]) -> Callable[..., Any]:
     def train_unless_done(cfg: Any, trainer: Any, *args: Any, **kwargs: Any) -> Any:
         updates = trainer.get_num_updates()
+        if early_stop.stopped(cfg):
+            _logger.info(f"all is done: {updates:,} updates, and --patience ended")
+            return [None], True
         if updates < (cfg.optimization.max_update or math.inf):
             return train(cfg, trainer, *args, **kwargs)
         _logger.info(f"all is done: {updates:,} of {cfg.optimization.max_update:,} updates")

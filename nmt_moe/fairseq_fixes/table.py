@@ -4,6 +4,7 @@ from nmt_moe.fairseq_fixes import (
     batch_workers,
     checkpoints,
     command_line,
+    early_stop,
     errors,
     hydra_train,
     log_file,
@@ -31,7 +32,13 @@ _ALWAYS: tuple[Fix, ...] = (
     *searches.FIXES,
 )
 
-FIXES: tuple[Fix, ...] = (*_ALWAYS, *errors.FIXES, *sigterm.FIXES, *hydra_train.FIXES)
+FIXES: tuple[Fix, ...] = (
+    *_ALWAYS,
+    *errors.FIXES,
+    *early_stop.FIXES,
+    *sigterm.FIXES,
+    *hydra_train.FIXES,
+)
 """All of them, in the order in which they are applied."""
 
 

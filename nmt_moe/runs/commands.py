@@ -38,12 +38,19 @@ class Failed(Exception):
         self.code = code
 
 
-def exit_code(recipe: str, work: Callable[[], object]) -> int:
+def exit_code(recipe: str, work: Callable[[], object], apart: bool = False) -> int:
     """Work for a recipe: the code of the command that failed, or 1 with a line on stderr.
 
     A signal ends this process at once, or when the command that it has started has ended.
+
+    Args:
+        recipe: its name.
+        work: what it does.
+        apart: what it starts is in sessions of its own: it hears no Ctrl-C, which is passed on as
+            SIGTERM, and on Linux it is told so too where this process is killed.
     """
     parent = os.getppid()
+    passed_on = {signal.SIGTERM, signal.SIGINT} if apart else {signal.SIGTERM}
     of_shell = os.environ.get("RECIPE_PID") == str(parent)
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -51,7 +58,7 @@ def exit_code(recipe: str, work: Callable[[], object]) -> int:
         # A second one may come while the seconds of the stage are noted.
         if not _running and len(_signals) == 1:
             raise Failed(128 + number)
-        if number == signal.SIGTERM:
+        if number in passed_on:
             for process in list(_running.values()):
                 _pass_on(process)
 
@@ -99,7 +106,7 @@ def logged(path: Path, words: Sequence[str], recipe: str, stdout: Any = None) ->
     last: deque[str] = deque(maxlen=_TAIL)
     try:
         with path.open("wb") as log:
-            for line in _lines(words, log, stdout):
+            for line in lines(words, log, stdout):
                 last.append(line)
     except Failed as error:
         # Not from the log, for which there may be no room.
@@ -112,7 +119,7 @@ def trained(path: Path, words: Sequence[str], recipe: str) -> None:
     """Run a training: its log is continued, and a line is shown of each of its reports."""
     try:
         with path.open("ab") as log:
-            for line in follow(_lines(words, log)):
+            for line in follow(lines(words, log)):
                 print(line, flush=True)
     except Failed as error:
         if error.code == STOPPED or _signals:
@@ -127,11 +134,21 @@ def written(path: Path, words: Sequence[str], **options: Any) -> None:
         call(words, stdout=file, **options)
 
 
-def _lines(words: Sequence[str], log: Any, stdout: Any = None) -> Iterator[str]:
-    """What a command prints, line by line, once it is in the log."""
+def lines(words: Sequence[str], log: Any, stdout: Any = None, **options: Any) -> Iterator[str]:
+    """What a command prints, line by line, once it is in the log.
+
+    Args:
+        words: it and its arguments.
+        log: the open file.
+        stdout: where its standard output goes instead; then these are those of its standard error.
+        options: other ones of :class:`subprocess.Popen`.
+
+    Raises:
+        Failed: with its code.
+    """
     full: OSError | None = None
     streams = (subprocess.PIPE, subprocess.STDOUT) if stdout is None else (stdout, subprocess.PIPE)
-    with _started(words, stdout=streams[0], stderr=streams[1]) as process:
+    with _started(words, stdout=streams[0], stderr=streams[1], **options) as process:
         for line in process.stdout or process.stderr:
             try:
                 log.write(line)

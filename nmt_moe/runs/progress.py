@@ -55,13 +55,17 @@ def _perplexity(figures: dict[str, Any], prefix: str) -> str:
 
 def follow(lines: Iterable[str]) -> Iterator[str]:
     """The lines to show; a traceback is shown whole."""
+    for line in told(lines):
+        figures = record(line)
+        yield line if figures is None else describe(figures)
+
+
+def told(lines: Iterable[str]) -> Iterator[str]:
+    """The reports, errors and warnings of a training's lines; a traceback is whole."""
     traceback = False
     for line in _without_ignored(lines):
-        figures = record(line)
         traceback = traceback or line.startswith("Traceback")
-        if figures is not None:
-            yield describe(figures)
-        elif traceback or _PASS.search(line):
+        if traceback or _PASS.search(line) or record(line) is not None:
             yield line.rstrip("\n")
 
 

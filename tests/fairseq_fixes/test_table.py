@@ -43,6 +43,7 @@ SOURCES = {
     "fairseq_cli.hydra_train:_hydra_main": "f192edb7859a",
     "fairseq_cli.hydra_train:add_defaults": "474b783b080b",
     "fairseq_cli.train:add_defaults": "474b783b080b",
+    "fairseq_cli.train:should_stop_early": "4c442a0bc320",
     "fairseq_cli.train:train": "82aafe7dfcd8",
     "fairseq_cli.train:validate_and_save": "6eaeda1b2df1",
 }

@@ -1,0 +1,117 @@
+"""The programs that ``nmt-moe train`` starts: what they print goes to a log, and to the screen."""
+
+import ctypes
+import os
+import re
+import shlex
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.files import atomic_write
+from nmt_moe.own_text.screen import Screen
+from nmt_moe.runs import commands
+
+_ERROR = re.compile(r"(?:^|: )error: (.*)")
+_LAST = 5  # lines that are shown of a program that failed without an error's line
+
+
+class Programs:
+    """Start programs, one after the other.
+
+    Args:
+        screen: shows how far they are.
+        shown: whether to show each command as it would be typed.
+    """
+
+    def __init__(self, screen: Screen, shown: bool = False) -> None:
+        self._screen, self._shown = screen, shown
+        # Those of this environment come first, also where it is not activated.
+        folder = str(Path(sys.executable).parent)
+        path = os.environ.get("PATH", os.defpath)
+        if path.split(os.pathsep)[0] != folder:
+            path = os.pathsep.join([folder, path])
+        self._environment = os.environ | {
+            "PATH": path,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONSAFEPATH": "1",  # or modules of the user's folder would stand in for others
+        }
+
+    def run(
+        self,
+        log: Path,
+        *words: object,
+        reads: Path | None = None,
+        writes: Path | None = None,
+        follow: Callable[[Iterable[str]], Iterator[str]] | None = None,
+    ) -> None:
+        """Run a program to its end.
+
+        Args:
+            log: its output is added there.
+            words: it and its arguments.
+            reads: its standard input.
+            writes: its standard output becomes this file, if it succeeds.
+            follow: makes lines that stay of its output; without it the last one is the progress.
+
+        Raises:
+            UserError: with the error that it printed.
+            Failed: it was stopped.
+        """
+        typed = [str(word) for word in words]
+        if self._shown:
+            into = [f"< {shlex.quote(str(reads))}"] if reads else []
+            into += [f"> {shlex.quote(str(writes))}"] if writes else []
+            self._screen.say(" ".join(["+", shlex.join(typed), *into]))
+        last: deque[str] = deque(maxlen=_LAST)
+
+        def noted(lines: Iterable[str]) -> Iterator[str]:
+            for line in lines:
+                last.append(line)
+                yield line
+
+        follow = follow or self._as_progress
+        options: dict[str, Any] = {"env": self._environment, "start_new_session": True}
+        if sys.platform == "linux":
+            options["preexec_fn"] = _end_with_the_parent
+        with (
+            log.open("ab") as output,
+            (reads or Path(os.devnull)).open("rb") as options["stdin"],
+            atomic_write([writes] if writes else [], "wb") as written,
+        ):
+            stdout = written[0] if written else None
+            try:
+                for line in follow(noted(commands.lines(typed, output, stdout, **options))):
+                    self._screen.say(line)
+            except commands.Failed as error:
+                if error.code == commands.STOPPED or error.code > 128:
+                    raise
+                raise UserError(_reason(typed[:3], log, last)) from None
+
+    def _as_progress(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            self._screen.progress(line.strip())
+        yield from ()
+
+
+def _reason(words: Sequence[str], log: Path, last: Iterable[str]) -> str:
+    found = [match[1] for match in map(_ERROR.search, last) if match]
+    if found:
+        return found[-1].strip()
+    name = " ".join(word for word in words if not word.startswith(("/", "-")))
+    shown = " / ".join(line.strip() for line in last)
+    return f"{name} failed, {log} has all that it printed; at the end: {shown}"
+
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_SET_SIGNAL_OF_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG
+
+
+def _end_with_the_parent() -> None:
+    """In the process that is started: SIGTERM when this one is gone, also where it was killed."""
+    if _LIBC is not None:
+        _LIBC.prctl(_SET_SIGNAL_OF_PARENTS_DEATH, signal.SIGTERM)
