@@ -23,6 +23,7 @@ COMMANDS: dict[Words, tuple[str, str]] = {
     ("checkpoint", "split"): ("checkpoint:Split", "make the parts for a number of processes"),
     ("corpus", "download"): ("archives:Download", "get the archives of WMT'14"),
     ("corpus", "wmt14"): ("archives:Wmt14", "write the text of WMT'14's archives"),
+    ("corpus", "import"): ("importing:Import", "any usual parallel text into files of lines"),
     ("corpus", "clean"): ("clean:Clean", "clean parallel text, and count what each rule did"),
     ("corpus", "wordpieces", "train"): ("wordpieces:Train", "learn a vocabulary"),
     ("corpus", "wordpieces", "encode"): ("wordpieces:Encode", "write text as pieces"),
@@ -56,7 +57,9 @@ GROUPS: dict[Words, str] = {
     (): "Sparsely-gated mixtures of experts for machine translation, a fairseq plugin.",
     ("checkpoint",): "Checkpoints of trainings whose experts are spread over processes: with "
     "--moe-sharded-checkpoint each\nprocess writes its part, checkpoint_last-rank-0.pt and so on.",
-    ("corpus",): "Text for training: download, clean, cut into pieces, put together, generate.",
+    (
+        "corpus",
+    ): "Text for training: download, import, clean, cut into pieces, put together, generate.",
     ("corpus", "wordpieces"): "Learn a vocabulary of wordpieces, cut text into them, count them.",
     ("corpus", "multilingual"): "Put several pairs of languages together, for one model.",
     ("claims",): "Logs, table and picture of a claim, from the trainings of recipes/claims.",

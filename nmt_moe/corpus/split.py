@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nmt_moe.common.errors import UserError, suggestion
 from nmt_moe.common.files import atomic_write, check_no_input
+from nmt_moe.common.table import markdown
 from nmt_moe.corpus.sources.pair import Pair
 from nmt_moe.corpus.sources.source import SPLITS, Source, Split
 
@@ -120,6 +121,15 @@ def split(
                 write(pair, chosen, one)
         _check(counts, given)
     return counts
+
+
+def describe(counts: Mapping[str, Counts]) -> Iterator[str]:
+    """The lines of a table of what :func:`split` returns."""
+    heads = ("read", "empty", "shared", *SPLITS)
+    rows = [[name, *(f"{found[head]:,}" for head in heads)] for name, found in counts.items()]
+    yield from markdown(["text", "pairs", *heads[1:]], rows)
+    if any(found["shared"] for found in counts.values()):
+        yield "shared: left out, as a sentence of the pair is in another set"
 
 
 def _full(one: Source, counts: Counts | None = None) -> Iterator[Pair]:

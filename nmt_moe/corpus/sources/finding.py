@@ -41,7 +41,7 @@ def find(
         files: the files and folders.
         source: the language of the source, such as ``en``.
         target: that of the target.
-        columns: of a table, from 1, where its first line does not name them.
+        columns: of the tables that have so many, from 1.
         split: what all of it is for, whatever the names.
 
     Raises:

@@ -25,8 +25,8 @@ def pairs(
         path: with commas or semicolons between cells if its name ends in .csv, otherwise tabs.
         source: the language of the source.
         target: that of the target.
-        columns: those of both, from 1; None: those that the first row names, otherwise the first
-            two of text.
+        columns: those of both, from 1. None, or more than there are: those that the first row
+            names, otherwise the first two of text.
 
     Raises:
         UserError: it has no such columns, or a row is too short; names the line.
@@ -37,9 +37,10 @@ def pairs(
         return
     cells = [row for _, row in first]
     names = _named(cells[:2], source, target)
-    chosen = names or _text(cells, path)
-    if columns is not None:
+    if columns is not None and (not names or max(columns) <= len(cells[0])):
         chosen = (columns[0] - 1, columns[1] - 1)
+    else:
+        chosen = names or _text(cells, path)
     quoted = all(_in_quotes(cell) for row in cells for cell in row)
     for number, row in chain(first[bool(names) :], rows):
         if len(row) <= max(chosen):
