@@ -125,7 +125,8 @@ class _Languages:
         texts.append("\n".join(pair.target for pair in heard))
         judged = [self._identifier.judge(text, side) for side, text in enumerate(texts)]
         places = [place and place[0] for place in judged]
-        if places == ["other", "other"]:
+        unknown = places == [None, None] and self._identifier.swapped(texts[0], texts[1])
+        if places == ["other", "other"] or unknown:
             left, right = self._names
             return "swapped", f"source and target look swapped, {right} stands where {left} should"
         for place, side, name in zip(judged, ("source", "target"), self._names, strict=True):

@@ -115,8 +115,14 @@ def test_swapped_columns(phrases: Sides, monkeypatch) -> None:
         (701, 1500),
         "from line 701 on: source and target look swapped, en stands where zh should",
     )
-    monkeypatch.setattr(identify, "_classifier", absent)  # the scripts are enough
+    monkeypatch.setattr(identify, "_classifier", absent)  # scripts and spelling are enough
     assert [*kinds(persian(), "en", "fa")] == ["swapped"]
+    assert [*kinds(phrases, "de", "en")] == ["swapped"]
+    french = [one.text("fr") for one in build(500, 10, 10, 1)["train"]]
+    english = [one.en for one in build(500, 10, 10, 1)["train"]]
+    assert [*kinds((french, english), "en", "fr")] == ["swapped"]
+    assert [*kinds((french, english), "fr", "en")] == []
+    assert [*kinds((french, english), "xx", "en")] == []  # a code that nobody knows
 
 
 def test_another_language(phrases: Sides) -> None:
