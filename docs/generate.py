@@ -329,6 +329,42 @@ def rooms(_: str) -> str:
     return "\n".join(left(["package", "what belongs in it"], rows))
 
 
+def choices(part: str) -> str:
+    """``rows``, ``sizes`` or ``sources``: what ``nmt-moe train`` chooses."""
+    known = tomllib.loads((ROOT / "nmt_moe" / "own_text" / "choices.toml").read_text())
+    if part == "sources":
+        return "\n".join(f"1. {name}: {text}" for name, text in known["sources"].items())
+    numbers = list(known["sources"])
+    rows = known["rows"]
+    if part == "sizes":
+        rows = [{"size": f"`{name}`"} | size for name, size in known["sizes"].items()]
+    shown = []
+    for row in rows:
+        row["from"] = ", ".join(f"[{numbers.index(name) + 1}]" for name in row.pop("sources"))
+        shown.append([_cell(value) for value in row.values()])
+    return "\n".join(left([_HEADS.get(name, name) for name in rows[0]], shown))
+
+
+_HEADS = {
+    "pairs": "pairs up to",
+    "dim": "width",
+    "lstm-cells": "cells",
+    "moe-hidden-dim": "expert's width",
+    "lr": "learning rate",
+    "warmup": "warm-up",
+    "batch_gpu": "batch on a GPU",
+    "one_gpu": "on one GPU",
+    "wordpieces": "sees at least",
+    "most": "vocabulary up to",
+}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else f"{value}"
+
+
 def picture() -> str:
     """The layers of the packages, as the contract in pyproject.toml has them, as SVG."""
     [contract] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
@@ -359,7 +395,7 @@ def picture() -> str:
 
 _NAMES = "table words figures machine note paired layers glance options familiar models sizes fixes"
 PARTS: dict[str, Callable[[str], str]] = {
-    name: globals()[name] for name in [*_NAMES.split(), "habits", "rooms"]
+    name: globals()[name] for name in [*_NAMES.split(), "habits", "rooms", "choices"]
 }
 
 
