@@ -2,6 +2,7 @@
 
 from nmt_moe.fairseq_fixes import (
     batch_workers,
+    bleu,
     checkpoints,
     command_line,
     early_stop,
@@ -30,6 +31,7 @@ _ALWAYS: tuple[Fix, ...] = (
     *log_file.FIXES,
     *numpy_compat.FIXES,
     *searches.FIXES,
+    *bleu.FIXES,
 )
 
 FIXES: tuple[Fix, ...] = (

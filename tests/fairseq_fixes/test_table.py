@@ -31,6 +31,7 @@ SOURCES = {
     "fairseq.logging.progress_bar:progress_bar": "4858692f88b1",
     "fairseq.options:DatasetConfig": "8b50f0fbe4de",
     "fairseq.options:parse_args_and_arch": "e7f96c62d047",
+    "fairseq.scoring.bleu:Scorer.result_string": "102cb2f9f420",
     "fairseq.tasks.fairseq_task:FairseqTask.get_batch_iterator": "a678bcdff92a",
     "fairseq.tasks.fairseq_task:FairseqTask.inference_step": "2009a56565e2",
     "fairseq.tasks.fairseq_task:FairseqTask.train_step": "b35210fe6112",
