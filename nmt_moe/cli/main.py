@@ -13,10 +13,14 @@ Words = tuple[str, ...]
 
 COMMANDS: dict[Words, tuple[str, str]] = {
     ("translate",): ("translate:Translate", "translate text, line by line"),
+    ("evaluate",): ("evaluate:Evaluate", "translate a text with a model, and score that"),
     ("score",): ("score:Score", "BLEU, chrF and perplexity of a translation"),
     ("report",): ("report:Report", "a page about what the experts of a model do, or about curves"),
     ("plan",): ("plan:Plan", "operations, parameters, memory and traffic of an architecture"),
     ("options",): ("options:Options", "what fairseq-train takes for these models, with ranges"),
+    ("model", "info"): ("model:Info", "check a model's folder, and show what it is"),
+    ("model", "pack"): ("model:Pack", "make one file of a model's folder"),
+    ("model", "unpack"): ("model:Unpack", "make a model's folder of such a file"),
     ("checkpoint", "average"): ("checkpoint:Average", "the mean of the weights of several"),
     ("checkpoint", "inspect"): ("checkpoint:Inspect", "show what a checkpoint or a part is"),
     ("checkpoint", "merge"): ("checkpoint:Merge", "make one complete checkpoint of parts"),
@@ -55,6 +59,9 @@ COMMANDS: dict[Words, tuple[str, str]] = {
 
 GROUPS: dict[Words, str] = {
     (): "Sparsely-gated mixtures of experts for machine translation, a fairseq plugin.",
+    (
+        "model",
+    ): "A model's folder: weights, dictionaries, wordpieces and card, all that translates.",
     ("checkpoint",): "Checkpoints of trainings whose experts are spread over processes: with "
     "--moe-sharded-checkpoint each\nprocess writes its part, checkpoint_last-rank-0.pt and so on.",
     (

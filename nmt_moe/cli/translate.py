@@ -9,9 +9,7 @@ from nmt_moe.cli.arguments import Command, option, positional, switch
 from nmt_moe.common.languages import language
 from nmt_moe.common.progress import Progress
 from nmt_moe.common.ranges import integers
-from nmt_moe.trained.search import BATCH_SIZE, BEAM, MAX_PIECES, RANGES
-
-_BUFFER_LINES = 1000
+from nmt_moe.trained.search import BATCH_SIZE, BEAM, BUFFER_LINES, MAX_PIECES, RANGES
 
 
 @dataclass(kw_only=True)
@@ -30,7 +28,8 @@ class Translate(OnDevice):
     """
 
     checkpoint: str = positional(
-        "such as checkpoint_best.pt; an ensemble has colons between its checkpoints",
+        "a model's folder, or a checkpoint such as checkpoint_best.pt; an ensemble has colons "
+        "between its models",
         "CHECKPOINT",
     )
     sentencepiece_model: Path | None = option(
@@ -57,7 +56,7 @@ class Translate(OnDevice):
     buffer_lines: int | None = option(
         None,
         "lines that are read before their translations are written "
-        f"(default: {_BUFFER_LINES:,}; 1 at a terminal)",
+        f"(default: {BUFFER_LINES:,}; 1 at a terminal)",
         integers(1),
     )
     progress: bool = switch("show the progress on stderr, as at a terminal")
@@ -89,7 +88,7 @@ class Translate(OnDevice):
         terminal = sys.stdin.isatty()
         if terminal:
             print("type a line of text; Ctrl-D ends", file=sys.stderr)
-        buffer_lines = self.buffer_lines or (1 if terminal else _BUFFER_LINES)
+        buffer_lines = self.buffer_lines or (1 if terminal else BUFFER_LINES)
         shown = self.progress or (sys.stderr.isatty() and not terminal)
         lines = read_clean(sys.stdin.buffer)
         with Progress("translate", "lines", shown=shown, live=not sys.stdout.isatty()) as progress:

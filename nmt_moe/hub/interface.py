@@ -173,7 +173,7 @@ class TranslationHub(Hub):
         super().__init__(trained, bpe, tokenizer, ours | dict(search))
         self._tag = [tag] if (tag := trained.tag()) else []
         self._longest = min(max_pieces, self.max_positions[0] - 1 - len(self._tag))
-        self._sentences = Sentences(self.task.cfg.source_lang)
+        self._sentences = Sentences(trained.source_lang)
 
     def translate(
         self,

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from nmt_moe.common.files import atomic_write
+from nmt_moe.score.evaluation import content
 from nmt_moe.score.intervals import scored
-
-_OF_SENTENCES = "chrF2"
-"""BLEU of a single sentence is 0 too often to tell sentences apart."""
 
 
 def write(
@@ -29,22 +27,14 @@ def write(
         target_lang: the code of their language.
 
     Returns:
-        The content: ``scores`` by name, each with ``value``, ``low``, ``high`` and ``signature``;
-        ``sentence_score``, the name of the sentences' score; and ``sentences`` in their order,
-        each with ``source``, ``reference``, ``hypothesis`` and ``score``.
+        The content, see :func:`nmt_moe.score.evaluation.content`.
 
     Raises:
         UserError: there are no lines, or not as many of each.
     """
-    found = {score.name: score for score in scored(hypotheses, references, target_lang)}
-    sides = zip(sources, references, hypotheses, found[_OF_SENTENCES].lines, strict=True)
-    names = ("source", "reference", "hypothesis", "score")
-    content = {
-        "scores": {name: score.as_dict() for name, score in found.items()},
-        "sentence_score": _OF_SENTENCES,
-        "sentences": [dict(zip(names, side, strict=True)) for side in sides],
-    }
+    found = scored(hypotheses, references, target_lang)
+    whole = content(found, sources, references, hypotheses)
     with atomic_write([path]) as [file]:
-        json.dump(content, file, ensure_ascii=False, indent=1)
+        json.dump(whole, file, ensure_ascii=False, indent=1)
         file.write("\n")
-    return content
+    return whole

@@ -59,18 +59,16 @@ def scored(
         raise UserError(
             f"{len(hypotheses):,} translations cannot be scored with {len(references):,} references"
         )
-    return [
-        _scored(metric, hypotheses, references, resamples)
-        for metric in [*plain_metrics(code), *_edits(code)]
-    ]
+    return [_scored(metric, hypotheses, references, resamples) for metric in metrics(code)]
 
 
-def _edits(code: str) -> list[TER]:
-    known = find(code)
+def metrics(code: str) -> list[Any]:
+    """The metrics of sacrebleu for a target language."""
+    found, known = plain_metrics(code), find(code)
     if known is None or known.spaced:
-        return [TER()]
+        return [*found, TER()]
     cut = TER(normalized=True, asian_support=True)
-    return [cut] if known.script in _SCRIPTS_OF_TER else []
+    return [*found, cut] if known.script in _SCRIPTS_OF_TER else found
 
 
 def _scored(

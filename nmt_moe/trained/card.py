@@ -1,12 +1,16 @@
-"""A model's card: what ``model.json`` says, for people, as Markdown."""
+"""What ``model.json`` says, for people: the model's card, and lines for a terminal."""
 
 import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nmt_moe.common.languages import english
+from nmt_moe.common.progress import bytes_text
+
+if TYPE_CHECKING:
+    from nmt_moe.trained.folder import ModelFolder
 
 _LIST = re.compile(r"^(\d*)([-+.)])(?=\s)")
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~$])")
@@ -22,9 +26,39 @@ def card(name: str, about: Mapping[str, Any]) -> str:
     return "\n".join(_lines(name, about)) + "\n"
 
 
+def description(model: "ModelFolder") -> Iterator[str]:
+    """What ``nmt-moe model info`` prints of a folder that was checked."""
+    about, directions = model.about, model.directions
+    size = sum((model.path / file).stat().st_size for file in about["sha256"])
+    spoken = ", ".join(map(between, directions))
+    yield f"{model.path}: {spoken}; {bytes_text(size)}, all files as they were written"
+    versions = ", ".join(f"{part} {version}" for part, version in about["versions"].items())
+    yield f"made {about['created']} by nmt_moe {about['nmt_moe']}: {versions}"
+    for one in about.get("text") or ():
+        yield f"text: {one['pairs']:,} pairs of {one['name']}"
+    if about.get("settings"):
+        yield f"settings: {', '.join(f'{k} {v}' for k, v in about['settings'].items())}"
+    for found in about.get("scores") or ():
+        yield ""
+        yield f"{between(found['direction'])}, {found['text']}, {found['sentences']:,} sentences:"
+        yield from score_lines(found["scores"])
+    yield ""
+    into = f" --target-lang {directions[0][1]}" if len(directions) > 1 else ""
+    yield f"nmt-moe translate {shlex.quote(str(model.path))}{into} < text > translation"
+    if command := model.interactive():
+        yield command
+
+
+def score_lines(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Scores by the names of their metrics, each with interval and signature."""
+    for name, score in scores.items():
+        interval = f"({score['low']:.2f} to {score['high']:.2f})"
+        yield f"{name:5} {score['value']:6.2f}  {interval:18}  {score['signature']}"
+
+
 def _lines(name: str, about: Mapping[str, Any]) -> Iterator[str]:
     directions = about["directions"]
-    yield f"# {_text(name)}: {_text(', '.join(map(_between, directions)))}"
+    yield f"# {_text(name)}: {_text(', '.join(map(between, directions)))}"
     yield ""
     yield (
         f"A translation model, trained with nmt_moe {about['nmt_moe']} in {about['updates']:,} "
@@ -77,7 +111,7 @@ def _scores(scores: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     rows = [
         [
-            _between(found["direction"]),
+            between(found["direction"]),
             f"{found['text']}, {found['sentences']:,} sentences",
             measure,
             f"{score['value']:.2f}",
@@ -95,7 +129,7 @@ def _worst(scores: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "The sentences with the lowest scores, which are chrF2 of the sentence."
     for found in scores:
         yield ""
-        yield f"{_between(found['direction'])}, {_text(found['text'])}:"
+        yield f"{between(found['direction'])}, {_text(found['text'])}:"
         yield ""
         for one in found.get("worst") or ():
             yield f"- {_text(one['source'])}"
@@ -104,7 +138,8 @@ def _worst(scores: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"  - score: {one['score']:.1f}"
 
 
-def _between(direction: Sequence[str]) -> str:
+def between(direction: Sequence[str]) -> str:
+    """The two languages of a direction, in words."""
     return " to ".join(map(english, direction))
 
 

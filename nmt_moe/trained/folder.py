@@ -155,7 +155,7 @@ def write(
             - ``scores``: for each test text ``{"direction": ["en", "de"], "text": name,
               "sentences": number, "scores": {"BLEU": {"value", "low", "high", "signature"}, ...},
               "worst": [{"source", "reference", "hypothesis", "score"}]}``, from
-              :func:`nmt_moe.score.evaluation.of_text`.
+              :func:`nmt_moe.score.evaluation.for_card`.
 
             ``created`` (ISO 8601) is now, if it is not given; other keys are kept as they are.
 
@@ -214,10 +214,10 @@ class _Summed:
 
 def _weights_alone(state: Mapping[str, Any], languages: Sequence[str]) -> dict[str, Any]:
     """What fairseq and this package need of a checkpoint to build its model."""
-    extra = state.get("extra_state") or {}
+    epochs = (state.get("extra_state") or {}).get("train_iterator")
     kept = {name: state[name] for name in _KEPT if name in state}
-    kept["optimizer_history"] = state["optimizer_history"][-1:]
-    kept["extra_state"] = {name: extra[name] for name in ("train_iterator",) if name in extra}
+    kept["optimizer_history"] = [state["optimizer_history"][-1] | {"lr_scheduler_state": {}}]
+    kept["extra_state"] = {"train_iterator": epochs or {"epoch": 1, "iterations_in_epoch": 0}}
     kept["cfg"] = {name: _nameless(part) for name, part in state["cfg"].items()}
     task = kept["cfg"]["task"]
     task = vars(task) if isinstance(task, Namespace) else task

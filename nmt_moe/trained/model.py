@@ -1,6 +1,6 @@
 """A trained model with its task, dictionaries and wordpieces: for translation, or of language."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ from fairseq.utils import split_paths
 from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
-from nmt_moe.common.errors import UserError
-from nmt_moe.trained.search import BATCH_SIZE, BEAM, MAX_PIECES, RANGES
+from nmt_moe.trained import folder
+from nmt_moe.trained.search import BATCH_SIZE, BEAM, MAX_PIECES
 from nmt_moe.trained.text import cleaned
 from nmt_moe.trained.translator import Translator
 from nmt_moe.trained.vocabulary import choose_tag, read_wordpieces
@@ -63,6 +63,15 @@ class TrainedModel:
         return cfg.max_source_positions, cfg.max_target_positions
 
     @property
+    def source_lang(self) -> str:
+        """The language that it translates from: of a model's folder of several directions the one
+        that goes with the target language, otherwise that of the training."""
+        about = self.path.parent / folder.ABOUT
+        target = self.target_lang if about.is_file() else None
+        found = target and folder.read(about.parent).source_of(target)
+        return found or (self.languages or [""])[0]
+
+    @property
     def training_data(self) -> Path:
         """The folder of the training data."""
         return Path(split_paths(self.cfg.task.data)[0])
@@ -98,21 +107,13 @@ class TrainedModel:
             UserError: it is a language model, its sentencepiece model is missing, the target
                 language is needed, or a number is out of range.
         """
-        search = beam, batch_size, max_pieces, gnmt_alpha, gnmt_beta
-        for (name, allowed), value in zip(RANGES.items(), search, strict=True):
-            allowed.check(name, value)
-        if self.languages is None:
-            raise UserError(f"{self.path} does not translate: it is a language model")
-        cfg = replace(self.task.cfg, gnmt_alpha=gnmt_alpha, gnmt_beta=gnmt_beta)
         return Translator(
-            type(self.task)(cfg, self.task.source_dictionary, self.task.target_dictionary),
-            self.models,
-            self.wordpieces(),
+            self,
             beam=beam,
             batch_size=batch_size,
             max_pieces=max_pieces,
-            device=self.device,
-            tag=self.tag(),
+            gnmt_alpha=gnmt_alpha,
+            gnmt_beta=gnmt_beta,
         )
 
     def tag(self) -> str | None:

@@ -4,6 +4,8 @@ from nmt_moe.common.ranges import Range, integers, numbers
 
 BEAM, BATCH_SIZE, MAX_PIECES = 4, 64, 150
 """The defaults of commands and of Python; sentences and wordpieces."""
+BUFFER_LINES = 1000
+"""Lines that are read before their sentences are translated together."""
 RANGES: dict[str, Range] = {
     "beam": integers(1),
     "batch_size": integers(1),

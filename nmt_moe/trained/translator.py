@@ -1,19 +1,32 @@
 """Translating sentences with loaded models."""
 
+import importlib
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from fairseq.data import FairseqDataset, data_utils
 from fairseq.utils import apply_to_sample, resolve_max_positions
-from sentencepiece import SentencePieceProcessor
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.tasks.gnmt_translation import GNMTTranslationTask
-from nmt_moe.trained.search import longest_translation
-from nmt_moe.trained.text import in_parts
+from nmt_moe.trained.device import find_device
+from nmt_moe.trained.search import (
+    BATCH_SIZE,
+    BEAM,
+    BUFFER_LINES,
+    MAX_PIECES,
+    RANGES,
+    longest_translation,
+)
+from nmt_moe.trained.text import cleaned, in_parts
+
+if TYPE_CHECKING:
+    from nmt_moe.trained.model import TrainedModel
 
 BATCH_PIECES = 4000
 """Of the sources of a batch, padding included."""
@@ -39,48 +52,95 @@ def batches(
 
 
 class Translator:
-    """Translates sentences.
+    """Translates with a trained model, as ``nmt-moe translate`` does.
 
     Args:
-        task: the task of the models, with their dictionaries.
-        models: an ensemble.
-        wordpieces: cuts text into the pieces of the dictionaries.
+        model: an opened model; or a model's folder or a checkpoint, which is opened.
+        source_lang: of the text, where it is not the language of the training.
+        target_lang: the language to translate into, needed where a model that is opened here has
+            several.
+        device: for a model that is opened here; None: a GPU if there is one.
         beam: width of the search.
         batch_size: sentences that are translated together.
         max_pieces: a longer sentence is translated in parts.
-        device: where the models are.
-        tag: a piece before each source sentence, or none.
+        gnmt_alpha: weight of the length normalisation.
+        gnmt_beta: weight of the coverage penalty.
+
+    Raises:
+        UserError: the model is missing or damaged, it is a language model, its sentencepiece model
+            is missing, the target language is needed, or a number is out of range.
     """
 
     def __init__(
         self,
-        task: GNMTTranslationTask,
-        models: Sequence[Any],
-        wordpieces: SentencePieceProcessor,
-        beam: int,
-        batch_size: int,
-        max_pieces: int,
-        device: torch.device,
-        tag: str | None,
+        model: "TrainedModel | str | Path",
+        *,
+        source_lang: str | None = None,
+        target_lang: str | None = None,
+        device: str | None = None,
+        beam: int = BEAM,
+        batch_size: int = BATCH_SIZE,
+        max_pieces: int = MAX_PIECES,
+        gnmt_alpha: float = 0.2,
+        gnmt_beta: float = 0.2,
     ) -> None:
+        search = beam, batch_size, max_pieces, gnmt_alpha, gnmt_beta
+        for (name, allowed), value in zip(RANGES.items(), search, strict=True):
+            allowed.check(name, value)
+        if isinstance(model, str | Path):
+            # By name: opening makes a model, whose translator this is.
+            load = importlib.import_module("nmt_moe.trained.loading").load
+            model = cast(
+                "TrainedModel", load(model, target_lang=target_lang, device=find_device(device))
+            )
+        if model.languages is None:
+            raise UserError(f"{model.path} does not translate: it is a language model")
+        cfg = replace(model.task.cfg, gnmt_alpha=gnmt_alpha, gnmt_beta=gnmt_beta)
+        task = type(model.task)(cfg, model.task.source_dictionary, model.task.target_dictionary)
+        self.source_lang = source_lang or model.source_lang
+        """The language of the text, whose rules split it into sentences."""
+        self.target_lang = model.target_lang or model.languages[1]
+        """The language that it translates into."""
         self._task = task
-        self._models = models
-        self._wordpieces = wordpieces
+        self._models = model.models
+        self._wordpieces = model.wordpieces()
         self._batch_size = batch_size
-        self._device = device
+        self._device = model.device
+        tag = model.tag()
         self._tag = [] if tag is None else [tag]
         self._generator = task.build_generator(
-            models, Namespace(beam=beam, max_len_a=0, max_len_b=longest_translation(max_pieces))
+            self._models,
+            Namespace(beam=beam, max_len_a=0, max_len_b=longest_translation(max_pieces)),
         )
         positions = resolve_max_positions(
-            task.max_positions(), *[model.max_positions() for model in models]
+            task.max_positions(), *[model.max_positions() for model in self._models]
         )
         self._max_pieces = min(max_pieces, positions[0] - 1 - len(self._tag))
 
-    @property
-    def source_lang(self) -> str:
-        """The source language of the training."""
-        return self._task.cfg.source_lang
+    def translate(self, lines: str | Sequence[str]) -> Any:
+        """Translate lines of text: cleaned, and each of their sentences by itself.
+
+        Args:
+            lines: one or several.
+
+        Returns:
+            The translation, or a list of them in the same order; of an empty line an empty one.
+
+        Raises:
+            UserError: what is given is no text.
+        """
+        if isinstance(lines, str):
+            return self.translate([lines])[0]
+        for line in lines:
+            if not isinstance(line, str):
+                raise UserError(f"a translator takes a list of strings, not {line!r:.80}")
+        # By name: their room is above this one.
+        text = importlib.import_module("nmt_moe.translate.text")
+        sentences = importlib.import_module("nmt_moe.translate.sentences").Sentences
+        found = text.translate_lines(
+            map(cleaned, lines), self, sentences(self.source_lang), BUFFER_LINES
+        )
+        return [*chain(*found)]
 
     def __call__(self, sentences: Sequence[str]) -> list[str]:
         """The translations in the same order, without line ends; an empty sentence stays empty.
