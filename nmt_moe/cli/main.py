@@ -12,6 +12,7 @@ from nmt_moe.common.errors import UserError, exit_code, suggestion
 Words = tuple[str, ...]
 
 COMMANDS: dict[Words, tuple[str, str]] = {
+    ("train",): ("train:Train", "train a translator of your own text, from files to a folder"),
     ("translate",): ("translate:Translate", "translate text, line by line"),
     ("evaluate",): ("evaluate:Evaluate", "translate a text with a model, and score that"),
     ("score",): ("score:Score", "BLEU, chrF and perplexity of a translation"),
@@ -120,7 +121,7 @@ def _unknown(group: Words, word: str) -> UserError:
     hint = f"did you mean {' or '.join(deeper)}?"
     if not deeper:
         hint = suggestion(word, dict.fromkeys(words[0] for words in below))
-    if not group and word in ("train", "generate", "interactive", "preprocess"):
+    if not group and word in ("generate", "interactive", "preprocess"):
         hint = f"fairseq-{word} --user-dir nmt_moe does that"
     return UserError(f"there is no command {' '.join(['nmt-moe', *group, word])}: {hint}")
 

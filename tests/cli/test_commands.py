@@ -84,7 +84,7 @@ def test_every_argument_says_what_it_is() -> None:
     [
         ("translat x.pt", "nmt-moe translat: did you mean translate?"),
         ("clean", "nmt-moe clean: did you mean corpus clean?"),
-        ("train data", "nmt-moe train: fairseq-train --user-dir nmt_moe does that"),
+        ("generate data", "nmt-moe generate: fairseq-generate --user-dir nmt_moe does that"),
         ("corpus wordpieces tain", "nmt-moe corpus wordpieces tain: did you mean train?"),
         ("checkpoint zzz", "nmt-moe checkpoint zzz: choose from average, inspect, merge, split"),
     ],

@@ -1,0 +1,136 @@
+"""``nmt-moe train``."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmt_moe.cli.arguments import Command, option, positional, required, switch
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.ranges import integers, numbers
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+@dataclass(kw_only=True)
+class Train(Command):
+    """Train a translator of your own parallel text, from files to a folder that translates. The
+    text is looked at, cleaned and split, the model's size follows from how much text there is, and
+    all that is chosen is printed with its reason.
+
+    FILE is one of two aligned files such as text.en and text.de (plain, .gz, .xz or .bz2), a TSV
+    file, TMX, JSON lines, or a folder with {train,valid,test}.LANGUAGE. Several are put together.
+
+    The work lies in OUT-work. The same command goes on where it was stopped; with another file or
+    setting it does anew what follows from that, and nothing else.
+    """
+
+    files: list[Path] = positional("the text", "FILE")
+    source: str = required("the language to translate from, such as en", metavar="LANGUAGE")
+    target: str = required("the language to translate into", metavar="LANGUAGE")
+    out: Path = required("the folder of the model", metavar="FOLDER")
+    valid: list[Path] = option(
+        [], "text to validate with (default: taken from FILE at random)", metavar="FILE", nargs="+"
+    )
+    test: list[Path] = option(
+        [], "text to score with (default: taken from FILE at random)", metavar="FILE", nargs="+"
+    )
+    both: bool = switch("one model for both directions")
+    time: str | None = option(
+        None, "end within this time, scores included, such as 2h, 90m or 1h30m", metavar="TIME"
+    )
+    size: str | None = option(None, "of the model (default: by the amount of text)")
+    settings: list[str] = option(
+        [],
+        "a choice of your own, such as vocabulary=8000, or an option of fairseq-train, such as "
+        "lr=0.001; may be repeated",
+        metavar="OPTION=VALUE",
+        name="--set",
+        action="append",
+    )
+    upsample: list[str] = option(
+        [],
+        "train N times with the text of a file; may be repeated",
+        metavar="FILE=N",
+        action="append",
+    )
+    columns: list[int] | None = option(
+        None,
+        "those of source and target in TSV files, from 1 (default: found)",
+        integers(1),
+        ("SOURCE", "TARGET"),
+        nargs=2,
+    )
+    seed: int = option(1, "of the split and the training", integers(0))
+    measure: float = option(
+        60.0,
+        "seconds to try the training for, before it begins, for the estimate of time and memory; "
+        "0: none",
+        numbers(0),
+        "SECONDS",
+    )
+    commands: bool = switch("show each program that is started, as it would be typed")
+
+    def run(self) -> int:
+        from nmt_moe.own_text.request import Request
+        from nmt_moe.own_text.train import train
+        from nmt_moe.runs.commands import exit_code
+
+        request = Request(
+            source=self.source,
+            target=self.target,
+            files=[path.absolute() for path in self.files],
+            out=self.out.absolute(),
+            valid=[path.absolute() for path in self.valid],
+            test=[path.absolute() for path in self.test],
+            columns=(self.columns[0], self.columns[1]) if self.columns else None,
+            upsample={
+                name: _times(name, number)
+                for name, number in _named("--upsample", self.upsample).items()
+            },
+            both=self.both,
+            size=self.size,
+            seconds=None if self.time is None else seconds(self.time),
+            measure=self.measure,
+            settings=_named("--set", self.settings),
+            seed=self.seed,
+            commands=self.commands,
+        )
+        return exit_code("nmt-moe train", lambda: train(request), apart=True)
+
+
+def seconds(text: str) -> float:
+    """The seconds of a time such as 2h, 90m or 1h30m.
+
+    Raises:
+        UserError: it is none.
+    """
+    found = _TIME.fullmatch(text.replace(" ", "").lower())
+    total = sum(
+        float(number or 0) * unit
+        for number, unit in zip(found.groups() if found else (), _UNITS.values(), strict=False)
+    )
+    if not total:
+        raise UserError(f"--time {text} is no time: give one such as 2h, 90m or 1h30m")
+    return total
+
+
+def _named(option: str, given: Sequence[str]) -> dict[str, str]:
+    """What was given as NAME=VALUE."""
+    found = {}
+    for one in given:
+        name, equals, value = one.rpartition("=") if option == "--upsample" else one.partition("=")
+        if not (name and equals):
+            raise UserError(f"{option} {one} is not NAME=VALUE, such as {_EXAMPLES[option]}")
+        found[name] = value
+    return found
+
+
+_EXAMPLES = {"--set": "dropout=0.2", "--upsample": "news.tsv=3"}
+
+
+def _times(name: str, number: str) -> int:
+    if not number.isdecimal() or not int(number):
+        raise UserError(f"--upsample {name}={number}: give a whole number, at least 1")
+    return int(number)

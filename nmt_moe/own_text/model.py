@@ -1,0 +1,188 @@
+"""From what fairseq reads to one checkpoint: the stages choices, measure, training, average."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmt_moe.common import logged
+from nmt_moe.own_text.request import PLUGIN, Work, read, write
+from nmt_moe.runs.folder import BEST, LOG
+from nmt_moe.runs.steps import MODEL as WORDPIECES
+from nmt_moe.score.bleu import tokenizer
+
+if TYPE_CHECKING:
+    from nmt_moe.own_text.choices import Choices
+
+AVERAGED = 4
+"""The checkpoints whose mean is tried."""
+CHECKPOINT, CHOICES = "checkpoint.pt", "choices.json"
+_LOSS, _BEST = (logged.of_split("valid", name) for name in (logged.LOSS, "best_loss"))
+
+
+def choose(work: Work, found: Mapping[str, int]) -> "Choices":
+    """The stage choices: for so much text, and this machine as it was then.
+
+    Args:
+        found: the ``pairs`` and ``words`` of the training text.
+    """
+    request = work.request
+    made: dict[str, Any] = {"pairs": found["pairs"], "words": found["words"], "size": request.size}
+    made |= {"seconds": request.seconds, "both": request.both, "settings": request.settings}
+    work.stages.do("choices", made, partial(_choose, work, found))
+    return _chosen(work, "choices")
+
+
+def _choose(work: Work, found: Mapping[str, int], folder: Path) -> None:
+    from nmt_moe.own_text.choices import choose as by_size
+    from nmt_moe.own_text.machine import Machine
+
+    request = work.request
+    chosen = by_size(
+        found["pairs"],
+        words=found["words"],
+        size=request.size,
+        time=request.seconds,
+        both=request.both,
+        machine=Machine.here(),
+        settings=request.settings,
+    )
+    write(folder / CHOICES, asdict(chosen))
+
+
+def _chosen(work: Work, stage: str) -> "Choices":
+    """What a stage has chosen; it is said with its reasons."""
+    from nmt_moe.own_text.choices import Choices
+
+    chosen = Choices(**read(work.path(stage, CHOICES)))
+    for reason in chosen.reasons:
+        work.screen.say(f"  {reason}")
+    return chosen
+
+
+def measured(work: Work, choices: "Choices") -> "Choices":
+    """The stage measure: as many updates as the time allows, by a short training."""
+    if not work.request.measure:
+        return choices
+    made = {"choices": asdict(choices), "seconds": work.request.measure}
+    work.stages.do("measure", made, partial(_measure, work, choices), ["choices", "binary"])
+    found = _chosen(work, "measure")
+    return replace(found, reasons=[*choices.reasons, *found.reasons])
+
+
+def _measure(work: Work, choices: "Choices", folder: Path) -> None:
+    from nmt_moe.own_text.estimate import measure
+
+    for left in folder.glob("measured-*"):
+        shutil.rmtree(left)  # of a try that was killed
+    given, binary = [*_languages(work), *_bleu(work)], work.path("binary")
+    estimate = measure(binary, choices, work.request.measure, options=given, folder=folder)
+    seconds = work.request.seconds
+    if seconds is not None:
+        seconds -= time.monotonic() - work.begun
+    write(folder / CHOICES, asdict(estimate.fit(choices, seconds)))
+
+
+def train(work: Work, choices: "Choices") -> list[str]:
+    """The stages training and average; returns the options of the training."""
+    options = training_options(work, choices)
+    work.stages.do(
+        "training",
+        {"options": options},
+        partial(_training, work, options, choices.updates),
+        ["binary"],
+    )
+    work.stages.do(
+        "average", {"checkpoints": AVERAGED}, partial(_average, work), ["training", "binary"]
+    )
+    return options
+
+
+def training_options(work: Work, choices: "Choices") -> list[str]:
+    """What ``fairseq-train`` is given, without files and folders."""
+    from nmt_moe.own_text.estimate import VALIDATIONS
+
+    every = max(choices.updates // VALIDATIONS, 1)
+    options = [
+        *_languages(work),
+        *("--seed", work.request.seed, *choices.options),
+        *("--max-update", choices.updates, "--patience", choices.patience),
+        # Saved and validated every so many updates, and not at the end of an epoch too.
+        *("--save-interval-updates", every, "--keep-interval-updates", AVERAGED),
+        *("--save-interval", 1_000_000, "--validate-interval", 1_000_000),
+        *("--no-epoch-checkpoints", "--max-tokens-valid", choices.max_tokens),
+        *("--log-format", "json", "--log-interval", max(min(every, 100) // 4, 1)),
+        *_bleu(work),
+    ]
+    return [str(option) for option in options]
+
+
+def _languages(work: Work) -> list[str]:
+    source, target = work.request.sides
+    return ["--source-lang", source, "--target-lang", target]
+
+
+def _bleu(work: Work) -> list[str]:
+    """Options that show BLEU beside the perplexity, where the target languages have spaces."""
+    if any(tokenizer(target) != "13a" for _, target in work.request.directions):
+        return []
+    search = '{"beam": 1, "max_len_a": 1.2, "max_len_b": 10}'
+    return ["--eval-bleu", "--eval-bleu-args", search, "--eval-bleu-remove-bpe", "sentencepiece"]
+
+
+def _training(work: Work, options: list[str], updates: int, folder: Path) -> None:
+    work.programs.run(
+        folder / LOG,
+        *("fairseq-train", work.path("binary"), *PLUGIN, "--save-dir", folder, *options),
+        *("--tensorboard-logdir", folder / "tensorboard"),
+        follow=lambda lines: work.screen.training(lines, updates),
+    )
+
+
+def _average(work: Work, folder: Path) -> None:
+    """The mean of the last checkpoints, or the best one if its validation loss is lower."""
+    mean, trained, log = folder / "mean.pt", work.path("training"), folder / "output.log"
+    average = ("nmt-moe", "checkpoint", "average", trained, "--last", AVERAGED)
+    work.programs.run(log, *average, "--out", mean, "--force")
+    validated = folder / "validated.log"
+    validated.unlink(missing_ok=True)
+    work.programs.run(
+        validated,
+        *(
+            "fairseq-validate",
+            work.path("binary"),
+            *PLUGIN,
+            "--task",
+            "translation",
+            "--path",
+            mean,
+        ),
+        *("--valid-subset", "valid", "--batch-size", 32, "--log-format", "json"),
+    )
+    best, averaged = _validations(trained / LOG)[-1][_BEST], _validations(validated)[-1][_LOSS]
+    kept = float(averaged) < float(best)
+    if not kept:
+        shutil.copyfile(trained / BEST, mean)
+    mean.replace(folder / CHECKPOINT)
+    shutil.copyfile(work.path("wordpieces", "model.model"), folder / WORDPIECES)
+    for dictionary in work.path("binary").glob("dict.*.txt"):
+        shutil.copyfile(dictionary, folder / dictionary.name)
+    what = "the mean of the last checkpoints" if kept else "the best checkpoint"
+    work.screen.say(
+        f"  {what} is kept: validation loss {float(averaged):.3f} of the mean, {float(best):.3f} "
+        "of the best one"
+    )
+
+
+def _validations(log: Path) -> list[dict[str, Any]]:
+    """The figures of each validation that a log has."""
+    found = []
+    for line in log.read_text("utf-8", "replace").splitlines():
+        start = line.find("{")
+        if f'"{_LOSS}"' in line and start >= 0 and line.endswith("}"):
+            found.append(json.loads(line[start:]))
+    return found

@@ -1,0 +1,136 @@
+"""From a checkpoint to a model's folder: the stages scores, report and model."""
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmt_moe.common.files import atomic_write
+from nmt_moe.common.lines import read_lines
+from nmt_moe.own_text import translations
+from nmt_moe.own_text.model import CHECKPOINT, WORDPIECES
+from nmt_moe.own_text.request import Work, read
+from nmt_moe.own_text.text import files_of
+
+if TYPE_CHECKING:
+    from nmt_moe.own_text.choices import Choices
+
+EXAMPLES, WORST = 10, 10
+REPORT, TRANSLATIONS = "report.html", "translations.json"
+
+
+def score(work: Work) -> None:
+    """The stages scores and report."""
+    work.stages.do("scores", {}, partial(_scores, work), ["average", "split"])
+    for source, target in work.request.directions:
+        _show(work, f"{source}-{target}")
+    work.stages.do("report", {}, partial(_report, work), ["average", "scores"])
+
+
+def _scores(work: Work, folder: Path) -> None:
+    """Translate the test text of each direction as the model's users do, and score it."""
+    for source, target in work.request.directions:
+        direction = f"{source}-{target}"
+        texts = [work.path("split", f"test.{language}") for language in (source, target)]
+        hypotheses = folder / f"{direction}.txt"
+        work.programs.run(
+            folder / "output.log",
+            *("nmt-moe", "translate", work.path("average", CHECKPOINT), "--progress"),
+            *("--source-lang", source, "--target-lang", target),
+            reads=texts[0],
+            writes=hypotheses,
+        )
+        sources, references, translated = ([*read_lines(path)] for path in (*texts, hypotheses))
+        translations.write(folder / f"{direction}.json", sources, references, translated, target)
+
+
+def _show(work: Work, direction: str) -> None:
+    """The scores, and some translations from all over the text."""
+    found = read(work.path("scores", f"{direction}.json"))
+    sentences = found["sentences"]
+    work.screen.say(f"  {direction}, {len(sentences):,} sentences that were not trained with:")
+    for name, one in found["scores"].items():
+        work.screen.say(
+            f"  {name:5} {one['value']:6.2f}  (95% from {one['low']:.2f} to {one['high']:.2f})  "
+            f"{one['signature']}"
+        )
+    for one in sentences[:: max(len(sentences) // EXAMPLES, 1)][:EXAMPLES]:
+        work.screen.say(f"    {one['source']}\n      {one['hypothesis']}")
+
+
+def _report(work: Work, folder: Path) -> None:
+    """The page about the model; of both directions it shows the first."""
+    source, target = work.request.directions[0]
+    texts = [work.path("split", f"test.{language}") for language in (source, target)]
+    work.programs.run(
+        folder / "output.log",
+        *("nmt-moe", "report", work.path("average", CHECKPOINT), *texts, "--out", folder / REPORT),
+        *("--source-lang", source, "--target-lang", target),
+        *("--translations", work.path("scores", f"{source}-{target}.json")),
+    )
+
+
+def finish(work: Work, choices: "Choices", options: Sequence[str]) -> None:
+    """The stage model: the folder that is used."""
+    out = work.request.out
+    if not (out / "model.json").is_file():
+        shutil.rmtree(work.path("model"), ignore_errors=True)
+    made = {"out": str(out), "reasons": choices.reasons}
+    made_of = ["average", "scores", "report", "split"]
+    work.stages.do("model", made, partial(_model, work, choices, options), made_of)
+    source, target = work.request.directions[0]
+    into = f" --target-lang {target}" if work.request.both else ""
+    work.screen.say(f"\n{out} is the model, {out}/README.md says what it is. To translate:")
+    work.screen.say(f"  nmt-moe translate {out}{into} < text.{source} > text.{target}")
+
+
+def _model(work: Work, choices: "Choices", options: Sequence[str], folder: Path) -> None:
+    from nmt_moe.trained.folder import write
+
+    request, average = work.request, work.path("average")
+    about: dict[str, Any] = {
+        "directions": [list(pair) for pair in request.directions],
+        "text": [
+            {name: one[name] for name in ("name", "pairs", "sha256")}
+            for one in files_of(work, "train")
+        ],
+        "settings": _settings(options),
+        "reasons": choices.reasons,
+        "scores": [_of_card(work, pair) for pair in request.directions],
+    }
+    dictionaries = [average / f"dict.{side}.txt" for side in request.sides]
+    request.out.mkdir(parents=True, exist_ok=True)
+    copies = {REPORT: work.path("report", REPORT)}
+    copies[TRANSLATIONS] = work.path("scores", "-".join(request.directions[0]) + ".json")
+    for name, path in copies.items():
+        with atomic_write([request.out / name], "wb") as [file]:
+            file.write(path.read_bytes())
+    write(request.out, average / CHECKPOINT, dictionaries, average / WORDPIECES, about)
+
+
+def _of_card(work: Work, direction: tuple[str, str]) -> dict[str, Any]:
+    """What the model's card says of a direction."""
+    found = read(work.path("scores", "-".join(direction) + ".json"))
+    ranked = sorted(found["sentences"], key=itemgetter("score"))
+    return {
+        "direction": list(direction),
+        "text": "test",
+        "sentences": len(ranked),
+        "scores": found["scores"],
+        "worst": ranked[:WORST],
+    }
+
+
+def _settings(options: Sequence[str]) -> dict[str, str]:
+    """Options of a command with their values, by their names."""
+    found: dict[str, str] = {}
+    name = ""
+    for word in options:
+        if word.startswith("--"):
+            name = word.removeprefix("--")
+            found[name] = ""
+        else:
+            found[name] = f"{found[name]} {word}".strip()
+    return found

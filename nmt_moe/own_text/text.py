@@ -1,0 +1,181 @@
+"""From a user's files to what fairseq reads: the stages text, clean, split, wordpieces, binary."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmt_moe.common.errors import UserError
+from nmt_moe.common.files import atomic_write
+from nmt_moe.common.lines import read_lines
+from nmt_moe.corpus.sources import SPLITS, Source, find
+from nmt_moe.corpus.sources.source import Split
+from nmt_moe.corpus.split import split as divide
+from nmt_moe.corpus.workers import cores
+from nmt_moe.own_text.request import PLUGIN, Request, Work, read, write
+
+if TYPE_CHECKING:
+    from nmt_moe.own_text.choices import Choices
+
+ABOUT = "about.json"
+MAX_PIECES = 250
+"""Of a sentence that is trained with."""
+_USES = {"train": "train", "valid": "validate", "test": "test"}
+
+
+def prepare(work: Work) -> dict[str, int]:
+    """The stages until there is text to train, validate and test with.
+
+    Returns:
+        The number of ``pairs`` of the training text, and of ``words`` of its target side.
+    """
+    request = work.request
+    sources = _sources(request)
+    files = [[one.name, one.split, one.checksum()] for one in sources]
+    made: dict[str, Any] = {
+        "files": files,
+        "languages": request.languages,
+        "columns": request.columns,
+    }
+    work.stages.do("text", made, partial(_text, work, sources))
+    about = read(work.path("text", ABOUT))
+    for one in about["files"]:
+        work.screen.say(f"  {one['name']}: {one['pairs']:,} pairs, for {one['split']}")
+    for line in about["suspicions"]:
+        work.screen.say(f"  warning: {line}")
+    work.stages.do("clean", {}, partial(_clean, work), ["text"])
+    made = {"seed": request.seed, "upsample": dict(request.upsample)}
+    work.stages.do("split", made, partial(_split, work), ["text", "clean"])
+    found: dict[str, int] = read(work.path("split", ABOUT))
+    sizes = ", ".join(f"{found[name]:,} for {name}" for name in SPLITS)
+    work.screen.say(f"  {sizes}; no sentence is in two of these")
+    return found
+
+
+def _sources(request: Request) -> list[Source]:
+    """All files; those of ``--valid`` and ``--test`` are of that split, whatever their names."""
+    found = find(request.files, *request.languages, columns=request.columns)
+    given: dict[Split, Sequence[Path]] = {"valid": request.valid, "test": request.test}
+    for split, paths in given.items():
+        if paths:
+            found = [one for one in found if one.split != split]
+            sources = find(paths, *request.languages, columns=request.columns)
+            found += [replace(one, split=split) for one in sources]
+    names = [one.name for one in found if one.split == "train"]
+    if not names:
+        raise UserError("there is no text to train with: name its files")
+    for name in request.upsample:
+        if name not in names:
+            raise UserError(
+                f"--upsample {name}: there is no such file; there are {', '.join(names)}"
+            )
+    return found
+
+
+def _text(work: Work, sources: Sequence[Source], folder: Path) -> None:
+    """Write what the files hold as aligned lines, and look at it."""
+    languages = work.request.languages
+    files: list[dict[str, Any]] = []
+    suspicions: list[str] = []
+    for number, source in enumerate(sources):
+        prefix, pairs = f"{source.split}{number}", 0
+        with atomic_write([folder / f"{prefix}.{language}" for language in languages]) as sides:
+            for pair in source.pairs():
+                for side, text in zip(sides, (pair.source, pair.target), strict=True):
+                    side.write(f"{text}\n")
+                pairs += 1
+                if pairs % 1000 == 0:
+                    work.screen.progress(f"text: {source.name}, {pairs:,} pairs")
+        if not pairs:
+            raise UserError(
+                f"{source.name} is empty: there is nothing to {_USES[source.split]} with"
+            )
+        one = {"name": source.name, "split": source.split, "prefix": prefix, "pairs": pairs}
+        files.append(one | {"sha256": source.checksum()})
+    write(folder / ABOUT, {"files": files, "suspicions": suspicions})
+
+
+def files_of(work: Work, split: str) -> list[dict[str, Any]]:
+    """What is known of the files of a split."""
+    return [one for one in read(work.path("text", ABOUT))["files"] if one["split"] == split]
+
+
+def _clean(work: Work, folder: Path) -> None:
+    """Clean the text for training; what is given to validate and test with stays as it is."""
+    for one in files_of(work, "train"):
+        report = folder / f"{one['prefix']}.json"
+        work.programs.run(
+            folder / "output.log",
+            *("nmt-moe", "corpus", "clean", work.path("text", one["prefix"])),
+            *("--langs", *work.request.languages),
+            *("--out", folder / one["prefix"], "--report", report),
+        )
+        found = read(report)
+        removed = [(rule["pairs"], rule["what"]) for rule in found["removed"].values()]
+        reasons = ", ".join(f"{pairs:,} {what}" for pairs, what in removed if pairs)
+        work.screen.say(
+            f"  {one['name']}: {found['kept']:,} of {found['read']:,} pairs are kept"
+            + (f"; removed: {reasons}" if reasons else "")
+        )
+
+
+def _split(work: Work, folder: Path) -> None:
+    source, target = work.request.languages
+    sources = []
+    for name in SPLITS:
+        for one in files_of(work, name):
+            prefix = work.path("clean" if name == "train" else "text", one["prefix"])
+            files = tuple(Path(f"{prefix}.{language}") for language in (source, target))
+            sources.append(Source(one["name"], name, files))
+    counts = divide(
+        sources, folder, source, target, seed=work.request.seed, repeat=work.request.upsample
+    )
+    total = sum(counts.values(), Counter[str]())
+    pairs = words = 0  # of the text with what is repeated
+    for line in read_lines(folder / f"train.{target}"):
+        pairs, words = pairs + 1, words + len(line.split())
+    about = {name: total[name] for name in SPLITS}
+    write(folder / ABOUT, about | {"pairs": pairs, "words": words})
+
+
+def cut(work: Work, choices: "Choices") -> None:
+    """The stages wordpieces and binary."""
+    made = {"vocabulary": choices.vocabulary, "longest": MAX_PIECES, "both": work.request.both}
+    work.stages.do("wordpieces", made, partial(_wordpieces, work, choices.vocabulary), ["split"])
+    work.stages.do("binary", {}, partial(_binary, work), ["wordpieces"])
+
+
+def _wordpieces(work: Work, vocabulary: int, folder: Path) -> None:
+    request, texts, log = work.request, work.path("split"), folder / "output.log"
+    model = folder / "model"
+    learned = ["--vocabulary", vocabulary, "--out", model]
+    if request.both:
+        pairs = ["-".join(pair) + f"={texts}" for pair in request.directions]
+        tool = ("nmt-moe", "corpus", "multilingual")
+        work.programs.run(log, *tool, "learn", *learned, *pairs)
+        cutting = ["--model", f"{model}.model", "--max-pieces", MAX_PIECES, "--out", folder]
+        work.programs.run(log, *tool, "mix", *cutting, *pairs)
+        return
+    tool = ("nmt-moe", "corpus", "wordpieces")
+    train = [texts / f"train.{language}" for language in request.languages]
+    work.programs.run(log, *tool, "train", *learned, *train)
+    for split in ("train", "valid", "test"):
+        given: list[object] = ["--model", f"{model}.model", "--langs", *request.languages]
+        given += ["--max-pieces", MAX_PIECES, "--workers", cores()]
+        given += ["--keep-all"] if split == "test" else []
+        work.programs.run(log, *tool, "encode", *given, texts / split, folder / split)
+
+
+def _binary(work: Work, folder: Path) -> None:
+    pieces, (source, target) = work.path("wordpieces"), work.request.sides
+    for left in folder.glob("dict.*"):
+        left.unlink()  # fairseq-preprocess refuses to replace what an interrupted try left
+    work.programs.run(
+        folder / "output.log",
+        *("fairseq-preprocess", *PLUGIN, "--source-lang", source, "--target-lang", target),
+        *("--joined-dictionary", "--srcdict", pieces / "model.dict.txt"),
+        *("--trainpref", pieces / "train", "--validpref", pieces / "valid"),
+        *("--testpref", pieces / "test", "--destdir", folder, "--workers", cores()),
+    )
