@@ -17,6 +17,7 @@ from nmt_moe.own_text.screen import Screen
 from nmt_moe.runs import commands
 
 _ERROR = re.compile(r"(?:^|: )error: (.*)")
+_SPEED = re.compile(r"\d/s\b")
 _LAST = 5  # lines that are shown of a program that failed without an error's line
 
 
@@ -56,7 +57,7 @@ class Programs:
             words: it and its arguments.
             reads: its standard input.
             writes: its standard output becomes this file, if it succeeds.
-            follow: makes lines that stay of its output; without it the last one is the progress.
+            follow: makes lines that stay of its output; without it those about progress are shown.
 
         Raises:
             UserError: with the error that it printed.
@@ -94,7 +95,8 @@ class Programs:
 
     def _as_progress(self, lines: Iterable[str]) -> Iterator[str]:
         for line in lines:
-            self._screen.progress(line.strip())
+            if _SPEED.search(line):
+                self._screen.progress(line.strip())
         yield from ()
 
 

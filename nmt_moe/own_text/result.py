@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nmt_moe.own_text.choices import Choices
 
 EXAMPLES, WORST = 10, 10
+LONGEST = 200  # characters that are shown of a sentence
 REPORT, TRANSLATIONS = "report.html", "translations.json"
 
 
@@ -57,7 +58,8 @@ def _show(work: Work, direction: str) -> None:
             f"{one['signature']}"
         )
     for one in sentences[:: max(len(sentences) // EXAMPLES, 1)][:EXAMPLES]:
-        work.screen.say(f"    {one['source']}\n      {one['hypothesis']}")
+        for indent, side in (("    ", "source"), ("      ", "hypothesis")):
+            work.screen.say(indent + one[side][:LONGEST])
 
 
 def _report(work: Work, folder: Path) -> None:

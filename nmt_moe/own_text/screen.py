@@ -21,6 +21,7 @@ from nmt_moe.runs.training_log import record
 _AT_A_TERMINAL, _IN_A_LOG = 0.2, 30.0  # seconds between two lines of progress
 _PREFIX = re.compile(r"^\S+ \S+ \| (?:(?:INFO|ERROR) \| \S+ \| |(?=WARNING))")
 _WARNING = re.compile(r"^WARNING \| \S+ \| ")
+_PARAMETERS = re.compile(r"^num\. shared model params: ([\d,]+) .*")
 _QUIET = re.compile(r"\| WARNING \| (?!nmt_moe)")
 """Warnings of fairseq's and other libraries, which are for the log."""
 _VALID_LOSS = logged.of_split("valid", logged.LOSS)
@@ -77,7 +78,8 @@ class Screen:
         for line in told(line for line in lines if not _QUIET.search(line)):
             figures = record(line)
             if figures is None:
-                yield f"  {_WARNING.sub('warning: ', _PREFIX.sub('', line))}"
+                line = _WARNING.sub("warning: ", _PREFIX.sub("", line))
+                yield "  " + _PARAMETERS.sub(r"\1 parameters", line)
                 continue
             if _VALID_LOSS in figures:
                 done, perplexity, bleu = _validation(figures)

@@ -13,6 +13,7 @@ from nmt_moe.common.lines import read_lines
 from nmt_moe.corpus.sources import SPLITS, Source, find
 from nmt_moe.corpus.sources.source import Split
 from nmt_moe.corpus.split import split as divide
+from nmt_moe.corpus.suspicions import look
 from nmt_moe.corpus.workers import cores
 from nmt_moe.own_text.request import PLUGIN, Request, Work, read, write
 
@@ -80,6 +81,7 @@ def _text(work: Work, sources: Sequence[Source], folder: Path) -> None:
     files: list[dict[str, Any]] = []
     suspicions: list[str] = []
     for number, source in enumerate(sources):
+        suspicions += [f"{source.name}: {one.message}" for one in look(source.pairs(), *languages)]
         prefix, pairs = f"{source.split}{number}", 0
         with atomic_write([folder / f"{prefix}.{language}" for language in languages]) as sides:
             for pair in source.pairs():

@@ -36,7 +36,7 @@ def shown(file: io.StringIO) -> str:
 
 def test_plain_lines() -> None:
     assert shown(io.StringIO()).splitlines() == [
-        "  num. shared model params: 137,920 (num. trained: 137,920)",
+        "  137,920 parameters",
         "  training: 50%, update 50 of at most 100, 0:25 left, 1:25 with all that follows",
         f"  warning: {COLLAPSE}",
         "  update 50: validation perplexity 12.35, BLEU 20.1",

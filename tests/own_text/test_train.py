@@ -1,0 +1,124 @@
+"""``nmt-moe train``: from files to a folder, stopped at any moment, and again with a change."""
+
+import json
+import random
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nmt_moe.cli.train import seconds
+from nmt_moe.common.errors import UserError
+from tests import preloaded
+from tests.recipes import environment
+
+TINY = [
+    *("--size", "tiny", "--set", "dim=16", "--set", "lstm-cells=16", "--set", "vocabulary=300"),
+    *("--set", "moe-hidden-dim=16", "--set", "updates=20", "--measure", "0"),
+]
+
+
+def text(folder: Path, lines: int = 300) -> list[str]:
+    """Two aligned files: sentences of numbers, and the same in reverse."""
+    chance = random.Random(1)
+    words = "one two three four five six seven eight nine ten".split()
+    sentences = [chance.choices(words, k=chance.randint(3, 9)) for _ in range(lines)]
+    for language, order in (("en", 1), ("de", -1)):
+        path = folder / f"text.{language}"
+        path.write_text("".join(" ".join(words[::order]) + "\n" for words in sentences))
+    return [str(folder / "text.en"), str(folder / "text.de")]
+
+
+def start(*arguments: str, **options) -> subprocess.Popen:
+    words = preloaded.command("nmt-moe", "train", "--source", "en", "--target", "de", *arguments)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(words, env=environment(), **streams, **options)
+
+
+def train(*arguments: str, fails: bool = False) -> str:
+    process = start(*arguments)
+    output, _ = process.communicate(timeout=300)
+    assert bool(process.returncode) == fails, output
+    return output
+
+
+def done(output: str) -> list[str]:
+    """The stages that were done now."""
+    headings = [line.partition("] ")[2] for line in output.splitlines() if line.startswith("[")]
+    return [name for name in headings if ":" not in name]
+
+
+def test_one_command_and_then_a_change(tmp_path: Path) -> None:
+    files, out = text(tmp_path), tmp_path / "model"
+    given = [*files, "--out", str(out), *TINY]
+    first = train(*given, "--commands")
+    assert "+ fairseq-train " in first and "update 20: validation perplexity" in first
+    about = json.loads((out / "model.json").read_text())
+    scores = about["scores"][0]
+    assert about["directions"] == [["en", "de"]] and about["text"][0]["pairs"] == 300
+    assert f"BLEU {scores['scores']['BLEU']['value']:8.2f}" in first and scores["sentences"] > 3
+    assert (out / "report.html").is_file() and (out / "README.md").is_file()
+
+    assert not done(train(*given))
+    again = train(*given, "--set", "label-smoothing=0.2")
+    assert done(again) == ["choices", "training", "average", "scores", "report", "model"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["text.en"], "text.en"),
+        (["none.en", "none.de"], "none.en"),
+        (["empty.en", "empty.de"], "empty"),
+        (["text.en", "text.de", "--upsample", "news=3"], "--upsample news: there is no such file"),
+        (["text.en", "text.de", "--upsample", "text"], "--upsample text is not NAME=VALUE"),
+        (["text.en", "text.de", "--set", "beem=3"], "--set beem: no such option"),
+    ],
+)
+def test_one_line_says_what_is_wrong(tmp_path: Path, given: list[str], message: str) -> None:
+    text(tmp_path, 20)
+    for language in ("en", "de"):
+        (tmp_path / f"empty.{language}").touch()
+    process = start(*given, "--out", "model", *TINY, cwd=tmp_path)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode and "Traceback" not in output
+    assert message in output.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45)]
+)
+def test_times(given: str, expected: float) -> None:
+    assert seconds(given) == expected
+
+
+@pytest.mark.parametrize("given", ["2", "h", "", "two hours"])
+def test_what_is_no_time(given: str) -> None:
+    with pytest.raises(UserError, match="is no time: give one such as 2h"):
+        seconds(given)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """The same scores and translations as undisturbed; Ctrl-C saves the training."""
+    files = text(tmp_path)
+    given = [*files, *TINY]
+    train(*given, "--out", str(tmp_path / "whole"))
+    chance = random.Random()
+    out, kills = tmp_path / "killed", 0
+    while kills < 20:
+        process = start(*given, "--out", str(out), start_new_session=True)
+        try:
+            process.wait(chance.uniform(0.3, 8))
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT if kills % 3 == 2 else signal.SIGKILL)
+            process.communicate()
+            kills += 1
+    train(*given, "--out", str(out))
+    scores = "scores/en-de.json"
+    whole, killed = (
+        json.loads((tmp_path / f"{name}-work" / scores).read_text()) for name in ("whole", "killed")
+    )
+    assert killed == whole
