@@ -14,6 +14,7 @@ from fairseq.data import FairseqDataset, data_utils
 from fairseq.utils import apply_to_sample, resolve_max_positions
 
 from nmt_moe.common.errors import UserError
+from nmt_moe.trained.alignment import Aligned, places
 from nmt_moe.trained.device import find_device
 from nmt_moe.trained.search import (
     BATCH_SIZE,
@@ -156,7 +157,43 @@ class Translator:
         pieces = (self._wordpieces.encode(sentence, out_type=str) for sentence in sentences)
         return in_parts(pieces, self._max_pieces, self._translate)
 
+    def aligned(self, sentences: Sequence[str]) -> list[Aligned]:
+        """The translations with their alignments by the attention of the model.
+
+        A sentence that is translated in parts has none, and no sentence where the model shows no
+        attention.
+        """
+        cut = [self._wordpieces.encode(sentence, out_type=str) for sentence in sentences]
+        whole = [n for n, pieces in enumerate(cut) if 0 < len(pieces) <= self._max_pieces]
+        others = [n for n in range(len(cut)) if n not in set(whole)]
+        result = [Aligned("")] * len(cut)
+        for number, text in zip(others, self([sentences[n] for n in others]), strict=True):
+            result[number] = Aligned(text)
+        for number, found in zip(whole, self._search([cut[n] for n in whole]), strict=True):
+            result[number] = self._aligned(sentences[number], cut[number], *found)
+        return result
+
+    def _aligned(
+        self, sentence: str, pieces: list[str], tokens: torch.Tensor, attention_ST: torch.Tensor
+    ) -> Aligned:
+        text = self._text(tokens)
+        words = self._task.target_dictionary
+        written = [words[token] for token in tokens.tolist() if token != words.eos()]
+        source, target = places(pieces, sentence), places(written, text)
+        if source is None or target is None or not attention_ST.numel():
+            return Aligned(text)
+        # A batch is padded on one side, and a model may move that; padding has no attention.
+        padding = len(attention_ST) - (len(self._tag) + len(pieces) + 1)
+        first = padding if padding and not attention_ST[:padding].any() else 0
+        first += len(self._tag)
+        own_ST = attention_ST[first : first + len(pieces), : len(written)]
+        return Aligned(text, source, target, own_ST.T.double().numpy())
+
     def _translate(self, parts: list[list[str]]) -> list[str]:
+        return [self._text(tokens) for tokens, _ in self._search(parts)]
+
+    def _search(self, parts: list[list[str]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The tokens of the best translation of each part, and its attention."""
         if not parts:
             return []
         words = self._task.source_dictionary
@@ -165,11 +202,13 @@ class Translator:
         ]
         dataset = self._task.build_dataset_for_inference(tokens, list(map(len, tokens)))
         order, longest = ordered(dataset), max([BATCH_PIECES, *map(len, tokens)])
-        result = [""] * len(parts)
+        result: list[tuple[torch.Tensor, torch.Tensor]] = [(torch.empty(0), torch.empty(0))]
+        result *= len(parts)
         for sample in batches(dataset, order, longest, self._batch_size, self._device):
             found = self._task.inference_step(self._generator, self._models, sample)
             for number, translations in zip(sample["id"].tolist(), found, strict=True):
-                result[number] = self._text(translations[0]["tokens"].cpu())
+                best = translations[0]
+                result[number] = best["tokens"].cpu(), best["attention"].cpu()
         return result
 
     def _text(self, tokens: torch.Tensor) -> str:
