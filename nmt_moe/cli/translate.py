@@ -25,12 +25,37 @@ class OnDevice(Command):
 class Translate(OnDevice):
     """Translate text: read UTF-8 lines, write a line for each. The folder of the checkpoint holds
     dict.SOURCE.txt, dict.TARGET.txt and sentencepiece.model.
+
+    Files keep their form, and only their text is translated: plain text, columns of TSV (.tsv),
+    subtitles (.srt, .vtt), Markdown (.md) and HTML (.html).
     """
 
     checkpoint: str = positional(
         "a model's folder, or a checkpoint such as checkpoint_best.pt; an ensemble has colons "
         "between its models",
         "CHECKPOINT",
+    )
+    files: list[Path] = positional("to translate (default: standard input)", "FILE", nargs="*")
+    out: Path | None = option(
+        None,
+        "file for the translation, or folder for several (default: standard output)",
+        metavar="PATH",
+    )
+    format: str | None = option(
+        None,
+        "form that is kept: text, tsv, srt, markdown or html (default: by the ending of a file; "
+        "for standard input lines of text)",
+        metavar="FORM",
+        choices=("text", "tsv", "srt", "markdown", "html"),
+    )
+    column: str | None = option(
+        None,
+        "columns of TSV to translate, by numbers from 1 on or by names in the first line, with "
+        "commas between them",
+        metavar="COLUMN",
+    )
+    keep: Path | None = option(
+        None, "file of terms, one in each line, that stay as they are", metavar="TERMS"
     )
     sentencepiece_model: Path | None = option(
         None, "the file, where it is not beside the checkpoint"
@@ -68,11 +93,18 @@ class Translate(OnDevice):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
     def run(self) -> None:
+        from nmt_moe.common.lines import read_lines
         from nmt_moe.trained.device import find_device
         from nmt_moe.trained.loading import load
+        from nmt_moe.translate.documents import files
+        from nmt_moe.translate.documents.lines import text_lines
+        from nmt_moe.translate.documents.translating import Documents, terms
         from nmt_moe.translate.sentences import Sentences
         from nmt_moe.translate.text import read_clean, translate_lines
 
+        formed = bool(self.files or self.out or self.format or self.column)
+        jobs = files.plan(self.files or [], self.out, self.format, self.column) if formed else []
+        kept = terms(read_lines(self.keep)) if self.keep else None
         model = load(
             self.checkpoint,
             source_lang=self.source_lang,
@@ -85,14 +117,25 @@ class Translate(OnDevice):
         if source != translator.source_lang:
             language(source)  # refuses what is none
         sentences = None if self.lines_are_sentences else Sentences(source)
-        terminal = sys.stdin.isatty()
+        terminal = sys.stdin.isatty() and not self.files
         if terminal:
             print("type a line of text; Ctrl-D ends", file=sys.stderr)
         buffer_lines = self.buffer_lines or (1 if terminal else BUFFER_LINES)
         shown = self.progress or (sys.stderr.isatty() and not terminal)
-        lines = read_clean(sys.stdin.buffer)
-        with Progress("translate", "lines", shown=shown, live=not sys.stdout.isatty()) as progress:
-            for translated in translate_lines(lines, translator, sentences, buffer_lines):
-                sys.stdout.buffer.write("".join(f"{line}\n" for line in translated).encode())
+        live = self.out is not None or not sys.stdout.isatty()
+        documents = Documents(translator.aligned, sentences, kept, buffer_lines)
+        unit = "texts" if formed else "lines"
+        with Progress("translate", unit, shown=shown, live=live) as progress:
+            if formed:
+                files.translate(jobs, documents, self.column, progress.add)
+                return
+            lines = read_clean(sys.stdin.buffer)
+            if kept:
+                found = documents(text_lines(f"{line}\n" for line in lines))
+            else:
+                groups = translate_lines(lines, translator, sentences, buffer_lines)
+                found = (("".join(f"{line}\n" for line in one), len(one)) for one in groups)
+            for text, number in found:
+                sys.stdout.buffer.write(text.encode())
                 sys.stdout.buffer.flush()
-                progress.add(len(translated))
+                progress.add(number)
