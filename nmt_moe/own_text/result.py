@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Sequence
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,12 @@ from nmt_moe.own_text import translations
 from nmt_moe.own_text.model import CHECKPOINT, WORDPIECES
 from nmt_moe.own_text.request import Work, read
 from nmt_moe.own_text.text import files_of
+from nmt_moe.score.evaluation import for_card
 
 if TYPE_CHECKING:
     from nmt_moe.own_text.choices import Choices
 
-EXAMPLES, WORST = 10, 10
+EXAMPLES = 10
 LONGEST = 200  # characters that are shown of a sentence
 REPORT, TRANSLATIONS = "report.html", "translations.json"
 
@@ -115,14 +115,7 @@ def _model(work: Work, choices: "Choices", options: Sequence[str], folder: Path)
 def _of_card(work: Work, direction: tuple[str, str]) -> dict[str, Any]:
     """What the model's card says of a direction."""
     found = read(work.path("scores", "-".join(direction) + ".json"))
-    ranked = sorted(found["sentences"], key=itemgetter("score"))
-    return {
-        "direction": list(direction),
-        "text": "test",
-        "sentences": len(ranked),
-        "scores": found["scores"],
-        "worst": ranked[:WORST],
-    }
+    return for_card(found, direction, "test")
 
 
 def _settings(options: Sequence[str]) -> dict[str, str]:
