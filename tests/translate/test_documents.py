@@ -67,9 +67,8 @@ def translated(
 
 
 SPACES = st.sampled_from([" ", " ", " ", "  ", "\n", "\r\n", "\n    ", "\t", "\xa0"])
-WORDS = (
-    "The dog sees it. A cat, too! (is) 3 -- x2 it's 5. * # - > _ & < ~ | [ ] \\ 犬。 猫 the".split()
-)
+WORDS = "The dog sees it. A cat, too! (is) 3 -- x2 it's 5. 犬。 猫 the".split()
+WORDS += "* # - > _ & < ~ | [ ] \\ \\d".split()
 MARKUP = {
     "text": ["http://x.y/a_b.", "me@x.org"],
     "tsv": ["\t", "\n"],
@@ -143,7 +142,9 @@ def tags(form: str, text: str) -> Iterable[str]:
         parser.feed(text.replace("&", "+"))
         return sorted(seen)
     if form == "srt":
-        return re.findall(r"\d+\n[\d:,]+ --> [\d:,]+\n", text) + sorted(re.findall("<[^>]*>", text))
+        return re.findall(r"\d+\n[\d:,]+ --> [\d:,]+\n", text) + sorted(
+            re.findall("</?[bi]>", text)
+        )
     if form == "tsv":
         return [line.split("\t")[0] for line in text.split("\n")]
     if form == "markdown":

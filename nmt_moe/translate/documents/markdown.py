@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate, pairwise
+from string import punctuation
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -77,6 +78,7 @@ class _Reader:
         """The blocks in the text of a block, which is one, and the kinds of markup in it."""
         tokens: list[Token] = []
         self._tokens = []
+        content = re.sub("\r\n?", "\n", content)
         self.parser.inline.parse(content, self.parser, env, tokens)
         blocks = [token.type for token in self.parser.parse(content)]
         return blocks, sorted(token.type for token in tokens if "text" not in token.type)
@@ -229,8 +231,10 @@ def _part(content: _Content, read: _Read) -> Iterator[Part]:
         yield Part(Kind.BREAK, raw)
     elif read.rule == "newline":
         yield text(raw, " ")
-    elif read.rule in ("escape", "entity"):
-        yield text(raw, said[1:] if read.rule == "escape" else html.unescape(said))
+    elif read.rule == "escape":  # a backslash before a letter is one
+        yield from [text(raw, said[1:])] if said[1:] in punctuation else [text(raw)]
+    elif read.rule == "entity":
+        yield text(raw, html.unescape(said))
     elif read.rule in ("emphasis", "strikethrough"):
         yield from _delimiters(content, read)
     elif read.rule == "link":

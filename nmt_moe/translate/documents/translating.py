@@ -231,7 +231,7 @@ class _Writer:
     def _joins(self, text: str) -> bool:
         """Whether a text would make one word with what is written."""
         both = (self._found[-1][-1:] if self._found else "") + text[:1]
-        return len(both) == 2 and both.isascii() and both.isalnum()
+        return bool(regex.fullmatch(r"(?a)\w\w", both))
 
     def pieces(self, pieces: Sequence[_Piece]) -> None:
         for piece in pieces:
