@@ -27,8 +27,14 @@ class Train(Command):
     """
 
     files: list[Path] = positional("the text", "FILE")
-    source: str = required("the language to translate from, such as en", metavar="LANGUAGE")
-    target: str = required("the language to translate into", metavar="LANGUAGE")
+    source: str | None = option(
+        None,
+        "the language to translate from, such as en (needed without --from)",
+        metavar="LANGUAGE",
+    )
+    target: str | None = option(
+        None, "the language to translate into (needed without --from)", metavar="LANGUAGE"
+    )
     out: Path = required("the folder of the model", metavar="FOLDER")
     valid: list[Path] = option(
         [], "text to validate with (default: taken from FILE at random)", metavar="FILE", nargs="+"
@@ -37,6 +43,13 @@ class Train(Command):
         [], "text to score with (default: taken from FILE at random)", metavar="FILE", nargs="+"
     )
     both: bool = switch("one model for both directions")
+    start: Path | None = option(
+        None,
+        "a model's folder to go on from with the text, with its vocabulary and languages: its old "
+        "test text is scored again, so that what it forgets is seen",
+        metavar="MODEL",
+        name="--from",
+    )
     time: str | None = option(
         None, "end within this time, scores included, such as 2h, 90m or 1h30m", metavar="TIME"
     )
@@ -77,9 +90,11 @@ class Train(Command):
         from nmt_moe.own_text.train import train
         from nmt_moe.runs.commands import exit_code
 
+        (source, target), both = self._directions()
         request = Request(
-            source=self.source,
-            target=self.target,
+            source=source,
+            target=target,
+            start=self.start and self.start.absolute(),
             files=[path.absolute() for path in self.files],
             out=self.out.absolute(),
             valid=[path.absolute() for path in self.valid],
@@ -89,7 +104,7 @@ class Train(Command):
                 name: _times(name, number)
                 for name, number in _named("--upsample", self.upsample).items()
             },
-            both=self.both,
+            both=both,
             size=self.size,
             seconds=None if self.time is None else seconds(self.time),
             measure=self.measure,
@@ -98,6 +113,27 @@ class Train(Command):
             commands=self.commands,
         )
         return exit_code("nmt-moe train", lambda: train(request), apart=True)
+
+    def _directions(self) -> tuple[tuple[str, str], bool]:
+        """Source and target, and whether the model translates both ways."""
+        if self.start is None:
+            if not (self.source and self.target):
+                raise UserError(
+                    "--source and --target are needed: the languages, such as en and de"
+                )
+            if self.source == self.target:
+                raise UserError(f"--source and --target are both {self.source}")
+            return (self.source, self.target), self.both
+        from nmt_moe.trained.folder import read
+
+        directions = read(self.start).directions
+        first = directions[0]
+        if (self.source or first[0], self.target or first[1]) != first:
+            raise UserError(
+                f"--from {self.start} translates {' into '.join(first)}: leave out --source and "
+                "--target"
+            )
+        return first, len(directions) > 1
 
 
 def seconds(text: str) -> float:

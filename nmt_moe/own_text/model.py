@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmt_moe.common import logged
 from nmt_moe.own_text.request import PLUGIN, Work, read, write
+from nmt_moe.own_text.text import its_start
 from nmt_moe.runs.folder import BEST, LOG
 from nmt_moe.runs.steps import MODEL as WORDPIECES
 from nmt_moe.score.bleu import tokenizer
@@ -18,6 +19,8 @@ from nmt_moe.score.bleu import tokenizer
 if TYPE_CHECKING:
     from nmt_moe.own_text.choices import Choices
 
+FINE_TUNED = 0.25
+"""Of the learning rate that a model was trained with, where it is trained on."""
 AVERAGED = 4
 """The checkpoints whose mean is tried."""
 CHECKPOINT, CHOICES = "checkpoint.pt", "choices.json"
@@ -33,6 +36,7 @@ def choose(work: Work, found: Mapping[str, int]) -> "Choices":
     request = work.request
     made: dict[str, Any] = {"pairs": found["pairs"], "words": found["words"], "size": request.size}
     made |= {"seconds": request.seconds, "both": request.both, "settings": request.settings}
+    made |= its_start(work)
     work.stages.do("choices", made, partial(_choose, work, found))
     return _chosen(work, "choices")
 
@@ -49,9 +53,22 @@ def _choose(work: Work, found: Mapping[str, int], folder: Path) -> None:
         time=request.seconds,
         both=request.both,
         machine=Machine.here(),
-        settings=request.settings,
+        settings=_of_start(request.start) | dict(request.settings),
     )
     write(folder / CHOICES, asdict(chosen))
+
+
+def _of_start(model: Path | None) -> dict[str, str]:
+    """The settings of a model to go on from, whose weights need the same; learned more slowly."""
+    if model is None:
+        return {}
+    from nmt_moe.models.architectures import config
+
+    settings = read(model / "model.json")["settings"]
+    known = {name.replace("_", "-") for name in vars(config(settings["arch"]))} - {"dropout"}
+    kept = {name: value or "true" for name, value in settings.items() if name in known}
+    lr = float(settings["lr"]) * FINE_TUNED
+    return kept | {"arch": settings["arch"], "lr": f"{lr:g}"}
 
 
 def _chosen(work: Work, stage: str) -> "Choices":
@@ -118,6 +135,8 @@ def training_options(work: Work, choices: "Choices") -> list[str]:
         *("--log-format", "json", "--log-interval", max(min(every, 100) // 4, 1)),
         *_bleu(work),
     ]
+    if work.request.start:
+        options += ["--finetune-from-model", work.request.start / "model.pt"]
     return [str(option) for option in options]
 
 

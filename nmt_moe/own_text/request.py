@@ -38,6 +38,8 @@ class Request:
     settings: Mapping[str, str] = field(default_factory=dict)
     seed: int = 1
     commands: bool = False
+    start: Path | None = None
+    """The folder of a model to go on from."""
 
     @property
     def languages(self) -> tuple[str, str]:

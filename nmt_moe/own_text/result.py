@@ -11,7 +11,7 @@ from nmt_moe.common.lines import read_lines
 from nmt_moe.own_text import translations
 from nmt_moe.own_text.model import CHECKPOINT, WORDPIECES
 from nmt_moe.own_text.request import Work, read
-from nmt_moe.own_text.text import files_of
+from nmt_moe.own_text.text import files_of, old_test
 from nmt_moe.score.evaluation import for_card
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 10
 LONGEST = 200  # characters that are shown of a sentence
-REPORT, TRANSLATIONS = "report.html", "translations.json"
+REPORT, TRANSLATIONS, OLD = "report.html", "translations.json", "old.json"
 
 
 def score(work: Work) -> None:
@@ -27,6 +27,8 @@ def score(work: Work) -> None:
     work.stages.do("scores", {}, partial(_scores, work), ["average", "split"])
     for source, target in work.request.directions:
         _show(work, f"{source}-{target}")
+    if work.request.start:
+        _compare(work, work.request.start)
     work.stages.do("report", {}, partial(_report, work), ["average", "scores"])
 
 
@@ -45,6 +47,41 @@ def _scores(work: Work, folder: Path) -> None:
         )
         sources, references, translated = ([*read_lines(path)] for path in (*texts, hypotheses))
         translations.write(folder / f"{direction}.json", sources, references, translated, target)
+    if work.request.start:
+        _score_old(work, work.request.start, folder / "output.log")
+
+
+def _score_old(work: Work, model: Path, log: Path) -> None:
+    """Score what the model that this one goes on from was scored with."""
+    old, out = old_test(model), work.path("scores", OLD)
+    if not old:
+        return
+    source, target = work.request.directions[0]
+    sources, references = ([one[side] for one in old] for side in ("source", "reference"))
+    text, hypotheses = work.path("scores", "old.txt"), work.path("scores", "old.translated.txt")
+    with atomic_write([text]) as [file]:
+        file.writelines(f"{line}\n" for line in sources)
+    work.programs.run(
+        log,
+        *("nmt-moe", "translate", work.path("average", CHECKPOINT)),
+        *("--source-lang", source, "--target-lang", target),
+        reads=text,
+        writes=hypotheses,
+    )
+    translations.write(out, sources, references, [*read_lines(hypotheses)], target)
+
+
+def _compare(work: Work, model: Path) -> None:
+    """The scores on the old test text, before and now: what was forgotten."""
+    now, before = work.path("scores", OLD), model / TRANSLATIONS
+    if not now.is_file():
+        return
+    work.screen.say(
+        f"  on the {len(old_test(model)):,} sentences that {model.name} was scored with:"
+    )
+    for name, score in read(now)["scores"].items():
+        was = read(before)["scores"][name]["value"]
+        work.screen.say(f"  {name:5} {score['value']:6.2f}  ({was:.2f} before)")
 
 
 def _show(work: Work, direction: str) -> None:
@@ -103,13 +140,12 @@ def _model(work: Work, choices: "Choices", options: Sequence[str], folder: Path)
         "scores": [_of_card(work, pair) for pair in request.directions],
     }
     dictionaries = [average / f"dict.{side}.txt" for side in request.sides]
-    request.out.mkdir(parents=True, exist_ok=True)
+    write(request.out, average / CHECKPOINT, dictionaries, average / WORDPIECES, about)
     copies = {REPORT: work.path("report", REPORT)}
     copies[TRANSLATIONS] = work.path("scores", "-".join(request.directions[0]) + ".json")
     for name, path in copies.items():
         with atomic_write([request.out / name], "wb") as [file]:
             file.write(path.read_bytes())
-    write(request.out, average / CHECKPOINT, dictionaries, average / WORDPIECES, about)
 
 
 def _of_card(work: Work, direction: tuple[str, str]) -> dict[str, Any]:
@@ -128,4 +164,5 @@ def _settings(options: Sequence[str]) -> dict[str, str]:
             found[name] = ""
         else:
             found[name] = f"{found[name]} {word}".strip()
+    found.pop("finetune-from-model", None)  # a path of this machine
     return found

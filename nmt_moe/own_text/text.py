@@ -1,7 +1,8 @@
 """From a user's files to what fairseq reads: the stages text, clean, split, wordpieces, binary."""
 
+import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
-from nmt_moe.common.lines import read_lines
+from nmt_moe.common.lines import read_lines, read_pairs
 from nmt_moe.corpus.sources import SPLITS, Source, find
 from nmt_moe.corpus.sources.source import Split
+from nmt_moe.corpus.split import bare
 from nmt_moe.corpus.split import split as divide
 from nmt_moe.corpus.suspicions import look
 from nmt_moe.corpus.workers import cores
@@ -47,7 +49,7 @@ def prepare(work: Work) -> dict[str, int]:
     for line in about["suspicions"]:
         work.screen.say(f"  warning: {line}")
     work.stages.do("clean", {}, partial(_clean, work), ["text"])
-    made = {"seed": request.seed, "upsample": dict(request.upsample)}
+    made = {"seed": request.seed, "upsample": dict(request.upsample), **its_start(work)}
     work.stages.do("split", made, partial(_split, work), ["text", "clean"])
     found: dict[str, int] = read(work.path("split", ABOUT))
     sizes = ", ".join(f"{found[name]:,} for {name}" for name in SPLITS)
@@ -64,6 +66,8 @@ def _sources(request: Request) -> list[Source]:
             found = [one for one in found if one.split != split]
             sources = find(paths, *request.languages, columns=request.columns)
             found += [replace(one, split=split) for one in sources]
+    again = Counter(one.name for one in found)
+    found = [replace(one, name=str(one.files[0])) if again[one.name] > 1 else one for one in found]
     names = [one.name for one in found if one.split == "train"]
     if not names:
         raise UserError("there is no text to train with: name its files")
@@ -130,6 +134,8 @@ def _split(work: Work, folder: Path) -> None:
         for one in files_of(work, name):
             prefix = work.path("clean" if name == "train" else "text", one["prefix"])
             files = tuple(Path(f"{prefix}.{language}") for language in (source, target))
+            if name == "train" and work.request.start:
+                files = _without(old_test(work.request.start), files, folder)
             sources.append(Source(one["name"], name, files))
     counts = divide(
         sources, folder, source, target, seed=work.request.seed, repeat=work.request.upsample
@@ -142,9 +148,40 @@ def _split(work: Work, folder: Path) -> None:
     write(folder / ABOUT, about | {"pairs": pairs, "words": words})
 
 
+def its_start(work: Work) -> dict[str, str]:
+    """What a stage is made with that reads the model which the training goes on from."""
+    path = work.request.start
+    return {"start": str(read(path / "model.json")["sha256"])} if path else {}
+
+
+def old_test(model: Path) -> list[dict[str, str]]:
+    """The sentences that a model was scored with, with ``source`` and ``reference``."""
+    path = model / "translations.json"
+    return read(path)["sentences"] if path.is_file() else []
+
+
+def _without(
+    held: Sequence[Mapping[str, str]], files: tuple[Path, ...], folder: Path
+) -> tuple[Path, ...]:
+    """The files without the pairs that have a sentence of a test text."""
+    known = {bare(one[side]) for one in held for side in ("source", "reference")}
+    made = tuple(folder / f"new-{path.name}" for path in files)
+    with atomic_write(made) as sides:
+        for pair in read_pairs(*files):
+            if not known.intersection(map(bare, pair)):
+                for side, text in zip(sides, pair, strict=True):
+                    side.write(f"{text}\n")
+    return made
+
+
 def cut(work: Work, choices: "Choices") -> None:
     """The stages wordpieces and binary."""
-    made = {"vocabulary": choices.vocabulary, "longest": MAX_PIECES, "both": work.request.both}
+    made: dict[str, Any] = {
+        "vocabulary": choices.vocabulary,
+        "longest": MAX_PIECES,
+        "both": work.request.both,
+    }
+    made |= its_start(work)
     work.stages.do("wordpieces", made, partial(_wordpieces, work, choices.vocabulary), ["split"])
     work.stages.do("binary", {}, partial(_binary, work), ["wordpieces"])
 
@@ -153,16 +190,22 @@ def _wordpieces(work: Work, vocabulary: int, folder: Path) -> None:
     request, texts, log = work.request, work.path("split"), folder / "output.log"
     model = folder / "model"
     learned = ["--vocabulary", vocabulary, "--out", model]
+    going_on = request.start
+    if going_on:
+        shutil.copyfile(going_on / "sentencepiece.model", f"{model}.model")
+        shutil.copyfile(going_on / f"dict.{request.sides[0]}.txt", f"{model}.dict.txt")
     if request.both:
         pairs = ["-".join(pair) + f"={texts}" for pair in request.directions]
         tool = ("nmt-moe", "corpus", "multilingual")
-        work.programs.run(log, *tool, "learn", *learned, *pairs)
+        if not going_on:
+            work.programs.run(log, *tool, "learn", *learned, *pairs)
         cutting = ["--model", f"{model}.model", "--max-pieces", MAX_PIECES, "--out", folder]
         work.programs.run(log, *tool, "mix", *cutting, *pairs)
         return
     tool = ("nmt-moe", "corpus", "wordpieces")
     train = [texts / f"train.{language}" for language in request.languages]
-    work.programs.run(log, *tool, "train", *learned, *train)
+    if not going_on:
+        work.programs.run(log, *tool, "train", *learned, *train)
     for split in ("train", "valid", "test"):
         given: list[object] = ["--model", f"{model}.model", "--langs", *request.languages]
         given += ["--max-pieces", MAX_PIECES, "--workers", cores()]

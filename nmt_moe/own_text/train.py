@@ -12,6 +12,7 @@ import os
 from nmt_moe.common.errors import UserError
 from nmt_moe.own_text import model, result, text
 from nmt_moe.own_text.request import Request, Work
+from nmt_moe.runs.commands import Failed
 from nmt_moe.runs.folder import Run
 
 
@@ -22,13 +23,16 @@ def train(request: Request) -> None:
         UserError: something is wrong with the files or the options.
         Failed: a program was stopped.
     """
-    folder = request.work
+    folder, out = request.work, request.out
     if ":" in str(folder):
-        raise UserError(f"--out {request.out}: fairseq reads a colon as the end of a path")
+        raise UserError(f"--out {out}: fairseq reads a colon as the end of a path")
+    taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
+    if taken and not (folder / "model").is_dir():
+        raise UserError(f"--out {out} holds other files: name an empty or a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     lock = Run(folder, "nmt-moe train").lock()
+    work = Work(request)
     try:
-        work = Work(request)
         found = text.prepare(work)
         choices = model.choose(work, found)
         text.cut(work, choices)
@@ -36,5 +40,8 @@ def train(request: Request) -> None:
         options = model.train(work, choices)
         result.score(work)
         result.finish(work, choices, options)
+    except Failed:
+        work.screen.say("stopped: the same command goes on from here")
+        raise
     finally:
         os.close(lock)

@@ -30,16 +30,19 @@ def text(folder: Path, lines: int = 300) -> list[str]:
     return [str(folder / "text.en"), str(folder / "text.de")]
 
 
-def start(*arguments: str, **options) -> subprocess.Popen:
-    words = preloaded.command("nmt-moe", "train", "--source", "en", "--target", "de", *arguments)
+LANGUAGES = ["--source", "en", "--target", "de"]
+
+
+def start(*arguments: str, languages: list[str] = LANGUAGES, **options) -> subprocess.Popen:
+    words = preloaded.command("nmt-moe", "train", *languages, *arguments)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(words, env=environment(), **streams, **options)
 
 
-def train(*arguments: str, fails: bool = False) -> str:
-    process = start(*arguments)
+def train(*arguments: str, **options) -> str:
+    process = start(*arguments, **options)
     output, _ = process.communicate(timeout=300)
-    assert bool(process.returncode) == fails, output
+    assert process.returncode == 0, output
     return output
 
 
@@ -97,6 +100,27 @@ def test_times(given: str, expected: float) -> None:
 def test_what_is_no_time(given: str) -> None:
     with pytest.raises(UserError, match="is no time: give one such as 2h"):
         seconds(given)
+
+
+@pytest.mark.slow
+def test_both_directions_and_on_from_there(tmp_path: Path) -> None:
+    files, both = text(tmp_path), tmp_path / "both"
+    assert "de-en, " in train(*files, "--out", str(both), "--both", *TINY)
+    assert json.loads((both / "model.json").read_text())["directions"] == [
+        ["en", "de"],
+        ["de", "en"],
+    ]
+    more = tmp_path / "more"
+    more.mkdir()
+    given = [*text(more), "--from", str(both), "--out", str(tmp_path / "on"), "--measure", "0"]
+    output = train(*given, "--set", "updates=5", languages=[])
+    assert "sentences that both was scored with:" in output and " before)" in output
+    # The same text again: what was tested is not trained with.
+    held = {
+        one["source"] for one in json.loads((both / "translations.json").read_text())["sentences"]
+    }
+    trained = (tmp_path / "on-work/split/train.en").read_text().splitlines()
+    assert held.isdisjoint(trained) and trained
 
 
 @pytest.mark.slow
