@@ -121,6 +121,7 @@ def train(work: Work, choices: "Choices") -> list[str]:
 
 def training_options(work: Work, choices: "Choices") -> list[str]:
     """What ``fairseq-train`` is given, without files and folders."""
+    from nmt_moe.own_text.choices import training_seconds
     from nmt_moe.own_text.estimate import VALIDATIONS
 
     every = max(choices.updates // VALIDATIONS, 1)
@@ -135,6 +136,8 @@ def training_options(work: Work, choices: "Choices") -> list[str]:
         *("--log-format", "json", "--log-interval", max(min(every, 100) // 4, 1)),
         *_bleu(work),
     ]
+    if work.request.seconds:  # where the machine becomes slower than it was measured
+        options += ["--stop-time-hours", f"{training_seconds(work.request.seconds) / 3600:.4f}"]
     if work.request.start:
         options += ["--finetune-from-model", work.request.start / "model.pt"]
     return [str(option) for option in options]
