@@ -50,6 +50,8 @@ def whole_lines(path: Path) -> Iterator[str]:
         what = f"{path}, line {number}: not valid UTF-8 (byte {error.start + 1})"
         if number == 1 and line.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
             what += f" but UTF-16: convert it with iconv -f UTF-16 -t UTF-8 {path}"
+        else:
+            what += f": if it is Latin-1, convert it with iconv -f LATIN1 -t UTF-8 {path}"
         raise UserError(what) from None
     except READING as error:
         raise unreadable(path, error, f" after line {number}" if number else "") from None

@@ -20,6 +20,7 @@ _FEW = 0.2  # of the letters: of a script that is not the text's
 _SURE = 0.95  # probability of a third language
 # Languages that are often taken for each other.
 _ALIKE = [{"bs", "hr", "sr"}, {"da", "nb", "nn", "no"}, {"id", "ms"}, {"xh", "zu"}]
+_NONE = {"zxx", "und"}  # codes for no language
 _SHORT = 100  # characters whose spelling says too little
 _CLEARLY = 0.2  # a mean of logarithms; in text that is right it is -1.4 to 0
 _LETTER = regex.compile(r"\p{L}")
@@ -73,7 +74,8 @@ class Identifier:
         if other is not None and found in other.codes:
             return "other", found
         alike = any(found in some and own.code in some for some in _ALIKE)
-        return ("foreign", found) if probability >= _SURE and not alike else None
+        sure = probability >= _SURE and not alike and found not in _NONE
+        return ("foreign", found) if sure else None
 
 
 @cache
