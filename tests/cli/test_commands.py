@@ -82,7 +82,7 @@ def test_every_argument_says_what_it_is() -> None:
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("translat x.pt", "nmt-moe translat: did you mean translate?"),
+        ("translat x.pt", "nmt-moe translat: did you mean translate or train?"),
         ("clean", "nmt-moe clean: did you mean corpus clean?"),
         ("generate data", "nmt-moe generate: fairseq-generate --user-dir nmt_moe does that"),
         ("corpus wordpieces tain", "nmt-moe corpus wordpieces tain: did you mean train?"),
