@@ -95,7 +95,7 @@ class Writing:
 # Addresses of the web and of mail; a full stop or bracket at the end belongs to the sentence.
 _ADDRESS = (
     r"(?a:(?<!\w)(?:https?://|ftp://|www\.)[!#-;=?-~]*[\w/#%&=+~@$-](?<!_)"
-    r"|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+)"
+    r"|(?<![\w.+-])[\w.+-]+@\w+(?:[.-]\w+)*\.\w+)"
 )
 
 
