@@ -256,3 +256,10 @@ def test_scripts_without_spaces_are_wrapped_between_letters() -> None:
         return [Aligned({"他来了很好。": "She came and all was well."}[one]) for one in sentences]
 
     assert translated("markdown", "他来了\n很好。\n", translate) == "She came and\nall was well.\n"
+
+
+def test_a_term_that_the_model_copies_stays_in_its_sentence() -> None:
+    def translate(sentences: list[str]) -> list[Aligned]:
+        return [Aligned({"And Foo here.": "Und hier Foo."}[one]) for one in sentences]
+
+    assert translated("text", "And Foo here.\n", translate, ["Foo"]) == "Und hier Foo.\n"
