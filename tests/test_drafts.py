@@ -247,6 +247,10 @@ OTHERS = {
     "fairseq_fixes/batch_workers.py": "the same",
     "runs/commands.py": "a log, which grows while its command runs",
     "runs/folder.py": "a folder that is put away",
+    "own_text/programs.py": "a log, which grows while its program runs",
+    "own_text/stages.py": "a folder that is put away",
+    "own_text/model.py": "a checkpoint that gets its name once it is whole",
+    "trained/packing.py": "a folder that gets its name once it is whole",
 }
 
 

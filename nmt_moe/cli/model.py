@@ -20,14 +20,13 @@ class Info(Command):
 
     def run(self) -> None:
         from nmt_moe.trained import folder
-        from nmt_moe.trained.card import description
 
         model = folder.read(self.folder)
         model.check()
         if self.json:
             print(json.dumps(model.about, indent=2, ensure_ascii=False))
         else:
-            print("\n".join(description(model)))
+            print("\n".join(folder.description(model)))
 
 
 @dataclass(kw_only=True)

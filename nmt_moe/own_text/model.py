@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt_moe.common import logged
-from nmt_moe.own_text.request import PLUGIN, Work, read, write
+from nmt_moe.own_text.request import PLUGIN, Request, Work, read, write
 from nmt_moe.own_text.text import its_start
 from nmt_moe.runs.folder import BEST, LOG
 from nmt_moe.runs.steps import MODEL as WORDPIECES
@@ -25,6 +25,12 @@ AVERAGED = 4
 """The checkpoints whose mean is tried."""
 CHECKPOINT, CHOICES = "checkpoint.pt", "choices.json"
 _LOSS, _BEST = (logged.of_split("valid", name) for name in (logged.LOSS, "best_loss"))
+
+
+def check(request: Request) -> None:
+    """Raise a :class:`UserError` for a size or a setting that there is not, before text is read."""
+    if request.size or request.settings:
+        _by_size(request, {"pairs": 1000, "words": 10_000}, None)
 
 
 def choose(work: Work, found: Mapping[str, int]) -> "Choices":
@@ -42,20 +48,23 @@ def choose(work: Work, found: Mapping[str, int]) -> "Choices":
 
 
 def _choose(work: Work, found: Mapping[str, int], folder: Path) -> None:
+    request = work.request
+    write(folder / CHOICES, asdict(_by_size(request, found, request.seconds)))
+
+
+def _by_size(request: Request, found: Mapping[str, int], seconds: float | None) -> "Choices":
     from nmt_moe.own_text.choices import choose as by_size
     from nmt_moe.own_text.machine import Machine
 
-    request = work.request
-    chosen = by_size(
+    return by_size(
         found["pairs"],
         words=found["words"],
         size=request.size,
-        time=request.seconds,
+        time=seconds,
         both=request.both,
         machine=Machine.here(),
         settings=_of_start(request.start) | dict(request.settings),
     )
-    write(folder / CHOICES, asdict(chosen))
 
 
 def _of_start(model: Path | None) -> dict[str, str]:

@@ -26,6 +26,7 @@ def train(request: Request) -> None:
     folder, out = request.work, request.out
     if ":" in str(folder):
         raise UserError(f"--out {out}: fairseq reads a colon as the end of a path")
+    model.check(request)
     taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
     if taken and not (folder / "model").is_dir():
         raise UserError(f"--out {out} holds other files: name an empty or a new folder")

@@ -4,13 +4,9 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nmt_moe.common.languages import english
-from nmt_moe.common.progress import bytes_text
-
-if TYPE_CHECKING:
-    from nmt_moe.trained.folder import ModelFolder
 
 _LIST = re.compile(r"^(\d*)([-+.)])(?=\s)")
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~$])")
@@ -24,29 +20,6 @@ def card(name: str, about: Mapping[str, Any]) -> str:
         about: the content of ``model.json``.
     """
     return "\n".join(_lines(name, about)) + "\n"
-
-
-def description(model: "ModelFolder") -> Iterator[str]:
-    """What ``nmt-moe model info`` prints of a folder that was checked."""
-    about, directions = model.about, model.directions
-    size = sum((model.path / file).stat().st_size for file in about["sha256"])
-    spoken = ", ".join(map(between, directions))
-    yield f"{model.path}: {spoken}; {bytes_text(size)}, all files as they were written"
-    versions = ", ".join(f"{part} {version}" for part, version in about["versions"].items())
-    yield f"made {about['created']} by nmt_moe {about['nmt_moe']}: {versions}"
-    for one in about.get("text") or ():
-        yield f"text: {one['pairs']:,} pairs of {one['name']}"
-    if about.get("settings"):
-        yield f"settings: {', '.join(f'{k} {v}' for k, v in about['settings'].items())}"
-    for found in about.get("scores") or ():
-        yield ""
-        yield f"{between(found['direction'])}, {found['text']}, {found['sentences']:,} sentences:"
-        yield from score_lines(found["scores"])
-    yield ""
-    into = f" --target-lang {directions[0][1]}" if len(directions) > 1 else ""
-    yield f"nmt-moe translate {shlex.quote(str(model.path))}{into} < text > translation"
-    if command := model.interactive():
-        yield command
 
 
 def score_lines(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -27,7 +27,8 @@ import nmt_moe
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.languages import same
-from nmt_moe.trained.card import card
+from nmt_moe.common.progress import bytes_text
+from nmt_moe.trained.card import between, card, score_lines
 from nmt_moe.trained.search import BEAM, MAX_PIECES, longest_translation
 
 MODEL, WORDPIECES, ABOUT, CARD = "model.pt", "sentencepiece.model", "model.json", "README.md"
@@ -128,6 +129,29 @@ def read(folder: str | Path) -> ModelFolder:
             f"nmt_moe {nmt_moe.__version__} reads: install that version"
         )
     return ModelFolder(path, about)
+
+
+def description(model: ModelFolder) -> Iterator[str]:
+    """What ``nmt-moe model info`` prints of a folder that was checked."""
+    about, directions = model.about, model.directions
+    size = sum((model.path / file).stat().st_size for file in about["sha256"])
+    spoken = ", ".join(map(between, directions))
+    yield f"{model.path}: {spoken}; {bytes_text(size)}, all files as they were written"
+    versions = ", ".join(f"{part} {version}" for part, version in about["versions"].items())
+    yield f"made {about['created']} by nmt_moe {about['nmt_moe']}: {versions}"
+    for one in about.get("text") or ():
+        yield f"text: {one['pairs']:,} pairs of {one['name']}"
+    if about.get("settings"):
+        yield f"settings: {', '.join(f'{k} {v}' for k, v in about['settings'].items())}"
+    for found in about.get("scores") or ():
+        yield ""
+        yield f"{between(found['direction'])}, {found['text']}, {found['sentences']:,} sentences:"
+        yield from score_lines(found["scores"])
+    yield ""
+    into = f" --target-lang {directions[0][1]}" if len(directions) > 1 else ""
+    yield f"nmt-moe translate {shlex.quote(str(model.path))}{into} < text > translation"
+    if command := model.interactive():
+        yield command
 
 
 def write(

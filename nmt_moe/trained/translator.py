@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +25,6 @@ from nmt_moe.trained.search import (
     longest_translation,
 )
 from nmt_moe.trained.text import cleaned, in_parts
-
-if TYPE_CHECKING:
-    from nmt_moe.trained.model import TrainedModel
 
 BATCH_PIECES = 4000
 """Of the sources of a batch, padding included."""
@@ -56,7 +53,8 @@ class Translator:
     """Translates with a trained model, as ``nmt-moe translate`` does.
 
     Args:
-        model: an opened model; or a model's folder or a checkpoint, which is opened.
+        model: a :class:`~nmt_moe.trained.model.TrainedModel`; or a model's folder or a checkpoint,
+            which is opened.
         source_lang: of the text, where it is not the language of the training.
         target_lang: the language to translate into, needed where a model that is opened here has
             several.
@@ -74,7 +72,7 @@ class Translator:
 
     def __init__(
         self,
-        model: "TrainedModel | str | Path",
+        model: Any,
         *,
         source_lang: str | None = None,
         target_lang: str | None = None,
@@ -91,9 +89,7 @@ class Translator:
         if isinstance(model, str | Path):
             # By name: opening makes a model, whose translator this is.
             load = importlib.import_module("nmt_moe.trained.loading").load
-            model = cast(
-                "TrainedModel", load(model, target_lang=target_lang, device=find_device(device))
-            )
+            model = load(model, target_lang=target_lang, device=find_device(device))
         if model.languages is None:
             raise UserError(f"{model.path} does not translate: it is a language model")
         cfg = replace(model.task.cfg, gnmt_alpha=gnmt_alpha, gnmt_beta=gnmt_beta)

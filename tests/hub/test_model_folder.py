@@ -20,7 +20,7 @@ from nmt_moe import LSTMMoEModel, Translator, load
 from nmt_moe.cli.main import main
 from nmt_moe.common.errors import UserError
 from nmt_moe.trained import folder as folders
-from nmt_moe.trained.card import card, description
+from nmt_moe.trained.card import card
 from nmt_moe.trained.folder import ModelFolder
 from tests import commands, forks
 from tests.hub.conftest import KNOWN
@@ -96,7 +96,8 @@ def test_a_model_of_two_directions(tmp_path) -> None:
     assert (translator.source_lang, translator.target_lang) == ("de", "ja")
     assert Translator(found.path, target_lang="ja", source_lang="cs").source_lang == "cs"
     assert load(found.path, target_lang="de").source_lang == "ja"
-    assert found.interactive() is None and not any("fairseq-" in x for x in description(found))
+    assert found.interactive() is None
+    assert not any("fairseq-" in line for line in folders.description(found))
     with pytest.raises(UserError, match="into de, ja: choose one with --target-lang"):
         Translator(found.path)
 

@@ -52,6 +52,7 @@ def done(output: str) -> list[str]:
     return [name for name in headings if ":" not in name]
 
 
+@pytest.mark.slow
 def test_one_command_and_then_a_change(tmp_path: Path) -> None:
     files, out = text(tmp_path), tmp_path / "model"
     given = [*files, "--out", str(out), *TINY]

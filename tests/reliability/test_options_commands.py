@@ -43,7 +43,12 @@ def test_numbers_of_a_command(words, parser, action, capsys, tally):
     option = (action.option_strings or [action.metavar or action.dest])[0]
     for value in [*outside(allowed), *WORDS, "1.5" if allowed.kind is int else "1.5.5"]:
         text = str(value) if not isinstance(value, int) or abs(value) < 10**300 else "1" + "0" * 400
-        given = [f"{option}={text}"] if action.option_strings else ["--", text]
+        if action.nargs:
+            if text.startswith("-i"):  # would be an option
+                continue
+            given = [option, *[text] * action.nargs]
+        else:
+            given = [f"{option}={text}"] if action.option_strings else ["--", text]
         line = refused([*words, *given], capsys)
         tally(inputs=1)
         assert line.startswith(f"error: {option} must be ") and str(allowed) in line, line
