@@ -134,7 +134,7 @@ def main() -> None:
     args = options.parse_args()
     start(args)
     if args.quick:
-        args.seconds, args.settle = 1, 0
+        args.seconds, args.settle = 3, 0
     elif args.out is None:
         args.out = OUT
     subprocess.run([ROOT / "recipes" / "setup.sh"], check=True)  # the recipe would, within its time

@@ -15,6 +15,9 @@ from nmt_moe.own_text.request import Request, Work
 from nmt_moe.runs.commands import Failed
 from nmt_moe.runs.folder import Run
 
+_SAVING = 60
+"""Seconds in which a training saves whose ``nmt-moe train`` was killed."""
+
 
 def train(request: Request) -> None:
     """Train a model of a user's text; what is done already is not done again.
@@ -31,7 +34,7 @@ def train(request: Request) -> None:
     if taken and not (folder / "model").is_dir():
         raise UserError(f"--out {out} holds other files: name an empty or a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = Run(folder, "nmt-moe train").lock()
+    lock = Run(folder, "nmt-moe train").lock(patience=_SAVING)
     work = Work(request)
     try:
         found = text.prepare(work)

@@ -119,11 +119,12 @@ class Run:
                 "use --clean to start over, or another RUN_DIR"
             )
 
-    def lock(self, descriptor: int | None = None) -> int:
+    def lock(self, descriptor: int | None = None, patience: float = _PATIENCE) -> int:
         """Let no other recipe work in the folder as long as this open file has a holder.
 
         Args:
             descriptor: of its file ``.lock``; else it is opened, and inherited by what is started.
+            patience: seconds to wait for the end of another one.
 
         Raises:
             UserError: another one does.
@@ -133,7 +134,7 @@ class Run:
             os.set_inheritable(descriptor, True)
         if self.node:
             return descriptor
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + patience
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

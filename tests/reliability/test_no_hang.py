@@ -13,6 +13,7 @@ from fairseq import checkpoint_utils
 from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks.translation import TranslationTask
 
+from nmt_moe.common import shared_memory
 from nmt_moe.fairseq_fixes import watchdog as watch
 from tests.commands import Finished
 from tests.parallel import command
@@ -166,6 +167,7 @@ def test_no_room_in_shared_memory(data: Path, tmp_path: Path, tally: Tally) -> N
     said = only_error(finished)
     assert "could not hand over a batch" in said and "No space left" in said
     assert "give --num-workers 0" in said and "docker run --shm-size" in said
+    shared_memory.note().unlink(missing_ok=True)  # of the tests of this process alone
     tally(faults=1)
 
 
