@@ -117,7 +117,7 @@ def test_a_claim_is_killed_continued_and_repeated(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("claim", "cell"),
-    [("balance", "1_1"), ("gating", "strictly_balanced-h"), ("cost", "256-h")],
+    [("balance", "1_1"), ("cost", "256-h")],
 )
 def test_the_other_claims_of_a_given_text(claim: str, cell: str, tmp_path: Path) -> None:
     for name in ("one", "two"):  # together 80 different lines

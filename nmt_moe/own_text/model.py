@@ -24,7 +24,7 @@ FINE_TUNED = 0.25
 AVERAGED = 4
 """The checkpoints whose mean is tried."""
 CHECKPOINT, CHOICES = "checkpoint.pt", "choices.json"
-_LOSS, _BEST = (logged.of_split("valid", name) for name in (logged.LOSS, "best_loss"))
+_LOSS = logged.of_split("valid", logged.LOSS)
 
 
 def check(request: Request) -> None:
@@ -176,6 +176,8 @@ def _training(work: Work, options: list[str], updates: int, folder: Path) -> Non
 
 def _average(work: Work, folder: Path) -> None:
     """The mean of the last checkpoints, or the best one if its validation loss is lower."""
+    from nmt_moe.checkpoint.record import Checkpoint
+
     mean, trained, log = folder / "mean.pt", work.path("training"), folder / "output.log"
     average = ("nmt-moe", "checkpoint", "average", trained, "--last", AVERAGED)
     work.programs.run(log, *average, "--out", mean, "--force")
@@ -194,8 +196,10 @@ def _average(work: Work, folder: Path) -> None:
         ),
         *("--valid-subset", "valid", "--batch-size", 32, "--log-format", "json"),
     )
-    best, averaged = _validations(trained / LOG)[-1][_BEST], _validations(validated)[-1][_LOSS]
-    kept = float(averaged) < float(best)
+    # The log lacks what a training did after its `nmt-moe train` was killed.
+    best = float(Checkpoint.complete(trained / BEST).state["extra_state"]["best"])
+    averaged = float(_validations(validated)[-1][_LOSS])
+    kept = averaged < best
     if not kept:
         shutil.copyfile(trained / BEST, mean)
     mean.replace(folder / CHECKPOINT)
@@ -204,8 +208,7 @@ def _average(work: Work, folder: Path) -> None:
         shutil.copyfile(dictionary, folder / dictionary.name)
     what = "the mean of the last checkpoints" if kept else "the best checkpoint"
     work.screen.say(
-        f"  {what} is kept: validation loss {float(averaged):.3f} of the mean, {float(best):.3f} "
-        "of the best one"
+        f"  {what} is kept: validation loss {averaged:.3f} of the mean, {best:.3f} of the best one"
     )
 
 

@@ -92,7 +92,7 @@ def sums(model: nn.Module, source: Tensor, target: Tensor) -> tuple[Tensor, Tens
 @pytest.mark.slow
 @pytest.mark.parametrize("dim", [128, 512])
 @pytest.mark.parametrize("kind", ATTENTIONS)
-@pytest.mark.parametrize("task", ["copy", "reverse"])
+@pytest.mark.parametrize("task", ["reverse"])  # which is harder than to copy
 def test_copy_and_reverse(task, kind, dim):
     torch.manual_seed(1)
     chance = torch.Generator().manual_seed(1)

@@ -87,8 +87,8 @@ def test_the_time_of_a_training_is_predicted(size: str, data: Path, tmp_path: Pa
     ratios = []
     for attempt in range(3):  # another process may take the processor meanwhile
         choices = made(size, 10_000)
-        found = measure(data, choices, 12, folder=tmp_path)
-        updates = int(found.updates(found.start + 20, validations=1))
+        found = measure(data, choices, 8, folder=tmp_path)
+        updates = int(found.updates(found.start + 12, validations=1))
         begun = time.monotonic()
         run(
             "fairseq-train", data, "--user-dir", PLUGIN, *choices.options, "--max-update", updates,

@@ -43,10 +43,10 @@ def write_corpus(folder: Path, step: int, chance: random.Random) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS)
-def test_a_model_learns_with_any_seed(task, tmp_path, tally):
+def test_a_model_learns_with_any_seed(tmp_path, tally):
     seed = random.SystemRandom().randrange(2**31)
-    print(f"seed {seed}")  # pytest shows it where the test fails
+    task = [*TASKS][seed % len(TASKS)]
+    print(f"seed {seed}, {task}")  # pytest shows it where the test fails
     write_corpus(tmp_path, TASKS[task], random.Random(seed))
     data = tmp_path / "bin"
     prefixes = [f"--{split}pref={tmp_path / split}" for split in ("train", "valid", "test")]
