@@ -147,11 +147,6 @@ class Tried:
         ended = end(output) if code or "Traceback (most" in output else ""
         return ended or self.unmet(habit, output, found) or "works", output
 
-    def check(self, habit: Habit) -> None:
-        """Whether it is as its row says."""
-        verdict, output = self.verdict(habit)
-        assert verdict.startswith(habit.expected), f"{habit.run}\n{output}\n{verdict}"
-
     def unmet(self, habit: Habit, output: str, found: list[str]) -> str:
         """What should be seen of a habit and is not."""
         seen = figures(output)
