@@ -21,6 +21,7 @@ FIXED = (
     *("PYTHON", "LD_", "MALLOC_", "LC_", "LANG", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_"),
     *("ONEDNN_", "DNNL_", "ATEN_", "TORCH", "PYTORCH", "NUMEXPR_", "NPY_"),
 )
+LATE = ("TORCHINDUCTOR_CACHE_DIR",)  # read when it is needed; torch sets it in processes of pytest
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 PASSED_ON += (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 OPTIONS = ("-m", "-c")  # of python, that the server knows
@@ -30,7 +31,11 @@ def surroundings(environment: dict[str, str]) -> dict:
     """What must be the same in the server as in a command."""
     limits = [name for name in dir(resource) if name.startswith("RLIMIT_")]
     return {
-        "variables": {k: v for k, v in sorted(environment.items()) if k.startswith(FIXED)},
+        "variables": {
+            name: value
+            for name, value in sorted(environment.items())
+            if name.startswith(FIXED) and name not in LATE
+        },
         "limits": {name: resource.getrlimit(getattr(resource, name)) for name in limits},
         "user": [os.getresuid(), os.getresgid(), sorted(os.getgroups())],
         "spaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in ("net", "mnt", "pid")},
