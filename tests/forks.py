@@ -3,13 +3,14 @@
 import atexit
 import gc
 import os
+import pickle
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import NoReturn
+from typing import Any, NoReturn
 
 LIMIT = 600  # seconds
 
@@ -42,6 +43,7 @@ def read_options_once() -> None:
     from hydra.core.plugins import Plugins
     from hydra.core.singleton import Singleton
 
+    shorten_composing()
     parser = options.get_training_parser()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -51,6 +53,26 @@ def read_options_once() -> None:
     del Singleton._instances[Plugins]
     for name in [name for name in sys.modules if name.partition(".")[0] == "hydra_plugins"]:
         del sys.modules[name]
+
+
+def shorten_composing() -> None:
+    """Let Hydra, to which fairseq gives all options of a command, parse each text only once.
+
+    And let it copy its configuration without all that is registered, which it only reads.
+    """
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parse = OverridesParser.parse_rule
+    parsed: dict[tuple[str, str], bytes] = {}
+
+    def parse_rule(self: OverridesParser, text: str, rule: str) -> Any:
+        if (text, rule) not in parsed:
+            parsed[text, rule] = pickle.dumps(parse(self, text, rule))
+        return pickle.loads(parsed[text, rule])
+
+    OverridesParser.parse_rule = parse_rule  # type: ignore[method-assign]
+    ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
 
 
 def end_as_a_program(call: Callable[[], object], caller: str = "") -> NoReturn:
