@@ -100,15 +100,12 @@ class Train(Command):
             valid=[path.absolute() for path in self.valid],
             test=[path.absolute() for path in self.test],
             columns=(self.columns[0], self.columns[1]) if self.columns else None,
-            upsample={
-                name: _times(name, number)
-                for name, number in _named("--upsample", self.upsample).items()
-            },
+            upsample=self.upsample,
             both=both,
             size=self.size,
             seconds=None if self.time is None else seconds(self.time),
             measure=self.measure,
-            settings=_named("--set", self.settings),
+            settings=_named(self.settings),
             seed=self.seed,
             commands=self.commands,
         )
@@ -152,21 +149,12 @@ def seconds(text: str) -> float:
     return total
 
 
-def _named(option: str, given: Sequence[str]) -> dict[str, str]:
-    """What was given as NAME=VALUE."""
+def _named(given: Sequence[str]) -> dict[str, str]:
+    """What was given as OPTION=VALUE."""
     found = {}
     for one in given:
-        name, equals, value = one.rpartition("=") if option == "--upsample" else one.partition("=")
+        name, equals, value = one.partition("=")
         if not (name and equals):
-            raise UserError(f"{option} {one} is not NAME=VALUE, such as {_EXAMPLES[option]}")
+            raise UserError(f"--set {one} is not OPTION=VALUE, such as dropout=0.2")
         found[name] = value
     return found
-
-
-_EXAMPLES = {"--set": "dropout=0.2", "--upsample": "news.tsv=3"}
-
-
-def _times(name: str, number: str) -> int:
-    if not number.isdecimal() or not int(number):
-        raise UserError(f"--upsample {name}={number}: give a whole number, at least 1")
-    return int(number)

@@ -12,7 +12,7 @@ The text is read twice. Memory holds the hashes of the held-out sentences alone.
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -55,6 +55,7 @@ def split(
     *,
     seed: int = 1,
     repeat: Mapping[str, int] | None = None,
+    tested: Iterable[Pair] = (),
 ) -> dict[str, Counts]:
     """Write ``OUT/{train,valid,test}.{SOURCE,TARGET}``, without pairs that have an empty side.
 
@@ -68,6 +69,8 @@ def split(
         target: the same.
         seed: of the choice.
         repeat: by name of a source, how often each of its pairs is written for training.
+        tested: pairs whose sentences are for testing alone, such as those that another model was
+            tested with.
 
     Returns:
         The counts of each source, by its name.
@@ -79,7 +82,8 @@ def split(
     check_no_input(files, [path for one in sources for path in one.files], "--out")
     counts = {one.name: Counter[str]() for one in sources}
     given = {one.split for one in sources}
-    owners: dict[int, Split] = {}
+    again = {frozenset(_keys(pair, seed)) for pair in tested}
+    owners: dict[int, Split] = {key: "test" for keys in again for key in keys}
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(files) as opened:
         outputs = {name: opened[2 * place : 2 * place + 2] for place, name in enumerate(SPLITS)}
@@ -112,10 +116,12 @@ def split(
                 keys = _keys(pair, seed)
                 chosen = _held(keys[0], place)
                 before = {owners[key] for key in keys if key in owners}
-                if before - {"train"}:
+                if chosen == "test" and chosen not in given and frozenset(keys) in again:
+                    again.remove(frozenset(keys))  # once
+                elif before - {"train"}:
                     counts[one.name]["shared"] += 1
                     continue
-                if before or chosen in given:
+                elif before or chosen in given:
                     chosen = "train"
                 owners.update(dict.fromkeys(watched.intersection(keys), chosen))
                 write(pair, chosen, one)
@@ -194,7 +200,8 @@ def repeats(given: Sequence[str], sources: Sequence[Source]) -> dict[str, int]:
         matching = [
             one.name
             for one in sources
-            if name in (one.name, *(path.name for path in one.files), *map(str, one.files))
+            if name in (one.name, *(path.name for path in one.files))
+            or Path(name).absolute() in [path.absolute() for path in one.files]
         ]
         if not times.isascii() or not times.isdigit() or int(times) < 1:
             raise UserError(f"--upsample {text}: give a file and how often, such as text.tsv=3")

@@ -15,15 +15,16 @@ from typing import Any
 import torch
 
 from nmt_moe.common import logged
-from nmt_moe.common.errors import UserError
+from nmt_moe.common.progress import bytes_text
 from nmt_moe.own_text.choices import DAY, Choices, duration, training_seconds
+from nmt_moe.own_text.programs import failure
+from nmt_moe.own_text.request import PLUGIN
 from nmt_moe.runs.training_log import record
 
 VALIDATIONS = 25
 """In a training that is not stopped early."""
 CHECKPOINTS = 7
 """On the disk at once, the average among them."""
-PLUGIN = Path(__file__).resolve().parents[1]
 _UPDATES_OF_PASS = re.compile(r"total_num_itrs = (\d+)")
 _VALIDATES = "begin validation on"
 _BEGINS = "Start iterating over samples"
@@ -82,7 +83,7 @@ class Estimate:
         fitted = choices.fitted(self.updates_per_pass, self.updates(left), why)
         told = (
             f"about {duration(self.seconds(fitted.updates))} of training, "
-            f"{_size(self.memory)} of memory and {_size(self.disk())} of disk, by "
+            f"{bytes_text(self.memory)} of memory and {bytes_text(self.disk())} of disk, by "
             f"{duration(self.measured)} of a training with this text"
         )
         return replace(fitted, reasons=[*fitted.reasons, told])
@@ -113,7 +114,7 @@ def measure(
     with tempfile.TemporaryDirectory(dir=folder or binary.parent, prefix="measured-") as made:
         words = [
             *(command or [str(Path(sys.executable).with_name("fairseq-train"))]), str(binary),
-            *("--user-dir", str(PLUGIN)), *choices.options, *options,
+            *PLUGIN, *choices.options, *options,
             *("--max-update", str(max(choices.updates, 1)), "--save-dir", made),
             *("--stop-time-hours", f"{seconds / 3600:.9f}", "--no-epoch-checkpoints"),
             *("--validate-interval", "1000000", "--save-interval", "1000000"),
@@ -132,7 +133,7 @@ def measure(
             process.kill()
             process.wait()
         if process.returncode or not found.updates:
-            raise UserError(f"the training that is measured has failed: {found.reason()}")
+            raise failure("the training that is measured has failed", found.last)
         checkpoint = Path(made, "checkpoint_last.pt").stat().st_size
     unit = 1 if sys.platform == "darwin" else 1024
     return found.estimate(found.gpu_memory() or used.ru_maxrss * unit, checkpoint)
@@ -163,11 +164,6 @@ class _Followed:
             elif _BEGINS in line and not self.updates:
                 self.iterating = now
 
-    def reason(self) -> str:
-        """The error that the training printed, or its last lines."""
-        errors = [line.partition("error: ")[2] for line in self.last if "error: " in line]
-        return (errors or [" / ".join(map(str.strip, self.last))])[-1].strip()
-
     def gpu_memory(self) -> int:
         """Bytes that were taken of a GPU; 0 without one."""
         free = [float(figures["gb_free"]) for _, figures in self.updates if "gb_free" in figures]
@@ -190,7 +186,3 @@ class _Followed:
             checkpoint=checkpoint,
             measured=times[-1] - times[0],
         )
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.2g} GiB" if count >= 2**29 else f"{count / 2**20:.0f} MiB"

@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,9 @@ class Programs:
             except commands.Failed as error:
                 if error.code == commands.STOPPED or error.code > 128:
                     raise
-                raise UserError(_reason(typed[:3], log, last)) from None
+                name = " ".join(word for word in typed[:3] if not word.startswith(("/", "-")))
+                what = f"{name} failed, {log} has all that it printed"
+                raise failure(what, last) from None
 
     def _as_progress(self, lines: Iterable[str]) -> Iterator[str]:
         for line in lines:
@@ -100,13 +102,11 @@ class Programs:
         yield from ()
 
 
-def _reason(words: Sequence[str], log: Path, last: Iterable[str]) -> str:
+def failure(what: str, last: Iterable[str]) -> UserError:
+    """The error in the last lines that a program printed; else what failed, with these lines."""
     found = [match[1] for match in map(_ERROR.search, last) if match]
-    if found:
-        return found[-1].strip()
-    name = " ".join(word for word in words if not word.startswith(("/", "-")))
     shown = " / ".join(line.strip() for line in last)
-    return f"{name} failed, {log} has all that it printed; at the end: {shown}"
+    return UserError(found[-1].strip() if found else f"{what}; at the end: {shown}")
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None

@@ -30,7 +30,7 @@ class Request:
     valid: Sequence[Path] = ()
     test: Sequence[Path] = ()
     columns: tuple[int, int] | None = None
-    upsample: Mapping[str, int] = field(default_factory=dict)
+    upsample: Sequence[str] = ()
     both: bool = False
     size: str | None = None
     seconds: float | None = None

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
-from nmt_moe.common.lines import read_lines, read_pairs
+from nmt_moe.common.lines import read_lines
 from nmt_moe.corpus.sources import SPLITS, Source, find
+from nmt_moe.corpus.sources.pair import Pair
 from nmt_moe.corpus.sources.source import Split
-from nmt_moe.corpus.split import bare
+from nmt_moe.corpus.split import repeats
 from nmt_moe.corpus.split import split as divide
 from nmt_moe.corpus.suspicions import look
 from nmt_moe.corpus.workers import cores
@@ -36,6 +37,7 @@ def prepare(work: Work) -> dict[str, int]:
     """
     request = work.request
     sources = _sources(request)
+    upsample = repeats(request.upsample, [one for one in sources if one.split == "train"])
     files = [[one.name, one.split, one.checksum()] for one in sources]
     made: dict[str, Any] = {
         "files": files,
@@ -49,8 +51,8 @@ def prepare(work: Work) -> dict[str, int]:
     for line in about["suspicions"]:
         work.screen.say(f"  warning: {line}")
     work.stages.do("clean", {}, partial(_clean, work), ["text"])
-    made = {"seed": request.seed, "upsample": dict(request.upsample), **its_start(work)}
-    work.stages.do("split", made, partial(_split, work), ["text", "clean"])
+    made = {"seed": request.seed, "upsample": upsample, **its_start(work)}
+    work.stages.do("split", made, partial(_split, work, upsample), ["text", "clean"])
     found: dict[str, int] = read(work.path("split", ABOUT))
     sizes = ", ".join(f"{found[name]:,} for {name}" for name in SPLITS)
     work.screen.say(f"  {sizes}; no sentence is in two of these")
@@ -64,18 +66,11 @@ def _sources(request: Request) -> list[Source]:
     for split, paths in given.items():
         if paths:
             found = [one for one in found if one.split != split]
-            sources = find(paths, *request.languages, columns=request.columns)
-            found += [replace(one, split=split) for one in sources]
+            found += find(paths, *request.languages, columns=request.columns, split=split)
     again = Counter(one.name for one in found)
     found = [replace(one, name=str(one.files[0])) if again[one.name] > 1 else one for one in found]
-    names = [one.name for one in found if one.split == "train"]
-    if not names:
+    if not any(one.split == "train" for one in found):
         raise UserError("there is no text to train with: name its files")
-    for name in request.upsample:
-        if name not in names:
-            raise UserError(
-                f"--upsample {name}: there is no such file; there are {', '.join(names)}"
-            )
     return found
 
 
@@ -127,19 +122,17 @@ def _clean(work: Work, folder: Path) -> None:
         )
 
 
-def _split(work: Work, folder: Path) -> None:
+def _split(work: Work, upsample: Mapping[str, int], folder: Path) -> None:
     source, target = work.request.languages
     sources = []
     for name in SPLITS:
         for one in files_of(work, name):
             prefix = work.path("clean" if name == "train" else "text", one["prefix"])
             files = tuple(Path(f"{prefix}.{language}") for language in (source, target))
-            if name == "train" and work.request.start:
-                files = _without(old_test(work.request.start), files, folder)
             sources.append(Source(one["name"], name, files))
-    counts = divide(
-        sources, folder, source, target, seed=work.request.seed, repeat=work.request.upsample
-    )
+    tested = [Pair(one["source"], one["reference"], 0) for one in old_test(work.request.start)]
+    how: dict[str, Any] = {"seed": work.request.seed, "repeat": upsample, "tested": tested}
+    counts = divide(sources, folder, source, target, **how)
     total = sum(counts.values(), Counter[str]())
     pairs = words = 0  # of the text with what is repeated
     for line in read_lines(folder / f"train.{target}"):
@@ -154,24 +147,10 @@ def its_start(work: Work) -> dict[str, str]:
     return {"start": str(read(path / "model.json")["sha256"])} if path else {}
 
 
-def old_test(model: Path) -> list[dict[str, str]]:
+def old_test(model: Path | None) -> list[dict[str, str]]:
     """The sentences that a model was scored with, with ``source`` and ``reference``."""
-    path = model / "translations.json"
-    return read(path)["sentences"] if path.is_file() else []
-
-
-def _without(
-    held: Sequence[Mapping[str, str]], files: tuple[Path, ...], folder: Path
-) -> tuple[Path, ...]:
-    """The files without the pairs that have a sentence of a test text."""
-    known = {bare(one[side]) for one in held for side in ("source", "reference")}
-    made = tuple(folder / f"new-{path.name}" for path in files)
-    with atomic_write(made) as sides:
-        for pair in read_pairs(*files):
-            if not known.intersection(map(bare, pair)):
-                for side, text in zip(sides, pair, strict=True):
-                    side.write(f"{text}\n")
-    return made
+    path = model and model / "translations.json"
+    return read(path)["sentences"] if path and path.is_file() else []
 
 
 def cut(work: Work, choices: "Choices") -> None:

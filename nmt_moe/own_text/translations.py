@@ -1,11 +1,10 @@
 """The file of scored translations, which the report page and the model's card begin with."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nmt_moe.common.files import atomic_write
+from nmt_moe.own_text.request import write as write_json
 from nmt_moe.score.evaluation import content
 from nmt_moe.score.intervals import scored
 
@@ -34,7 +33,5 @@ def write(
     """
     found = scored(hypotheses, references, target_lang)
     whole = content(found, sources, references, hypotheses)
-    with atomic_write([path]) as [file]:
-        json.dump(whole, file, ensure_ascii=False, indent=1)
-        file.write("\n")
+    write_json(path, whole)
     return whole

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nmt_moe.common.errors import UserError
 from nmt_moe.corpus import split as module
 from nmt_moe.corpus.sources import SPLITS, Source
+from nmt_moe.corpus.sources.pair import Pair
 from nmt_moe.corpus.split import repeats, split
 
 Pairs = list[tuple[str, str]]
@@ -120,6 +121,25 @@ def test_a_text_is_repeated_for_training_alone(tmp_path: Path) -> None:
             repeats([wrong], sources)
     with pytest.raises(UserError, match="there is no one text c: choose from a, b"):
         repeats(["c=2"], sources)
+
+
+def test_what_another_model_was_tested_with_is_for_testing_alone(tmp_path: Path) -> None:
+    """Its own text, given again and grown, is divided as before; other text goes without these."""
+    first, _ = divided(tmp_path, [text(tmp_path, "a", many(300))])
+    tested = [Pair(*pair, 0) for pair in first["test"]]
+    grown = [*many(300), ("this is new", "das ist neu"), ("once more", tested[0].target)]
+    again, counts = divided(tmp_path, [text(tmp_path, "a", grown)], tested=tested)
+    assert again["test"] == first["test"] and again["valid"] == first["valid"]
+    assert again["train"] == [*first["train"], ("this is new", "das ist neu")]
+    assert counts["a"]["shared"] == 1
+    others = [*many(200)[::-1], *many(300)]  # other places
+    moved, _ = divided(tmp_path, [text(tmp_path, "b", others)], tested=tested)
+    assert not sentences(first["test"]) & sentences(moved["train"] + moved["valid"])
+    assert len(moved["test"]) == len({*moved["test"]})
+    fixed = [text(tmp_path, "t", [("a", "b")], "test"), text(tmp_path, "c", many(300))]
+    both, _ = divided(tmp_path, fixed, tested=tested)
+    assert both["test"] == [("a", "b")]
+    assert not sentences(first["test"]) & sentences(both["train"] + both["valid"])
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,8 @@ def test_one_command_and_then_a_change(tmp_path: Path) -> None:
         (["text.en"], "text.en"),
         (["none.en", "none.de"], "none.en"),
         (["empty.en", "empty.de"], "empty"),
-        (["text.en", "text.de", "--upsample", "news=3"], "--upsample news: there is no such file"),
-        (["text.en", "text.de", "--upsample", "text"], "--upsample text is not NAME=VALUE"),
+        (["text.en", "text.de", "--upsample", "news=3"], "there is no one text news: choose from"),
+        (["text.en", "text.de", "--upsample", "text"], "text: give a file and how often"),
         (["text.en", "text.de", "--set", "beem=3"], "--set beem: no such option"),
     ],
 )
