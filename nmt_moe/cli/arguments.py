@@ -30,8 +30,7 @@ class Command:
         """Do the work; an exit code, if it is not 0."""
         raise NotImplementedError
 
-    @classmethod
-    def in_own_process(cls) -> None:
+    def in_own_process(self) -> None:
         """Called first where the process runs this command alone: what it changes for all."""
 
 

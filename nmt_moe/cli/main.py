@@ -145,10 +145,10 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
         rest = given[len(words) :]
         if words in COMMANDS:
             parsed = build_parser(words).parse_args(rest)
-            chosen = command(words)
+            chosen = command(words)(**vars(parsed))
             if own_process:
                 chosen.in_own_process()
-            code = chosen(**vars(parsed)).run() or 0
+            code = chosen.run() or 0
         elif not rest:
             print("\n".join(listing(words)), file=sys.stderr)
             code = 2

@@ -18,8 +18,7 @@ class Options(Command):
         None, "an architecture: its options alone, with its defaults", metavar="NAME"
     )
 
-    @classmethod
-    def in_own_process(cls) -> None:
+    def in_own_process(self) -> None:
         """End without a word when nobody reads on, as ``head``."""
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 

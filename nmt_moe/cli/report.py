@@ -89,8 +89,7 @@ class Report(OnDevice):
         None, "the file, where it is not beside the checkpoint"
     )
 
-    @classmethod
-    def in_own_process(cls) -> None:
+    def in_own_process(self) -> None:
         """Leave out what fairseq says of its steps."""
         logging.getLogger("fairseq").setLevel(logging.WARNING)
 

@@ -86,10 +86,13 @@ class Translate(OnDevice):
     )
     progress: bool = switch("show the progress on stderr, as at a terminal")
 
-    @classmethod
-    def in_own_process(cls) -> None:
-        """Interrupted, or when nobody reads on: end at once without a word, as filters do."""
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    def in_own_process(self) -> None:
+        """Interrupted, or when nobody reads on: end at once without a word, as filters do.
+
+        A draft of ``--out`` is removed first.
+        """
+        if self.out is None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
     def run(self) -> None:

@@ -152,7 +152,10 @@ def visible(text: str) -> str:
 
 
 def exit_code(command: Callable[[], None]) -> int:
-    """Run a command: 0, or 1 with one line on stderr for an error that the user can fix."""
+    """Run a command: 0, or 1 with one line on stderr for an error that the user can fix.
+
+    130 after Ctrl-C, as of a command that SIGINT ends.
+    """
     print_any_text()
     try:
         _check_package()
@@ -164,6 +167,9 @@ def exit_code(command: Callable[[], None]) -> int:
             return 141  # as of a command that SIGPIPE ends: its reader has read enough
         say(one_line(error) or str(error))
         return 1
+    except KeyboardInterrupt:
+        say("stopped by Ctrl-C")
+        return 130
     return 0
 
 

@@ -70,7 +70,7 @@ class Work:
     def __init__(self, request: Request) -> None:
         self.begun = time.monotonic()
         self.request = request
-        self.screen = Screen(STAGES)
+        self.screen = Screen([name for name in STAGES if name != "measure" or request.measure])
         self.stages = Stages(request.work, self.screen)
         self.programs = Programs(self.screen, request.commands)
 

@@ -1,5 +1,8 @@
 """``nmt-moe translate`` with files, by a real model of random weights."""
 
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from nmt_moe.trained import load
 from nmt_moe.trained.alignment import places
 from nmt_moe.translate import __main__ as command
+from tests import preloaded
 from tests.report.experts import write_checkpoint
 
 TEXT = "The <b>old dog</b> sees a Kubernetes cat.\r\n"
@@ -91,3 +95,15 @@ def test_files_are_translated_into_files(checkpoint: Path, tmp_path: Path, capsy
         (f"{tmp_path}/old.txt, line 2: not valid UTF-8 (byte 4): convert", tmp_path / "old.txt"),
     ):
         assert error(capsys, checkpoint, *given, "--device", "cpu").startswith(message)
+
+
+def test_ctrl_c_leaves_no_draft(checkpoint: Path, tmp_path: Path) -> None:
+    words = preloaded.command("nmt-moe", "translate", checkpoint, "--out", tmp_path / "out")
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        until = time.monotonic() + 60
+        while not [*tmp_path.iterdir()] and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode and b"stopped by Ctrl-C" in said and b"Traceback" not in said
+    assert not [*tmp_path.iterdir()]
