@@ -40,7 +40,7 @@ def test_a_recipe(around: Path, tmp_path_factory, tally) -> None:
 def test_what_a_recipe_runs_and_launch(around: Path) -> None:
     program = around / "program.py"
     # In one write: the lines of two processes may mix.
-    text = "import tokenize, random, string; print('lib' in tokenize.__file__, end=' ')\n"
+    text = "import tokenize, random, string; print(f\"{'lib' in tokenize.__file__} \", end='')\n"
     program.write_text(text)
     program.chmod(0o755)
     script = f"source '{ROOT}/recipes/common.sh'; python -c 'import tokenize, random, fairseq'"
