@@ -20,6 +20,8 @@ TABLE = Path(__file__).with_name("choices.toml")
 DAY = 24 * 3600.0
 """The seconds for everything, where no time is given."""
 _REST = 0.15, 90, 900  # the share of the time after the training, at least and at most, in seconds
+VALIDATIONS = 25
+"""In a training that is not stopped early, and where they are not slow."""
 _FEWEST = 100  # updates, below which nothing is learned
 _WARMUP = 0.1  # the most of a training
 _MEMORY = 0.5  # of the machine's, for weights, gradients and the optimizer's state
@@ -48,6 +50,9 @@ class Choices:
     """The most passes over the text."""
     given: Mapping[str, str]
     """What ``--set`` has."""
+    validations: int = VALIDATIONS
+    seconds: float | None = None
+    """Of the training, after which it ends; None: it takes as long as it does."""
     reasons: Sequence[str] = ()
     """Sentences for the user."""
 
@@ -165,7 +170,8 @@ def choose(
         _why(training, time, f"about {rate:,.0f} wordpieces a second, which is a guess"),
     )
     first = [f"{machine}", *([] if size else smaller), *_described(chosen, row, parameters)]
-    return replace(fitted, reasons=[*first, *fitted.reasons])
+    ends = None if time is None else training
+    return replace(fitted, seconds=ends, reasons=[*first, *fitted.reasons])
 
 
 def training_seconds(seconds: float) -> float:
@@ -193,8 +199,8 @@ def _row(pairs: int) -> dict[str, Any]:
 
 
 def _dropout(row: Mapping[str, Any], passes: float) -> float:
-    short = table()["short"]
-    return min(row["dropout"], short["dropout"]) if passes < short["passes"] else row["dropout"]
+    short = [one["dropout"] for one in table()["short"] if passes < one["passes"]]
+    return min([row["dropout"], *short])
 
 
 def _of(

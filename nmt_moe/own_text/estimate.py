@@ -16,18 +16,19 @@ import torch
 
 from nmt_moe.common import logged
 from nmt_moe.common.progress import bytes_text
-from nmt_moe.own_text.choices import DAY, Choices, duration, training_seconds
+from nmt_moe.own_text.choices import DAY, VALIDATIONS, Choices, duration
 from nmt_moe.own_text.programs import failure
 from nmt_moe.own_text.request import PLUGIN
 from nmt_moe.runs.training_log import record
 
-VALIDATIONS = 25
-"""In a training that is not stopped early."""
 CHECKPOINTS = 7
 """On the disk at once, the average among them."""
 _UPDATES_OF_PASS = re.compile(r"total_num_itrs = (\d+)")
 _VALIDATES = "begin validation on"
 _BEGINS = "Start iterating over samples"
+_SHARE, _FEWEST = 0.1, 10  # of a training that its validations may take, and how many there are
+_AFTER = 60  # seconds after a training, and in validations what depends on the model and the text:
+_TRANSLATING, _SILENT = 6, 60  # where validations translate, and where they do not
 _COLD = 0.2  # of the updates, at the beginning, which take longer
 _SHOWN = 5  # lines of a training that has failed
 
@@ -65,12 +66,13 @@ class Estimate:
         """Bytes of a training."""
         return checkpoints * self.checkpoint
 
-    def fit(self, choices: Choices, seconds: float | None) -> Choices:
+    def fit(self, choices: Choices, seconds: float | None, *, translates: bool = True) -> Choices:
         """The choices with as many updates as the time allows.
 
         Args:
             choices: those that were measured.
             seconds: left for the training and all that follows; None: a day.
+            translates: whether a validation does.
 
         Returns:
             Choices whose reasons are those of the number of updates, and the estimate.
@@ -78,15 +80,20 @@ class Estimate:
         Raises:
             UserError: the time is too short for any training.
         """
-        left = training_seconds(DAY if seconds is None else seconds)
+        after = _AFTER + (_TRANSLATING if translates else _SILENT) * self.validation
+        left = (DAY if seconds is None else seconds) - after
+        most = _SHARE * max(left, 0) / max(self.validation, 1e-3)
+        number = int(min(max(most, _FEWEST), VALIDATIONS))
         why = f"{duration(left)} of training at {self.updates_per_second:.3g} updates a second"
-        fitted = choices.fitted(self.updates_per_pass, self.updates(left), why)
+        fitted = choices.fitted(self.updates_per_pass, self.updates(left, number), why)
         told = (
-            f"about {duration(self.seconds(fitted.updates))} of training, "
+            f"about {duration(self.seconds(fitted.updates, number))} of training, "
             f"{bytes_text(self.memory)} of memory and {bytes_text(self.disk())} of disk, by "
             f"{duration(self.measured)} of a training with this text"
         )
-        return replace(fitted, reasons=[*fitted.reasons, told])
+        ends = None if seconds is None else left
+        reasons = [*fitted.reasons, told]
+        return replace(fitted, validations=number, seconds=ends, reasons=reasons)
 
 
 def measure(

@@ -105,12 +105,14 @@ def _measure(work: Work, choices: "Choices", folder: Path) -> None:
 
     for left in folder.glob("measured-*"):
         shutil.rmtree(left)  # of a try that was killed
-    given, binary = [*_languages(work), *_bleu(work)], work.path("binary")
+    bleu, binary = _bleu(work), work.path("binary")
+    given = [*_languages(work), *bleu]
     estimate = measure(binary, choices, work.request.measure, options=given, folder=folder)
     seconds = work.request.seconds
     if seconds is not None:
         seconds -= time.monotonic() - work.begun
-    write(folder / CHOICES, asdict(estimate.fit(choices, seconds)))
+    fitted = estimate.fit(choices, seconds, translates=bool(bleu))
+    write(folder / CHOICES, asdict(fitted))
 
 
 def train(work: Work, choices: "Choices") -> list[str]:
@@ -130,10 +132,7 @@ def train(work: Work, choices: "Choices") -> list[str]:
 
 def training_options(work: Work, choices: "Choices") -> list[str]:
     """What ``fairseq-train`` is given, without files and folders."""
-    from nmt_moe.own_text.choices import training_seconds
-    from nmt_moe.own_text.estimate import VALIDATIONS
-
-    every = max(choices.updates // VALIDATIONS, 1)
+    every = max(choices.updates // choices.validations, 1)
     options = [
         *_languages(work),
         *("--seed", work.request.seed, *choices.options),
@@ -145,8 +144,8 @@ def training_options(work: Work, choices: "Choices") -> list[str]:
         *("--log-format", "json", "--log-interval", max(min(every, 100) // 4, 1)),
         *_bleu(work),
     ]
-    if work.request.seconds:  # where the machine becomes slower than it was measured
-        options += ["--stop-time-hours", f"{training_seconds(work.request.seconds) / 3600:.4f}"]
+    if choices.seconds:  # where the machine becomes slower than it was measured
+        options += ["--stop-time-hours", f"{choices.seconds / 3600:.4f}"]
     if work.request.start:
         options += ["--finetune-from-model", work.request.start / "model.pt"]
     return [str(option) for option in options]

@@ -88,7 +88,7 @@ def test_a_setting_that_does_not_exist_or_fit_is_one_line(
 
 def test_every_source_is_explained() -> None:
     known = table()
-    rows = [*known["rows"], *known["sizes"].values(), known["short"]]
+    rows = [*known["rows"], *known["sizes"].values(), *known["short"]]
     assert {name for row in rows for name in row["sources"]} <= set(known["sources"])
     assert [row["pairs"] for row in known["rows"]] == sorted(row["pairs"] for row in known["rows"])
     assert {row["size"] for row in known["rows"]} <= set(known["sizes"])
