@@ -210,7 +210,7 @@ def _of(
     size, common = table()["sizes"][name], table()["common"]
     experts = {"moe-experts": row["experts"], "moe-k": row["k"], "moe-groups": row["groups"]}
     if row["experts"] > size["experts"]:
-        experts = {"moe-experts": size["experts"], "moe-k": 4, "moe-groups": 1}
+        experts = {"moe-experts": size["experts"], "moe-k": size["k"], "moe-groups": 1}
     options = {key: size[key] for key in ("dim", "lstm-cells", "moe-hidden-dim", "optimizer", "lr")}
     options |= common | experts | table()["schedules"][row["schedule"]]
     options["dropout"] = row["dropout"]
