@@ -110,7 +110,7 @@ def test_one_recipe_at_a_time_in_a_folder(tmp_path: Path) -> None:
         with ThreadPoolExecutor() as both:  # each waits for some seconds
             ended = [both.submit(again), both.submit(again, "--clean")]
         for finished in ended:
-            assert "another recipe is at work in" in error(finished.result())
+            assert "another command is at work in" in error(finished.result())
 
 
 @pytest.mark.slow

@@ -58,6 +58,7 @@ class Evaluate(OnDevice):
         if not pairs:
             raise UserError(f"{self.source} is empty: there is nothing to translate")
         sources, references = (list(side) for side in zip(*pairs, strict=True))
+        other = self._other(self.against, sources) if self.against is not None else []
         translator = self._open(self.model)
         target = self.target_lang or translator.target_lang
         hypotheses = _translated(translator, sources)
@@ -66,7 +67,6 @@ class Evaluate(OnDevice):
         shown = [f"{self.model}, {self.source}, {len(pairs):,} lines"]
         shown += score_lines(content["scores"])
         if self.against is not None:
-            other = self._other(self.against, sources)
             compared = evaluation.compare(hypotheses, other, references, target, self.resamples)
             content["comparison"] = {"against": self.against, "scores": compared}
             shown += ["", *evaluation.compared(self.against, compared)]

@@ -37,10 +37,13 @@ class Import(Command):
     seed: int = option(1, "of the choice of validation and test", integers(0))
 
     def run(self) -> None:
+        from nmt_moe.common.languages import language
         from nmt_moe.corpus.sources import SPLITS, find
         from nmt_moe.corpus.split import describe, repeats, split
         from nmt_moe.corpus.suspicions import look
 
+        for code in (self.source, self.target):
+            language(code)  # refuses what is none
         columns = (self.columns[0], self.columns[1]) if self.columns else None
         sources = find(self.files, self.source, self.target, columns=columns)
         for kind, files in zip(SPLITS[1:], (self.valid, self.test), strict=True):

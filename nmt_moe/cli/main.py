@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+from argparse import REMAINDER
 from collections.abc import Iterator, Sequence
 
 from nmt_moe import __version__
@@ -144,7 +145,11 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
         words = find(given)
         rest = given[len(words) :]
         if words in COMMANDS:
-            parsed = build_parser(words).parse_args(rest)
+            parser = build_parser(words)
+            rest_as_given = any(action.nargs == REMAINDER for action in parser._actions)
+            # A file may be named after options, too.
+            parse = parser.parse_args if rest_as_given else parser.parse_intermixed_args
+            parsed = parse(rest)
             chosen = command(words)(**vars(parsed))
             if own_process:
                 chosen.in_own_process()

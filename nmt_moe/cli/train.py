@@ -53,7 +53,9 @@ class Train(Command):
     time: str | None = option(
         None, "end within this time, scores included, such as 2h, 90m or 1h30m", metavar="TIME"
     )
-    size: str | None = option(None, "of the model (default: by the amount of text)")
+    size: str | None = option(
+        None, "tiny, small, medium, base, large or huge (default: by the amount of text)"
+    )
     settings: list[str] = option(
         [],
         "a choice of your own, such as vocabulary=8000, or an option of fairseq-train, such as "
@@ -91,6 +93,8 @@ class Train(Command):
         from nmt_moe.runs.commands import exit_code
 
         (source, target), both = self._directions()
+        if not self.out.name:
+            raise UserError(f"--out {self.out}: name a new folder")
         request = Request(
             source=source,
             target=target,
@@ -120,9 +124,19 @@ class Train(Command):
                 )
             if self.source == self.target:
                 raise UserError(f"--source and --target are both {self.source}")
+            from nmt_moe.common.languages import language
+
+            for code in (self.source, self.target):
+                language(code)  # refuses what is none
             return (self.source, self.target), self.both
         from nmt_moe.trained.folder import read
 
+        kept = {"--size": self.size, "--both": self.both}
+        kept |= {"--set vocabulary": "vocabulary" in _named(self.settings)}
+        for name in (name for name, given in kept.items() if given):
+            raise UserError(f"{name}: with --from all that is as in {self.start}: leave it out")
+        if self.out.absolute() == self.start.absolute():
+            raise UserError(f"--out {self.out} is the model of --from: name a new folder")
         directions = read(self.start).directions
         first = directions[0]
         if (self.source or first[0], self.target or first[1]) != first:

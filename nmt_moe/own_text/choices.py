@@ -25,7 +25,7 @@ VALIDATIONS = 25
 _FEWEST = 100  # updates, below which nothing is learned
 _WARMUP = 0.1  # the most of a training
 _MEMORY = 0.5  # of the machine's, for weights, gradients and the optimizer's state
-_BESIDE = 270  # symbols of the dictionary that are no learned pieces: bytes, digits, special ones
+BESIDE = 270  # symbols of the dictionary that are no learned pieces: bytes, digits, special ones
 # Guesses, in the place of which comes what a minute of the training has measured.
 _PIECES, _SHORTEST = 1.5, 4  # wordpieces of a word, the fewest of a sentence
 _FULL = 0.93  # of a batch, whose sentences have different lengths
@@ -150,6 +150,8 @@ def choose(
     pieces = (max(_PIECES * words, _SHORTEST * pairs) + pairs) * (1 + both)
     pairs *= 1 + both
     row, training = _row(pairs), training_seconds(DAY if time is None else time)
+    if training < _REST[1]:
+        raise UserError(f"--time is too short for any training: give {_REST[1] / 30:.0f}m or more")
     names, smaller = list(sizes), []
     for name in [size] if size else names[names.index(row["size"]) :: -1]:
         chosen = _of(row, name, pairs, machine, settings)
@@ -278,7 +280,7 @@ def _cost(chosen: Choices, machine: Machine) -> tuple[int, int, float]:
     named = {name.replace("-", "_"): value for name, value in chosen.settings.items()}
     with torch.device("meta"):
         cfg = config(arch, {name: value for name, value in named.items() if name in known})
-        model = build(cfg, chosen.vocabulary + _BESIDE)
+        model = build(cfg, chosen.vocabulary + BESIDE)
     held = devices.memory(model, processes if optimizer == "moe_adam" else 1)
     state = held.optimizer_state.get(optimizer, held.optimizer_state["adam"])
     work = _PASSES * sum(counts.operations(model).values())

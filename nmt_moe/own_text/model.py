@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt_moe.common import logged
+from nmt_moe.common.lines import read_lines
 from nmt_moe.own_text.request import PLUGIN, Request, Work, read, write
 from nmt_moe.own_text.text import its_start
 from nmt_moe.runs.folder import BEST, LOG
@@ -28,9 +29,10 @@ _LOSS = logged.of_split("valid", logged.LOSS)
 
 
 def check(request: Request) -> None:
-    """Raise a :class:`UserError` for a size or a setting that there is not, before text is read."""
-    if request.size or request.settings:
-        _by_size(request, {"pairs": 1000, "words": 10_000}, None)
+    """Raise a :class:`UserError` for a size, a setting or a time that does not do, before text is
+    read."""
+    if request.size or request.settings or request.seconds is not None:
+        _by_size(request, {"pairs": 1000, "words": 10_000}, request.seconds)
 
 
 def choose(work: Work, found: Mapping[str, int]) -> "Choices":
@@ -54,16 +56,19 @@ def _choose(work: Work, found: Mapping[str, int], folder: Path) -> None:
 
 def _by_size(request: Request, found: Mapping[str, int], seconds: float | None) -> "Choices":
     from nmt_moe.own_text.choices import choose as by_size
+    from nmt_moe.own_text.choices import table
     from nmt_moe.own_text.machine import Machine
 
+    start = _of_start(request.start)
+    sizes = {f"{one['dim']}": name for name, one in reversed(table()["sizes"].items())}
     return by_size(
         found["pairs"],
         words=found["words"],
-        size=request.size,
+        size=sizes.get(start.get("dim", ""), request.size),
         time=seconds,
         both=request.both,
         machine=Machine.here(),
-        settings=_of_start(request.start) | dict(request.settings),
+        settings=start | dict(request.settings),
     )
 
 
@@ -72,12 +77,14 @@ def _of_start(model: Path | None) -> dict[str, str]:
     if model is None:
         return {}
     from nmt_moe.models.architectures import config
+    from nmt_moe.own_text.choices import BESIDE
 
     settings = read(model / "model.json")["settings"]
     known = {name.replace("_", "-") for name in vars(config(settings["arch"]))} - {"dropout"}
     kept = {name: value or "true" for name, value in settings.items() if name in known}
     lr = float(settings["lr"]) * FINE_TUNED
-    return kept | {"arch": settings["arch"], "lr": f"{lr:g}"}
+    pieces = sum(1 for _ in read_lines(next(model.glob("dict.*.txt")))) - BESIDE
+    return kept | {"vocabulary": f"{max(pieces, 300)}", "arch": settings["arch"], "lr": f"{lr:g}"}
 
 
 def _chosen(work: Work, stage: str) -> "Choices":

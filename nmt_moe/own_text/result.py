@@ -1,5 +1,6 @@
 """From a checkpoint to a model's folder: the stages scores, report and model."""
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -122,7 +123,8 @@ def finish(work: Work, choices: "Choices", options: Sequence[str]) -> None:
     source, target = work.request.directions[0]
     into = f" --target-lang {target}" if work.request.both else ""
     work.screen.say(f"\n{out} is the model, {out}/README.md says what it is. To translate:")
-    work.screen.say(f"  nmt-moe translate {out}{into} < text.{source} > text.{target}")
+    words = f"nmt-moe translate {shlex.quote(str(out))}{into}"
+    work.screen.say(f"  {words} < text.{source} > text.{target}")
 
 
 def _model(work: Work, choices: "Choices", options: Sequence[str], folder: Path) -> None:

@@ -1,12 +1,13 @@
 """What ``--set`` takes: all options of ``fairseq-train``, and some of the choices' own."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from fairseq import options
 
 from nmt_moe import plugin as plugin  # its options are among them
-from nmt_moe.common.errors import UserError, suggestion
+from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import integers, numbers
 
 OWN = {
@@ -19,6 +20,14 @@ OWN = {
 }
 """Those that become fields of the choices, with their ranges."""
 _OTHER_NAMES = {"max-update": "updates"}
+_OF_THE_COMMAND = (
+    *("source-lang", "target-lang", "user-dir", "task", "save-dir", "restore-file", "max-epoch"),
+    *("finetune-from-model", "reset-optimizer", "reset-dataloader", "no-save", "eval-bleu"),
+    *("save-interval", "save-interval-updates", "keep-interval-updates", "no-epoch-checkpoints"),
+    *("validate-interval", "validate-interval-updates", "stop-time-hours", "log-format"),
+    *("tensorboard-logdir", "train-subset", "valid-subset", "disable-validation"),
+)
+"""Options of ``fairseq-train`` that ``nmt-moe train`` gives by itself, or cannot go without."""
 _PARTS = ("arch", "criterion", "optimizer", "lr-scheduler")
 """Options that bring others."""
 
@@ -44,8 +53,12 @@ def checked(given: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, st
             except ValueError:
                 raise UserError(f"--set {name}={value}: {OWN[name].refusal(value)}") from None
             OWN[name].check(f"--set {name}", number)
+        elif name in _OF_THE_COMMAND:
+            raise UserError(f"--set {name}: nmt-moe train sees to that itself: leave it out")
         elif name not in known:
-            raise UserError(f"--set {name}: no such option, {suggestion(name, [*known, *OWN])}")
+            close = get_close_matches(name, [*known, *OWN])
+            hint = f"did you mean {' or '.join(close)}?" if close else "see nmt-moe options"
+            raise UserError(f"--set {name}: no such option, {hint}")
         elif known[name] and value not in ("true", "false"):
             raise UserError(f"--set {name}={value}: it is a switch, give true or false")
     if named:

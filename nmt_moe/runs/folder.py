@@ -35,6 +35,7 @@ STARTED, SECONDS, DONE = ".started", ".seconds", ".done"
 LOG, BEST = "train.log", "checkpoint_best.pt"
 """Of a training, in the folder of its stage."""
 _PATIENCE = 5  # seconds; what was killed a moment ago may still be ending
+_SAID_AFTER = 6  # seconds, where it waits longer
 
 
 def settings(run: Path) -> dict[str, str]:
@@ -134,7 +135,7 @@ class Run:
             os.set_inheritable(descriptor, True)
         if self.node:
             return descriptor
-        until = time.monotonic() + patience
+        until, said = time.monotonic() + patience, False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -142,8 +143,11 @@ class Run:
             except BlockingIOError:
                 if time.monotonic() > until:
                     raise UserError(
-                        f"another recipe is at work in {self.path}: wait for its end"
+                        f"another command is at work in {self.path}: wait for its end"
                     ) from None
+                if not said and time.monotonic() > until - patience + _SAID_AFTER:
+                    said = True
+                    print(f"waiting for another command in {self.path}", file=sys.stderr)
             time.sleep(0.1)
 
     def stage(

@@ -144,7 +144,8 @@ def _extract(packed: Path, folder: Path) -> None:
         zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error,
         EOFError, NotImplementedError, RuntimeError,
     ) as error:  # fmt: skip
-        raise UserError(f"{packed} is no packed model, or is damaged: {error}") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"{packed} is no packed model, or is damaged: {reason}") from None
 
 
 def _of_zip(packed: Path) -> Iterator[tuple[str, IO[bytes] | None]]:

@@ -2,7 +2,7 @@
 
 import importlib
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -114,7 +114,7 @@ class Translator:
         )
         self._max_pieces = min(max_pieces, positions[0] - 1 - len(self._tag))
 
-    def translate(self, lines: str | Sequence[str]) -> Any:
+    def translate(self, lines: str | Iterable[str]) -> Any:
         """Translate lines of text: cleaned, and each of their sentences by itself.
 
         Args:
@@ -128,9 +128,7 @@ class Translator:
         """
         if isinstance(lines, str):
             return self.translate([lines])[0]
-        for line in lines:
-            if not isinstance(line, str):
-                raise UserError(f"a translator takes a list of strings, not {line!r:.80}")
+        lines = _strings(lines)
         # By name: their room is above this one.
         text = importlib.import_module("nmt_moe.translate.text")
         sentences = importlib.import_module("nmt_moe.translate.sentences").Sentences
@@ -139,7 +137,7 @@ class Translator:
         )
         return [*chain(*found)]
 
-    def __call__(self, sentences: Sequence[str]) -> list[str]:
+    def __call__(self, sentences: Iterable[str]) -> list[str]:
         """The translations in the same order, without line ends; an empty sentence stays empty.
 
         Raises:
@@ -147,10 +145,8 @@ class Translator:
         """
         if isinstance(sentences, str):
             raise UserError("a translator takes a list of sentences: put the string into a list")
-        for sentence in sentences:
-            if not isinstance(sentence, str):
-                raise UserError(f"a translator takes a list of strings, not {sentence!r:.80}")
-        pieces = (self._wordpieces.encode(sentence, out_type=str) for sentence in sentences)
+        given = _strings(sentences)
+        pieces = (self._wordpieces.encode(sentence, out_type=str) for sentence in given)
         return in_parts(pieces, self._max_pieces, self._translate)
 
     def aligned(self, sentences: Sequence[str]) -> list[Aligned]:
@@ -211,3 +207,14 @@ class Translator:
         words = self._task.target_dictionary
         pieces = [words[token] for token in tokens.tolist() if token != words.eos()]
         return " ".join(self._wordpieces.decode_pieces(pieces).split())
+
+
+def _strings(given: Iterable[str]) -> list[str]:
+    """All of what may be read once only, such as a file or a generator."""
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
+        raise UserError(f"a translator takes a list of strings, not {given!r:.80}")
+    found = list(given)
+    for one in found:
+        if not isinstance(one, str):
+            raise UserError(f"a translator takes a list of strings, not {one!r:.80}")
+    return found

@@ -78,8 +78,12 @@ def test_a_translator_reads_lines_as_the_command_does(model, monkeypatch, capsys
     monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO("\n".join(lines).encode())))
     assert main(["translate", str(model.path)]) == 0
     assert capsys.readouterr().out.split("\n") == [*translate(lines), ""]
-    with pytest.raises(UserError, match="takes a list of strings, not 3"):
-        translate(["a", 3])
+    for once in (line for line in KNOWN), map(str, KNOWN):
+        assert translate(once) == translate(KNOWN)
+    assert translator(iter(KNOWN)) == translator(KNOWN)
+    for wrong in (["a", 3], 3, {"a": "b"}, None):
+        with pytest.raises(UserError, match="takes a list of strings, not "):
+            translate(wrong)
     with pytest.raises(UserError, match="there is no checkpoint none"):
         Translator("none")
 

@@ -78,13 +78,17 @@ def test_one_command_and_then_a_change(tmp_path: Path) -> None:
         (["text.en", "text.de", "--upsample", "news=3"], "there is no one text news: choose from"),
         (["text.en", "text.de", "--upsample", "text"], "text: give a file and how often"),
         (["text.en", "text.de", "--set", "beem=3"], "--set beem: no such option"),
+        (["text.en", "text.de", "--set", "save_dir=x"], "save-dir: nmt-moe train sees to that"),
+        (["text.en", "text.de", "--time", "10s"], "--time is too short for any training: give 3m"),
+        (["text.en", "text.de", "--out", "/"], "--out /: name a new folder"),
+        (["text.en", "text.de", "--target", "german"], "there is no language 'german'"),
     ],
 )
 def test_one_line_says_what_is_wrong(tmp_path: Path, given: list[str], message: str) -> None:
     text(tmp_path, 20)
     for language in ("en", "de"):
         (tmp_path / f"empty.{language}").touch()
-    process = start(*given, "--out", "model", *TINY, cwd=tmp_path)
+    process = start("--out", "model", *TINY, *given, cwd=tmp_path)
     output, _ = process.communicate(timeout=300)
     assert process.returncode and "Traceback" not in output
     assert message in output.splitlines()[-1]
@@ -113,7 +117,11 @@ def test_both_directions_and_on_from_there(tmp_path: Path) -> None:
     ]
     more = tmp_path / "more"
     more.mkdir()
-    given = [*text(more, 600), "--from", str(both), "--out", str(tmp_path / "on"), "--measure", "0"]
+    given = [*text(more, 600), "--from", str(both), "--measure", "0"]
+    for wrong in (["--both"], ["--size", "small"], ["--set", "vocabulary=900"], ["--out", both]):
+        process = start(*given, "--out", "x", *map(str, wrong), languages=[])
+        assert wrong[0] in process.communicate(timeout=60)[0] and process.returncode == 1
+    given += ["--out", str(tmp_path / "on")]
     output = train(*given, "--set", "updates=5", languages=[])
     assert "sentences that both was scored with:" in output and " before)" in output
     # All of the same text is in it: what was tested is not trained with.

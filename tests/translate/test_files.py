@@ -61,7 +61,7 @@ def test_files_are_translated_into_files(checkpoint: Path, tmp_path: Path, capsy
     table.write_text(f"text\tid\n{TEXT}".replace("\r", "\t7"), encoding="utf-16")
     terms.write_text("Kubernetes\nold dog\n")
     options = ["--keep", terms, "--device", "cpu", "--beam", "1", "--max-pieces", "30"]
-    arguments = [checkpoint, page, table, "--out", out, "--column", "text", *options]
+    arguments = [checkpoint, "--out", out, "--column", "text", *options, page, table]
     assert command.main([*map(str, arguments)]) == 0
     found = (out / page.name).read_bytes().decode()
     assert found.startswith("\ufeff<p class='x'>") and found.endswith("\r\n")
