@@ -146,10 +146,9 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
         rest = given[len(words) :]
         if words in COMMANDS:
             parser = build_parser(words)
-            rest_as_given = any(action.nargs == REMAINDER for action in parser._actions)
+            in_order = "--" in rest or any(action.nargs == REMAINDER for action in parser._actions)
             # A file may be named after options, too.
-            parse = parser.parse_args if rest_as_given else parser.parse_intermixed_args
-            parsed = parse(rest)
+            parsed = (parser.parse_args if in_order else parser.parse_intermixed_args)(rest)
             chosen = command(words)(**vars(parsed))
             if own_process:
                 chosen.in_own_process()

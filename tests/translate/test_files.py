@@ -99,7 +99,13 @@ def test_files_are_translated_into_files(checkpoint: Path, tmp_path: Path, capsy
 
 def test_ctrl_c_leaves_no_draft(checkpoint: Path, tmp_path: Path) -> None:
     words = preloaded.command("nmt-moe", "translate", checkpoint, "--out", tmp_path / "out")
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # pytest's workers ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         until = time.monotonic() + 60
         while not [*tmp_path.iterdir()] and time.monotonic() < until:
             time.sleep(0.05)

@@ -8,7 +8,7 @@ from typing import Any
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.lines import whole_lines
 from nmt_moe.corpus.sources.names import sides
-from nmt_moe.corpus.sources.pair import Pair
+from nmt_moe.corpus.sources.pair import Pair, spaced
 
 
 def pairs(path: Path, source: str, target: str) -> Iterator[Pair]:
@@ -47,4 +47,4 @@ def _pair(record: Any, source: str, target: str, where: str) -> Pair:
 
 def _plain(text: str) -> str:
     """With single spaces, and without halves of characters, which only an escape can spell."""
-    return " ".join(text.encode(errors="replace").decode().split())
+    return spaced(text.encode(errors="replace").decode())

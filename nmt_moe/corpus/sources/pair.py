@@ -3,6 +3,11 @@
 from typing import NamedTuple
 
 
+def spaced(text: str) -> str:
+    """With single spaces, and without the byte-order mark that stands before a file's text."""
+    return " ".join(text.removeprefix("\ufeff").split())
+
+
 class Pair(NamedTuple):
     """A source sentence and its translation; white space is single spaces."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.lines import PACKED, whole_lines
 from nmt_moe.corpus.sources.names import sides
-from nmt_moe.corpus.sources.pair import Pair
+from nmt_moe.corpus.sources.pair import Pair, spaced
 
 _LOOKED_AT = 1000  # rows, to find the columns of text
 _FEW = 20  # rows for each different cell: what repeats itself more names a kind, and is no text
@@ -48,7 +48,7 @@ def pairs(
                 f"{path}, line {number}: there is no column {max(chosen) + 1}, only "
                 f"{len(row)}: mend the line, or name the columns with --columns"
             )
-        left, right = (" ".join(_unquoted(row[place], quoted).split()) for place in chosen)
+        left, right = (spaced(_unquoted(row[place], quoted)) for place in chosen)
         yield Pair(left, right, number)
 
 

@@ -9,7 +9,7 @@ from lxml import etree
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.lines import READING, open_bytes, unreadable
 from nmt_moe.corpus.sources.names import choose
-from nmt_moe.corpus.sources.pair import Pair
+from nmt_moe.corpus.sources.pair import Pair, spaced
 
 _CODES = {"bpt", "ept", "it", "ph", "ut"}  # elements that hold the markup of another format
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -94,7 +94,7 @@ def _language(variant: Any) -> str:
 def _text(variant: Any) -> str:
     """The text of the segment, without what its markup holds."""
     text = "".join(part for segment in _children(variant, "seg") for part in _parts(segment))
-    return " ".join(text.split())
+    return spaced(text)
 
 
 def _parts(element: Any) -> Iterator[str]:
