@@ -77,6 +77,7 @@ def twice(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, l
     return folder, [hydra(data, folder, stop, *log, *seeds) for stop in stops]
 
 
+@pytest.mark.slow
 def test_a_job_that_was_stopped_equals_a_training_of_its_own(data, twice, tmp_path):
     """To the bit, though another seed was trained before it in the same process."""
     folder, _ = twice
@@ -90,6 +91,7 @@ def test_a_job_that_was_stopped_equals_a_training_of_its_own(data, twice, tmp_pa
     )
 
 
+@pytest.mark.slow
 def test_a_checkpoint_holds_the_options_of_its_architecture(data, twice):
     folder, _ = twice
     cfg = state(folder / "7")["cfg"]
@@ -104,6 +106,7 @@ def test_a_checkpoint_holds_the_options_of_its_architecture(data, twice):
     assert "lstm_moe_tiny" in shown
 
 
+@pytest.mark.slow
 def test_each_job_has_its_own_log(twice):
     folder, ended = twice
     for seed in ("1", "7"):

@@ -15,7 +15,7 @@ from tests.tally import Tally
 
 PREPARATION = ["phrasebook", "multi30k", "monolingual", "clean", "wordpieces train",
                "wordpieces encode", "preprocess", "merge", "curves"]  # fmt: skip
-QUICK = ["clean", "wordpieces train", "wordpieces encode", "preprocess"]
+QUICK = ["wordpieces train", "wordpieces encode", "preprocess"]
 WHOLE = [name for name, stage in STAGES.items() if stage.whole and stage.again]
 
 
