@@ -58,8 +58,8 @@ class Evaluate(OnDevice):
         if not pairs:
             raise UserError(f"{self.source} is empty: there is nothing to translate")
         sources, references = (list(side) for side in zip(*pairs, strict=True))
-        other = self._other(self.against, sources) if self.against is not None else []
         translator = self._open(self.model)
+        other = self._other(self.against, sources) if self.against is not None else []
         target = self.target_lang or translator.target_lang
         hypotheses = _translated(translator, sources)
         found = scored(hypotheses, references, target, self.resamples)

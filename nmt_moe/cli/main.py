@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import sys
-from argparse import REMAINDER
 from collections.abc import Iterator, Sequence
 
 from nmt_moe import __version__
@@ -146,7 +145,9 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
         rest = given[len(words) :]
         if words in COMMANDS:
             parser = build_parser(words)
-            in_order = "--" in rest or any(action.nargs == REMAINDER for action in parser._actions)
+            in_order = "--" in rest or any(
+                action.nargs == argparse.REMAINDER for action in parser._actions
+            )
             # A file may be named after options, too.
             parsed = (parser.parse_args if in_order else parser.parse_intermixed_args)(rest)
             chosen = command(words)(**vars(parsed))

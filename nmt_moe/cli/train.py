@@ -133,8 +133,11 @@ class Train(Command):
 
         kept = {"--size": self.size, "--both": self.both}
         kept |= {"--set vocabulary": "vocabulary" in _named(self.settings)}
-        for name in (name for name, given in kept.items() if given):
-            raise UserError(f"{name}: with --from all that is as in {self.start}: leave it out")
+        refused = [name for name, given in kept.items() if given]
+        if refused:
+            raise UserError(
+                f"{refused[0]}: with --from all that is as in {self.start}: leave it out"
+            )
         if self.out.absolute() == self.start.absolute():
             raise UserError(f"--out {self.out} is the model of --from: name a new folder")
         directions = read(self.start).directions

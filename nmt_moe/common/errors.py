@@ -25,10 +25,15 @@ class ErrorOnEveryRank(UserError):
     """Raised on every rank of a training; rank 0 prints it."""
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """A hint for a mistyped name: the close ones among the known names, else all of them."""
+def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A hint for a mistyped name: the close ones among the known names, else all of them.
+
+    Where these are too many for a line, ``otherwise`` says where they are.
+    """
     close = difflib.get_close_matches(name, known)
-    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return otherwise or f"choose from {', '.join(known)}"
 
 
 def one_line(error: BaseException) -> str | None:

@@ -1,13 +1,12 @@
 """What ``--set`` takes: all options of ``fairseq-train``, and some of the choices' own."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from fairseq import options
 
 from nmt_moe import plugin as plugin  # its options are among them
-from nmt_moe.common.errors import UserError
+from nmt_moe.common.errors import UserError, suggestion
 from nmt_moe.common.ranges import integers, numbers
 
 OWN = {
@@ -56,8 +55,7 @@ def checked(given: Mapping[str, str], chosen: Mapping[str, str]) -> dict[str, st
         elif name in _OF_THE_COMMAND:
             raise UserError(f"--set {name}: nmt-moe train sees to that itself: leave it out")
         elif name not in known:
-            close = get_close_matches(name, [*known, *OWN])
-            hint = f"did you mean {' or '.join(close)}?" if close else "see nmt-moe options"
+            hint = suggestion(name, [*known, *OWN], "see nmt-moe options")
             raise UserError(f"--set {name}: no such option, {hint}")
         elif known[name] and value not in ("true", "false"):
             raise UserError(f"--set {name}={value}: it is a switch, give true or false")

@@ -81,8 +81,8 @@ def test_a_translator_reads_lines_as_the_command_does(model, monkeypatch, capsys
     for once in (line for line in KNOWN), map(str, KNOWN):
         assert translate(once) == translate(KNOWN)
     assert translator(iter(KNOWN)) == translator(KNOWN)
-    for wrong in (["a", 3], 3, {"a": "b"}, None):
-        with pytest.raises(UserError, match="takes a list of strings, not "):
+    for wrong, named in ((["a", 3], "3"), (3, "3"), ({"a": "b"}, "{'a': 'b'}"), (None, "None")):
+        with pytest.raises(UserError, match=f"takes a list of strings, not {named}"):
             translate(wrong)
     with pytest.raises(UserError, match="there is no checkpoint none"):
         Translator("none")
