@@ -2,6 +2,7 @@
 
 import compileall
 import fcntl
+import gc
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests import preloaded
 from tests.commands import PLUGIN, run, train
 from tests.tally import Summary, tally  # noqa: F401  a fixture for all tests
 
@@ -34,6 +36,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         # Or hundreds of commands would each do it, where PYTHONDONTWRITEBYTECODE is set.
         compileall.compile_dir(PLUGIN, quiet=2)
+        if sys.platform == "linux":
+            preloaded.begin()
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look through all tests and what they have imported."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -58,10 +58,12 @@ def read_options_once() -> None:
 def shorten_composing() -> None:
     """Let Hydra, to which fairseq gives all options of a command, parse each text only once.
 
-    And let it copy its configuration without all that is registered, which it only reads.
+    And let it copy its configuration without all that is registered, which it only reads, and
+    convert of that only what is asked for: the plugin registers 24 models, a command has one.
     """
-    from hydra.core.config_store import ConfigStore
+    from hydra.core.config_store import ConfigNode, ConfigStore
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
 
     parse = OverridesParser.parse_rule
     parsed: dict[tuple[str, str], bytes] = {}
@@ -73,6 +75,26 @@ def shorten_composing() -> None:
 
     OverridesParser.parse_rule = parse_rule  # type: ignore[method-assign]
     ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
+
+    def store(
+        self: ConfigStore, name: str, node: Any, group: str | None = None, **more: Any
+    ) -> None:
+        folder = self.repo
+        for part in group.split("/") if group else []:
+            folder = folder.setdefault(part, {})
+        file = f"{name.removesuffix('.yaml')}.yaml"
+        folder[file] = ConfigNode(file, node, group, more.get("package"), more.get("provider"))
+
+    load = ConfigStore._load
+
+    def converted(self: ConfigStore, path: str) -> ConfigNode:
+        found = load(self, path)
+        if not OmegaConf.is_config(found.node):
+            found.node = OmegaConf.structured(found.node)
+        return found
+
+    ConfigStore.store = store  # type: ignore[method-assign]
+    ConfigStore._load = converted  # type: ignore[method-assign]
 
 
 def end_as_a_program(call: Callable[[], object], caller: str = "") -> NoReturn:

@@ -1,7 +1,7 @@
 """Commands that need not import torch and fairseq again, which takes 3 to 4 seconds of a processor.
 
-A server, one for each process of pytest that asks for it, has imported them once, and forks a
-process for each command. A small program, the client, stands for the command: it hands over its
+A server, one for a whole run of pytest, has imported them once, and forks a process for each
+command. A small program, the client, stands for the command: it hands over its
 arguments, folder, environment and open files, passes signals on, and ends as the command ends. So
 whatever starts programs can start these: :mod:`subprocess`, and the recipes in bash.
 
@@ -19,6 +19,8 @@ executed as a program of its own without being asked.
 """
 
 import atexit
+import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -29,6 +31,27 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 HERE = Path(__file__).parent
+_FOLDER = "NMT_MOE_TESTS_SERVERS"  # the variable that names the folder of a run's servers
+
+
+def begin() -> None:
+    """Let the servers of this process and of all that it starts be the same, and end with it."""
+    pid = os.getpid()
+    folder = tempfile.mkdtemp(prefix="preloaded-")
+    os.environ[_FOLDER] = folder
+    os.mkfifo(_alive(folder))
+    # Never closed: a server reads the end of its input once this process is gone.
+    os.open(_alive(folder), os.O_RDWR)
+
+    def end() -> None:
+        if os.getpid() == pid:  # not in what was forked
+            shutil.rmtree(folder)
+
+    atexit.register(end)
+
+
+def _alive(folder: str) -> str:
+    return os.path.join(folder, "alive")
 
 
 def command(program: str, *arguments: object) -> list[str]:
@@ -56,8 +79,7 @@ def functions(**environment: str) -> dict[str, str]:
 
 
 def _client(**environment: str) -> list[str]:
-    server = _server(os.getpid(), *environment.items())
-    return [sys.executable, "-I", "-S", str(HERE / "client.py"), str(server)]
+    return [sys.executable, "-I", "-S", str(HERE / "client.py"), _server(*environment.items())]
 
 
 def _quoted(words: list[str]) -> str:
@@ -65,25 +87,27 @@ def _quoted(words: list[str]) -> str:
 
 
 @cache
-def _server(pid: int, *variables: tuple[str, str]) -> Path:
-    """The socket of a server of this process with these variables, which ends with it."""
-    folder = Path(tempfile.mkdtemp(prefix="preloaded-"))
-    path = folder / "socket"
-    fixed = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    environment = os.environ | fixed | dict(variables)
-    server = subprocess.Popen(
-        [sys.executable, str(HERE / "server.py"), str(path)],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
+def _server(*variables: tuple[str, str]) -> str:
+    """The socket of the run's server with these variables, which the first that asks starts."""
+    if _FOLDER not in os.environ:
+        begin()
+    folder = os.environ[_FOLDER]
+    kind = repr((sys.executable, HERE, variables)).encode()
+    path = os.path.join(folder, hashlib.sha256(kind).hexdigest()[:16])
+    with open(f"{path}.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(path):
+            _start(path, folder, dict(variables))
+    return path
 
-    def end() -> None:
-        if os.getpid() == pid:  # not in what was forked
-            server.communicate()
-            shutil.rmtree(folder)
 
-    atexit.register(end)
+def _start(path: str, folder: str, variables: dict[str, str]) -> None:
+    with open(os.open(_alive(folder), os.O_RDONLY | os.O_NONBLOCK)) as alive:
+        server = subprocess.Popen(
+            [sys.executable, str(HERE / "server.py"), path],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | variables,
+            stdin=alive,
+            stdout=subprocess.PIPE,
+        )
     assert server.stdout
     assert server.stdout.readline() == b"ready\n", "the server of preloaded commands did not start"
-    return path

@@ -21,7 +21,7 @@ from tests.reliability.processes import of_group
 TIMEOUT = 120  # seconds
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.reliability.stages"])
+_context.set_forkserver_preload(["tests.reliability.preload"])
 
 
 def nothing() -> None:

@@ -30,12 +30,10 @@ from nmt_moe.score.__main__ import main as score
 from nmt_moe.translate.__main__ import main as translate
 from tests.commands import PLUGIN, TINY, TRAINING, Finished
 from tests.conftest import WORDS
-from tests.forks import read_options_once
 from tests.reliability.children import in_a_child, nothing
 from tests.test_training import flat
 
 torch.set_num_threads(1)
-read_options_once()
 
 PAIRS = 1500
 

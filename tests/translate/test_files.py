@@ -8,13 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nmt_moe.trained import load
+from nmt_moe.trained import load, search
 from nmt_moe.trained.alignment import places
 from nmt_moe.translate import __main__ as command
 from tests import preloaded
 from tests.report.experts import write_checkpoint
 
 TEXT = "The <b>old dog</b> sees a Kubernetes cat.\r\n"
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model has learned nothing, and would write on and on."""
+    monkeypatch.setattr(search, "_MAX_TRANSLATION", 20)
 
 
 @pytest.fixture(scope="module")

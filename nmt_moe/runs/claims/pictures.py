@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("svg")
-from matplotlib import pyplot as plt
+from matplotlib import rc_context
+from matplotlib.figure import Figure as Picture
 
 from nmt_moe.common import logged
 from nmt_moe.common.files import atomic_write
@@ -25,15 +23,13 @@ def draw(run: Run, logs: list[Log], path: Path) -> None:
     style: Any = {"svg.hashsalt": "nmt_moe", "svg.fonttype": "none", "font.size": 9}
     rows = 1 if len(panels) < 4 else 2
     columns = len(panels) // rows
-    with plt.rc_context(style):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(5 * columns, 3.8 * rows), squeeze=False, layout="constrained"
-        )
+    with rc_context(style):
+        picture = Picture(figsize=(5 * columns, 3.8 * rows), layout="constrained")
+        axes = picture.subplots(rows, columns, squeeze=False)
         for panel, axis in zip(panels, axes.flat, strict=True):
             panel(axis, by_cell(logs, run), run)
         with atomic_write([path], "wb") as [file]:
-            figure.savefig(file, format="svg", metadata={"Date": None})
-        plt.close(figure)
+            picture.savefig(file, format="svg", metadata={"Date": None})
 
 
 def against_experts(head: str) -> Callable[..., None]:
