@@ -153,11 +153,16 @@ pip() {
 # torch are not known: its builds for CPUs and GPUs, of one version, come from several indexes.
 install() {
     local checked=(install --progress-bar off --require-hashes --no-deps)
-    pip "${checked[@]}" --only-binary :all: -r requirements/wheels.txt &&
-        pip install --progress-bar off -c constraints.txt torch &&
-        pip "${checked[@]}" --no-build-isolation -r requirements/sources.txt &&
+    pip "${checked[@]}" --no-compile --only-binary :all: -r requirements/wheels.txt &&
+        pip install --progress-bar off --no-compile -c constraints.txt torch || return
+    # It takes a minute of a processor; what is built from source meanwhile needs one.
+    "$VENV/bin/python" -m compileall -qq -j 0 "$VENV"/lib/python*/site-packages >/dev/null 2>&1 &
+    COMPILING=$!
+    trap 'kill "$COMPILING" 2>/dev/null || true' EXIT
+    pip "${checked[@]}" --no-build-isolation -r requirements/sources.txt &&
         pip install --progress-bar off --no-deps --no-build-isolation -e . &&
-        pip check
+        pip check || return
+    wait "$COMPILING" || true # syntax of a newer Python in tests of torch
 }
 
 explain() {
