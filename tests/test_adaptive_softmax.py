@@ -30,6 +30,7 @@ def adaptive(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "checkpoint_last.pt"
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_the_scores(corpus, data, adaptive, tmp_path):
     where = ["--user-dir", PLUGIN, "--path", adaptive, "--cpu", "--batch-size", 7]
     scored = ["--score-reference", "--results-path", tmp_path, "--gen-subset", "valid"]

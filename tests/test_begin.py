@@ -115,7 +115,7 @@ def test_a_metric_that_exists_chooses_the_best(data, tmp_path):
         assert (tmp_path / metric / "checkpoint_best.pt").exists()
 
 
-@pytest.mark.parametrize("where", ["clone", "link"])
+@pytest.mark.parametrize("where", ["clone", pytest.param("link", marks=pytest.mark.slow)])
 def test_user_dir_that_is_not_the_plugin(data, tmp_path, where):
     """fairseq would import the folder around it, and know none of its models."""
     folder = tmp_path / "clone"

@@ -19,13 +19,10 @@ GATINGS = {
     "strictly_balanced in groups": [*BALANCED, *GROUPS],
     "top_k in groups": ["--moe-gating", "top_k", *GROUPS],
 }
-QUICK = "strictly_balanced in groups"
 
 
-@pytest.mark.parametrize(
-    "gating",
-    [pytest.param(g, marks=() if g == QUICK else pytest.mark.slow) for g in GATINGS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("gating", GATINGS)
 def test_a_model_learns_survives_a_stop_and_translates(data, tmp_path, gating):
     options = ["--lr", 0.02, *GATINGS[gating]]
     whole = train(data, tmp_path / "whole", "--max-update", 40, *options)

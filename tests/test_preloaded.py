@@ -89,6 +89,7 @@ def test_how_it_ends(kind: str, tmp_path: Path) -> None:
     assert forked.stderr == own.stderr
 
 
+@pytest.mark.slow
 def test_a_command_of_fairseq_is_its_script() -> None:
     asked = ["fairseq-train", "--user-dir", PLUGIN, "--arch", "lstm_moe", "--help"]
     forked, own = run(*asked), run(*asked, fresh=True)

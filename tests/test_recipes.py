@@ -155,7 +155,7 @@ def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("captions")
     chance = random.Random(1)
     words = {"en": "dog man red park runs two the in".split(), "de": "Hund Mann Park der".split()}
-    odd = {6: "", 7: "dog " * 10_000}  # not among the five examples
+    odd = {6: "", 7: "dog " * 200}  # more than 100 pieces; not among the five examples
     for name, size in (("train", 100), ("val", 10), ("test_2016_flickr", 9)):
         for language, choice in words.items():
             lines = [" ".join(chance.choices(choice, k=6)) for _ in range(size)]

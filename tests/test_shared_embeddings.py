@@ -27,6 +27,7 @@ def tied(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_checkpoints_hold_one_matrix(data, tied, tmp_path):
     last, mean = tied / "checkpoint_last.pt", tmp_path / "mean.pt"
     checkpoint("average", "--last", 2, tied, "--out", mean)

@@ -159,9 +159,8 @@ def test_a_removed_stage_is_repeated_with_all_after_it(first: int, stages, finis
         assert kept.read_text() == trained and (finished / "training.old2" / kept.name).exists()
 
 
-@pytest.mark.parametrize(
-    "by", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGTERM]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_stage_goes_on(by: signal.Signals, recipe, tmp_path: Path, tally) -> None:
     folder = tmp_path / "run"
     started = subprocess.Popen(

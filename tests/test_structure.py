@@ -27,7 +27,9 @@ def output(program: str) -> str:
         ("import nmt_moe", ""),
         ("import nmt_moe.common.files, nmt_moe.common.errors, nmt_moe.common.ranges", ""),
         ("from nmt_moe import MixtureOfExperts", "numpy torch"),
-        ("from nmt_moe import LSTMMoEModel", "fairseq numpy torch"),
+        pytest.param(
+            "from nmt_moe import LSTMMoEModel", "fairseq numpy torch", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_an_import_loads(program: str, loaded: str) -> None:
@@ -41,6 +43,7 @@ def test_the_layer_leaves_the_root_logger_alone() -> None:
     assert output(program) == "[]\n"
 
 
+@pytest.mark.slow
 def test_the_plugin_is_reached_where_the_package_was_imported_before() -> None:
     program = f"""
 import sys

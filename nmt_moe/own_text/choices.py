@@ -77,12 +77,15 @@ class Choices:
         """In each mixture."""
         return int(self.settings["moe-experts"])
 
-    def fitted(self, updates_per_pass: float, most: float, why: str) -> "Choices":
+    def fitted(
+        self, updates_per_pass: float, most: float, per_second: float, why: str
+    ) -> "Choices":
         """The same with as many updates as the time allows, and what depends on their number.
 
         Args:
             updates_per_pass: over the training text.
-            most: updates for which the time suffices.
+            most: updates for which the time suffices; negative where not even what is beside does.
+            per_second: updates.
             why: about the time, a reason where this is what ends the training.
 
         Returns:
@@ -95,9 +98,11 @@ class Choices:
         updates, reasons = min(wanted, int(most)), []
         if "updates" in self.given:
             updates = self.updates
-        elif updates < min(_FEWEST, wanted):
+        elif updates < (least := min(_FEWEST, wanted)):
+            more = math.ceil((least - updates) / per_second / 60)
             raise UserError(
-                f"{why}: that is too short for {self.pairs:,} pairs, give a longer --time"
+                f"{why}: that is too short for {self.pairs:,} pairs, give a --time that is {more} "
+                f"minute{'s' * (more > 1)} longer"
             )
         elif updates < wanted:
             reasons.append(why)
@@ -169,6 +174,7 @@ def choose(
     fitted = chosen.fitted(
         pieces / per_update,
         max(rate * training / per_update, _FEWEST),
+        rate / per_update,
         _why(training, time, f"about {rate:,.0f} wordpieces a second, which is a guess"),
     )
     first = [f"{machine}", *([] if size else smaller), *_described(chosen, row, parameters)]

@@ -58,9 +58,9 @@ class Estimate:
         return self.start + updates / self.updates_per_second + validations * self.validation
 
     def updates(self, seconds: float, validations: int = VALIDATIONS) -> float:
-        """Those that such a training makes in this time, at least none."""
+        """Those that such a training makes in this time; negative where the rest takes longer."""
         left = seconds - self.start - validations * self.validation
-        return max(left * self.updates_per_second, 0.0)
+        return left * self.updates_per_second
 
     def disk(self, checkpoints: int = CHECKPOINTS) -> int:
         """Bytes of a training."""
@@ -84,8 +84,9 @@ class Estimate:
         left = (DAY if seconds is None else seconds) - after
         most = _SHARE * max(left, 0) / max(self.validation, 1e-3)
         number = int(min(max(most, _FEWEST), VALIDATIONS))
-        why = f"{duration(left)} of training at {self.updates_per_second:.3g} updates a second"
-        fitted = choices.fitted(self.updates_per_pass, self.updates(left, number), why)
+        speed = self.updates_per_second
+        why = f"{duration(max(left, 0))} of training at {speed:.3g} updates a second"
+        fitted = choices.fitted(self.updates_per_pass, self.updates(left, number), speed, why)
         told = (
             f"about {duration(self.seconds(fitted.updates, number))} of training, "
             f"{bytes_text(self.memory)} of memory and {bytes_text(self.disk())} of disk, by "

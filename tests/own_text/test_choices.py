@@ -47,12 +47,12 @@ def test_less_time_means_a_smaller_model_and_fewer_updates() -> None:
 
 def test_a_measured_speed_decides_the_updates() -> None:
     found = made(29_000, time=3600.0)
-    assert found.fitted(500, 10_000, "why").updates == 13 * 500
-    slow = found.fitted(500, 1000, "ten minutes at 2 updates a second")
+    assert found.fitted(500, 10_000, 2, "why").updates == 13 * 500
+    slow = found.fitted(500, 1000, 2, "ten minutes at 2 updates a second")
     assert (slow.updates, slow.warmup, slow.dropout) == (1000, 100, 0.1)
     assert slow.reasons[0] == "ten minutes at 2 updates a second"
-    with pytest.raises(UserError, match="too short for 29,000 pairs, give a longer --time"):
-        found.fitted(500, 10, "a second at 10 updates a second")
+    with pytest.raises(UserError, match="for 29,000 pairs, give a --time that is 2 minutes longer"):
+        found.fitted(500, 10, 1, "ten seconds at 1 update a second")
 
 
 def test_what_the_user_sets_comes_in_place_of_the_choice() -> None:
@@ -60,7 +60,7 @@ def test_what_the_user_sets_comes_in_place_of_the_choice() -> None:
     found = made(29_000, settings=given | {"share-all-embeddings": "true"})
     assert (found.dropout, found.experts, found.updates, found.vocabulary) == (0.33, 8, 700, 900)
     assert "--share-all-embeddings" in found.options and "--vocabulary" not in found.options
-    assert found.fitted(500, 10, "why").updates == 700
+    assert found.fitted(500, 10, 1, "why").updates == 700
     assert any("dropout=0.33, moe-experts=8, updates=700" in reason for reason in found.reasons)
 
 

@@ -80,7 +80,9 @@ def test_the_time_holds_the_updates_the_validations_and_what_follows() -> None:
     assert (slow.validations, slow.updates) == (15, 2 * (1000 - 60 - 6 * 6 - 5 - 15 * 6))
     silent = _ESTIMATE.fit(chosen, 1000, translates=False)
     assert silent.seconds == 1000 - 60 - 60 * 2
-    with pytest.raises(UserError, match="too short"):
+    with pytest.raises(
+        UserError, match="too short for 29,000 pairs, give a --time that is 1 minute longer"
+    ):
         _ESTIMATE.fit(chosen, 140)
 
 
