@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from contextlib import redirect_stdout
 from itertools import count
@@ -288,6 +289,20 @@ def test_another_machine_waits_for_what_is_out_of_date(recipe, finished: Path) -
     assert recipe(finished, NODES=2, NODE_RANK=0).returncode == 0
     said = other.communicate(timeout=60)[0]
     assert other.returncode == 0, said
+
+
+def test_another_machine_waits_until_the_run_is_opened(tmp_path: Path, capfd) -> None:
+    """Of machines that start together, the second may meet what the first is about to write."""
+    (tmp_path / "settings.draft").write_text("see")
+    second = threading.Thread(target=Run(tmp_path, "recipe", node=1).open, args=[["seed=1"]])
+    second.start()
+    time.sleep(0.2)
+    assert second.is_alive()
+    (tmp_path / "settings.draft").unlink()
+    Run(tmp_path, "recipe").open(["seed=1"])
+    second.join(timeout=10)
+    assert not second.is_alive()
+    assert capfd.readouterr().out == "recipe: waiting until machine 0 opens the run\n"
 
 
 def test_a_file_of_a_recipe_is_whole_or_as_it_was(tmp_path: Path) -> None:

@@ -100,7 +100,9 @@ class Run:
         path = self.path / SETTINGS
         if ":" in str(self.path):
             raise UserError(f"fairseq reads a colon as the end of a path: RUN_DIR={self.path}")
-        if self.path.is_dir() and not path.is_file() and any(self.path.iterdir()):
+        if self.node:  # or it would take what machine 0 is about to write for other files
+            self._wait(path.is_file, "opens the run")
+        elif self.path.is_dir() and not path.is_file() and any(self.path.iterdir()):
             raise UserError(f"RUN_DIR={self.path} holds other files: name an empty or a new folder")
         if clean and self.node == 0 and self.path.exists():
             held = self.lock() if path.is_file() else None
@@ -225,11 +227,17 @@ class Run:
 
     def _follow(self, folder: Path, after: str | None, join: Callable[[Path], None] | None) -> None:
         """What another machine does while machine 0 is in this stage."""
-        while not self._current(folder, after):
-            time.sleep(1)
+        self._wait(lambda: self._current(folder, after), f"begins with {folder.name}")
         if join and not (folder / DONE).is_file():
             join(folder)
-        while not join and not (folder / DONE).is_file():
+        if not join:
+            self._wait((folder / DONE).is_file, f"ends {folder.name}")
+
+    def _wait(self, there: Callable[[], bool], event: str) -> None:
+        """For something that machine 0 does, which may have failed: its user starts it again."""
+        if not there():
+            print(f"{self.recipe}: waiting until machine 0 {event}", flush=True)
+        while not there():
             time.sleep(1)
 
 
