@@ -250,7 +250,10 @@ def error(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def test_what_is_missing_is_named(trained, tmp_path, capsys) -> None:
     assert error(capsys, tmp_path / "none.pt") == f"there is no checkpoint {tmp_path}/none.pt"
-    assert "is a folder: name a file in it" in error(capsys, tmp_path)
+    assert "a file in it, such as checkpoint_best.pt" in error(capsys, tmp_path)
+    (tmp_path / "training").mkdir()
+    (best := tmp_path / "training/checkpoint_best.pt").touch()
+    assert f"{tmp_path} is a folder: name a file in it, such as {best}" in error(capsys, tmp_path)
     (tmp_path / "none-rank-0.pt").touch()
     assert "none.pt is there in parts: make the parts one" in error(capsys, tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("not a checkpoint")

@@ -76,7 +76,8 @@ class Checkpoint:
         if (path / MODEL).is_file():
             path = path / MODEL
         if path.is_dir():
-            raise UserError(f"{path} is a folder: name a file in it, such as checkpoint_best.pt")
+            best = next(path.glob("**/checkpoint_best.pt"), "checkpoint_best.pt")
+            raise UserError(f"{path} is a folder: name a file in it, such as {best}")
         if not path.is_file():
             if part_files(str(path)):
                 raise UserError(f"{path} is there in parts: {MERGE}")

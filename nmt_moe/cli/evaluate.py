@@ -1,6 +1,7 @@
 """``nmt-moe evaluate``."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,8 @@ class Evaluate(OnDevice):
     )
 
     def run(self) -> None:
+        from nmt_moe.corpus.sources.pair import Pair
+        from nmt_moe.corpus.suspicions import look
         from nmt_moe.score import evaluation
         from nmt_moe.score.intervals import scored
         from nmt_moe.trained.card import score_lines
@@ -61,6 +64,10 @@ class Evaluate(OnDevice):
         translator = self._open(self.model)
         other = self._other(self.against, sources) if self.against is not None else []
         target = self.target_lang or translator.target_lang
+        numbered = [Pair(*pair, line) for line, pair in enumerate(pairs, 1)]
+        for one in look(numbered, translator.source_lang, target):
+            if one.kind in ("swapped", "language", "misaligned"):
+                print(f"warning: {self.source}, {self.reference}: {one.message}", file=sys.stderr)
         hypotheses = _translated(translator, sources)
         found = scored(hypotheses, references, target, self.resamples)
         content = evaluation.content(found, sources, references, hypotheses)

@@ -2,12 +2,15 @@
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
+from types import FrameType
 
 from nmt_moe import __version__
 from nmt_moe.cli.arguments import Command, parser
-from nmt_moe.common.errors import UserError, exit_code, suggestion
+from nmt_moe.common.errors import UserError, exit_code, say, suggestion
 
 Words = tuple[str, ...]
 
@@ -169,4 +172,17 @@ def main(arguments: Sequence[str] | None = None, own_process: bool = False) -> i
 
 def console() -> int:
     """The console script."""
+    # Python sets no handler where a shell lets it ignore Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     return main(own_process=True)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C, of which numpy makes an ImportError while it is loaded, and importlib nothing."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            say("stopped by Ctrl-C")
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt

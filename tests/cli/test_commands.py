@@ -192,6 +192,28 @@ def test_the_script_that_is_installed() -> None:
     assert callable(getattr(importlib.import_module(module), name))
 
 
+INTERRUPTED = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    raise ImportError("numpy was badly installed") from None
+"""
+
+
+def test_ctrl_c_while_a_command_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "stops.py").write_text(INTERRUPTED)
+    code = f"""
+import importlib, sys
+from nmt_moe.cli import main
+main.build_parser = lambda words: importlib.import_module("stops")
+sys.argv, sys.path = ["nmt-moe", "plan"], [{str(tmp_path)!r}, *sys.path]
+sys.exit(main.console())
+"""
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (130, "error: stopped by Ctrl-C\n")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_memory_of_cleaning(workers: int, tmp_path: Path) -> None:
     chance = random.Random(1)

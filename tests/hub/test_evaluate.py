@@ -72,6 +72,16 @@ def test_against_a_model_and_its_translations(model, texts, tmp_path, capfd) -> 
             assert all(one["p_value"] == 1 and one["score"] == one["against"] for one in scores)
 
 
+def test_a_text_in_another_language_is_said(model, texts, tmp_path, capsys) -> None:
+    chinese = tmp_path / "test.zh"
+    chinese.write_text("".join(f"我现在要去{chr(0x8001 + n)}车站。\n" for n in range(len(KNOWN))))
+    for source, said in {chinese: "the source does not look like en but ", texts[0]: ""}.items():
+        words = map(str, [model.path, source, texts[1], "--resamples", 2])
+        assert main(["evaluate", *words]) == 0
+        warnings = [one for one in capsys.readouterr().err.split("\n") if "warning" in one]
+        assert len(warnings) == bool(said) and all(said in one for one in warnings)
+
+
 def test_what_does_not_belong_together(model, texts, tmp_path, capsys) -> None:
     short = tmp_path / "short"
     short.write_text("a\n")
