@@ -45,7 +45,7 @@ class Learn(Vocabulary, _Texts):
         with tempfile.TemporaryDirectory(dir=self.out.parent) as folder:
             text = Path(folder) / "train"
             write_training_text(pairs, text)
-            learned = train([text], self.out, self.vocabulary)
+            learned = train([text], self.out, self.vocabulary, self.sample)
         pieces = f"{learned.pieces:,} pieces of all languages ({learned.kinds})"
         print(f"{self.out}.model: {pieces}")
 

@@ -21,6 +21,12 @@ class Vocabulary(Command):
         integers(1, 1_000_000),
     )
     out: Path = required("writes PREFIX.model, PREFIX.vocab and PREFIX.dict.txt", metavar="PREFIX")
+    sample: int | None = option(
+        None,
+        "learn from so many lines, chosen evenly from all of all files (default: all lines)",
+        integers(1),
+        "LINES",
+    )
 
 
 @dataclass(kw_only=True)
@@ -28,12 +34,6 @@ class Train(Vocabulary):
     """Learn a vocabulary of wordpieces from training text."""
 
     files: list[Path] = positional("text, may be .gz", "FILE")
-    sample: int | None = option(
-        None,
-        "learn from so many lines, chosen evenly from all of all files (default: all lines)",
-        integers(1),
-        "LINES",
-    )
     seed: int = option(1, "of the sample", integers(0))
     coverage: float = option(
         1.0,

@@ -175,7 +175,7 @@ def choose(
         pieces / per_update,
         max(rate * training / per_update, _FEWEST),
         rate / per_update,
-        _why(training, time, f"about {rate:,.0f} wordpieces a second, which is a guess"),
+        _why(training, time, f"about {rate:,.0f} wordpieces a second"),
     )
     first = [f"{machine}", *([] if size else smaller), *_described(chosen, row, parameters)]
     ends = None if time is None else training
@@ -289,7 +289,13 @@ def _cost(chosen: Choices, machine: Machine) -> tuple[int, int, float]:
         model = build(cfg, chosen.vocabulary + BESIDE)
     held = devices.memory(model, processes if optimizer == "moe_adam" else 1)
     state = held.optimizer_state.get(optimizer, held.optimizer_state["adam"])
-    work = _PASSES * sum(counts.operations(model).values())
-    speed = table()["speed"]["gpu" if machine.gpus else "core"]
-    speed *= processes if machine.gpus else machine.cores
-    return counts.parameters(model), held.weights + held.gradients + state, speed / work
+    speed = machine.multiply_adds
+    if speed is None:
+        one = table()["speed"]["gpu" if machine.gpus else "core"]
+        speed = one * (processes if machine.gpus else machine.cores)
+    return counts.parameters(model), held.weights + held.gradients + state, speed / work(model)
+
+
+def work(model: torch.nn.Module) -> float:
+    """The multiply-adds of a training with a wordpiece of source and target."""
+    return _PASSES * sum(counts.operations(model).values())

@@ -27,6 +27,7 @@ _UPDATES_OF_PASS = re.compile(r"total_num_itrs = (\d+)")
 _VALIDATES = "begin validation on"
 _BEGINS = "Start iterating over samples"
 _SHARE, _FEWEST = 0.1, 10  # of a training that its validations may take, and how many there are
+_SURE = 0.95  # of the time: a training which that ends before its schedule has learned less
 _AFTER = 60  # seconds after a training, and in validations what depends on the model and the text:
 _TRANSLATING, _SILENT = 6, 60  # where validations translate, and where they do not
 _COLD = 0.2  # of the updates, at the beginning, which take longer
@@ -86,7 +87,8 @@ class Estimate:
         number = int(min(max(most, _FEWEST), VALIDATIONS))
         speed = self.updates_per_second
         why = f"{duration(max(left, 0))} of training at {speed:.3g} updates a second"
-        fitted = choices.fitted(self.updates_per_pass, self.updates(left, number), speed, why)
+        updates = self.updates(_SURE * left, number)
+        fitted = choices.fitted(self.updates_per_pass, updates, speed, why)
         told = (
             f"about {duration(self.seconds(fitted.updates, number))} of training, "
             f"{bytes_text(self.memory)} of memory and {bytes_text(self.disk())} of disk, by "

@@ -16,6 +16,8 @@ class Machine:
     """Those that compute, which ``OMP_NUM_THREADS`` can lower."""
     memory: int
     """Bytes, of a GPU where there is one."""
+    multiply_adds: float | None = None
+    """Of a training, in a second, on all cores; None: not measured."""
     gpus: int = 0
     gpu: str = ""
     """Its name."""

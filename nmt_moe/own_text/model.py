@@ -32,7 +32,7 @@ def check(request: Request) -> None:
     """Raise a :class:`UserError` for a size, a setting or a time that does not do, before text is
     read."""
     if request.size or request.settings or request.seconds is not None:
-        _by_size(request, {"pairs": 1000, "words": 10_000}, request.seconds)
+        _by_size(request, {"pairs": 1000, "words": 10_000})
 
 
 def choose(work: Work, found: Mapping[str, int]) -> "Choices":
@@ -51,23 +51,27 @@ def choose(work: Work, found: Mapping[str, int]) -> "Choices":
 
 def _choose(work: Work, found: Mapping[str, int], folder: Path) -> None:
     request = work.request
-    write(folder / CHOICES, asdict(_by_size(request, found, request.seconds)))
+    write(folder / CHOICES, asdict(_by_size(request, found, bool(request.measure))))
 
 
-def _by_size(request: Request, found: Mapping[str, int], seconds: float | None) -> "Choices":
+def _by_size(request: Request, found: Mapping[str, int], measured: bool = False) -> "Choices":
     from nmt_moe.own_text.choices import choose as by_size
     from nmt_moe.own_text.choices import table
     from nmt_moe.own_text.machine import Machine
+    from nmt_moe.own_text.speed import multiply_adds
 
     start = _of_start(request.start)
     sizes = {f"{one['dim']}": name for name, one in reversed(table()["sizes"].items())}
+    size, machine = sizes.get(start.get("dim", ""), request.size), Machine.here()
+    if measured and size is None:
+        machine = replace(machine, multiply_adds=multiply_adds(machine))
     return by_size(
         found["pairs"],
         words=found["words"],
-        size=sizes.get(start.get("dim", ""), request.size),
-        time=seconds,
+        size=size,
+        time=request.seconds,
         both=request.both,
-        machine=Machine.here(),
+        machine=machine,
         settings=start | dict(request.settings),
     )
 

@@ -9,6 +9,7 @@ import pytest
 from nmt_moe.common.errors import UserError
 from nmt_moe.own_text.choices import Choices, choose, table
 from nmt_moe.own_text.machine import Machine
+from nmt_moe.own_text.speed import multiply_adds
 
 TWO_CORES = Machine(cores=2, memory=16 << 30)
 GPUS = Machine(cores=16, memory=80 << 30, gpus=8, gpu="a GPU", bf16=True)
@@ -43,6 +44,13 @@ def test_less_time_means_a_smaller_model_and_fewer_updates() -> None:
     assert (hours.size, minutes.size) == ("medium", "small")
     assert minutes.updates < hours.updates and minutes.dropout < hours.dropout
     assert any("medium would see too few" in reason for reason in minutes.reasons)
+    fast = replace(one, multiply_adds=10 * table()["speed"]["core"])
+    assert made(140_000, machine=fast, time=1200.0).size == "medium"
+
+
+def test_the_speed_of_this_machine() -> None:
+    assert 1e8 < multiply_adds(TWO_CORES) < 1e13  # type: ignore[operator]
+    assert multiply_adds(GPUS) is None
 
 
 def test_a_measured_speed_decides_the_updates() -> None:

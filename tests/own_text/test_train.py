@@ -58,6 +58,7 @@ def test_one_command_and_then_a_change(tmp_path: Path) -> None:
     given = [*files, "--out", str(out), *TINY]
     first = train(*given, "--commands")
     assert "+ fairseq-train " in first and "update 20: validation perplexity" in first
+    assert "--sample 500000" in first  # memory is flat in the corpus
     about = json.loads((out / "model.json").read_text())
     scores = about["scores"][0]
     assert about["directions"] == [["en", "de"]] and about["text"][0]["pairs"] == 300
