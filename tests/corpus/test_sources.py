@@ -112,6 +112,7 @@ def test_a_folder_with_splits(tmp_path: Path) -> None:
         (["one dog\tein Hund", "", "two\tzwei"], None),
         (["\ufeffone dog\tein Hund\r", "two\tzwei\r"], None),
         (["id\tGerman\tEnglish", "1\tein Hund\tone dog", "2\tzwei\ttwo"], None),
+        (["Nr.\tDeutsch\tEnglisch", "1\tein Hund\tone dog", "2\tzwei\ttwo"], None),
         (["de-DE\ten-US", "ein Hund\tone dog", "zwei\ttwo"], None),
         (["target\tsource\tscore", "ein Hund\tone dog\t1", "zwei\ttwo\t.5"], None),
         (["one dog\tein Hund\tCC-BY 1", "two\tzwei\tCC-BY 2"], None),
