@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from nmt_moe.cli.arguments import option, positional
 from nmt_moe.cli.translate import OnDevice
 from nmt_moe.common.errors import UserError
-from nmt_moe.common.files import atomic_write, beside, check_no_input, is_standard_output
+from nmt_moe.common.files import (
+    atomic_write,
+    beside,
+    check_folder,
+    check_no_input,
+    is_standard_output,
+)
 from nmt_moe.common.lines import read_lines, read_pairs
 from nmt_moe.common.progress import Progress
 from nmt_moe.common.ranges import integers
@@ -57,6 +63,7 @@ class Evaluate(OnDevice):
         written = [path for path in (self.per_line, self.json) if path]
         read = [self.source, self.reference, *([Path(self.against)] if self.against else [])]
         check_no_input(written, read, "--per-line or --json")
+        check_folder(written)
         pairs = [*read_pairs(self.source, self.reference)]
         if not pairs:
             raise UserError(f"{self.source} is empty: there is nothing to translate")

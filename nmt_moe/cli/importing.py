@@ -38,7 +38,7 @@ class Import(Command):
 
     def run(self) -> None:
         from nmt_moe.common.languages import language
-        from nmt_moe.corpus.sources import SPLITS, find
+        from nmt_moe.corpus.sources import SPLITS, check_columns, find
         from nmt_moe.corpus.split import describe, repeats, split
         from nmt_moe.corpus.suspicions import look
 
@@ -49,6 +49,7 @@ class Import(Command):
         for kind, files in zip(SPLITS[1:], (self.valid, self.test), strict=True):
             if files:
                 sources += find(files, self.source, self.target, columns=columns, split=kind)
+        check_columns(columns, sources)
         repeat = repeats(self.upsample, sources)
         for one in sources:
             for suspicion in look(one.pairs(), self.source, self.target):

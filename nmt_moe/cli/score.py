@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmt_moe.cli.arguments import Command, option, positional, required, switch
-from nmt_moe.common.files import atomic_write, beside, check_no_input
+from nmt_moe.common.files import atomic_write, beside, check_folder, check_no_input
 from nmt_moe.common.ranges import integers
 
 
@@ -44,6 +44,7 @@ class Score(Command):
         read = (self.hypotheses, self.reference, self.against, self.reference_scores)
         if self.json:
             check_no_input([self.json], [path for path in read if path], "--json")
+            check_folder([self.json])
         found = figures(
             self.hypotheses,
             self.reference,

@@ -36,7 +36,7 @@ class Translate(OnDevice):
         "CHECKPOINT",
     )
     files: list[Path] = positional("to translate (default: standard input)", "FILE", nargs="*")
-    out: Path | None = option(
+    out: str | None = option(
         None,
         "file for the translation, or folder for several (default: standard output)",
         metavar="PATH",
@@ -106,7 +106,10 @@ class Translate(OnDevice):
         from nmt_moe.translate.text import read_clean, translate_lines
 
         formed = bool(self.files or self.out or self.format or self.column)
-        jobs = files.plan(self.files or [], self.out, self.format, self.column) if formed else []
+        out = None if self.out is None else Path(self.out)
+        if out and self.out.endswith("/"):  # a folder, whether it is there or not
+            out.mkdir(parents=True, exist_ok=True)
+        jobs = files.plan(self.files or [], out, self.format, self.column) if formed else []
         kept = terms(read_lines(self.keep)) if self.keep else None
         model = load(
             self.checkpoint,

@@ -69,6 +69,13 @@ def check_no_input(outputs: Iterable[Path], inputs: Sequence[Path], where: str) 
             raise UserError(f"{path} is an input: write to another {where}")
 
 
+def check_folder(outputs: Iterable[Path]) -> None:
+    """Raise a :class:`UserError` for an output whose folder is not there, before work is done."""
+    for path in outputs:
+        if not path.parent.is_dir():
+            raise UserError(f"there is no folder {path.parent} for {path.name}: make it first")
+
+
 def is_standard_output(path: Path | None) -> bool:
     """Whether what is written to a path goes where this process prints."""
     return path is not None and _descriptor(path) == 1

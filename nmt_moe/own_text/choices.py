@@ -115,6 +115,8 @@ class Choices:
         text = f"{updates:,} updates, {passes:,.1f} passes over the text"
         if settings["dropout"] != self.settings["dropout"]:
             text += f" and therefore dropout {settings['dropout']}"
+        if updates < wanted and "updates" not in self.given:
+            text += f"; a longer --time gives up to {self.passes:g} passes"
         reasons.append(f"{text}; fewer where {self.patience} validations in a row bring nothing")
         return replace(self, updates=updates, warmup=warmup, settings=settings, reasons=reasons)
 
@@ -172,7 +174,7 @@ def choose(
             break
     per_update = chosen.max_tokens * _FULL * _processes(chosen, machine)
     fitted = chosen.fitted(
-        pieces / per_update,
+        max(pieces / per_update, 1),
         max(rate * training / per_update, _FEWEST),
         rate / per_update,
         _why(training, time, f"about {rate:,.0f} wordpieces a second"),

@@ -86,7 +86,8 @@ class Estimate:
         most = _SHARE * max(left, 0) / max(self.validation, 1e-3)
         number = int(min(max(most, _FEWEST), VALIDATIONS))
         speed = self.updates_per_second
-        why = f"{duration(max(left, 0))} of training at {speed:.3g} updates a second"
+        time = f"{duration(max(left, 0))} of training and {number} validations"
+        why = f"{time} at {speed:.3g} updates a second"
         updates = self.updates(_SURE * left, number)
         fitted = choices.fitted(self.updates_per_pass, updates, speed, why)
         told = (

@@ -12,7 +12,7 @@ from nmt_moe.common.lines import read_lines
 from nmt_moe.own_text import translations
 from nmt_moe.own_text.model import CHECKPOINT, WORDPIECES
 from nmt_moe.own_text.request import Work, read
-from nmt_moe.own_text.text import files_of, old_test
+from nmt_moe.own_text.text import files_of, old_test, say_suspicions
 from nmt_moe.score.evaluation import for_card
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def finish(work: Work, choices: "Choices", options: Sequence[str]) -> None:
     made = {"out": str(out), "reasons": choices.reasons}
     made_of = ["average", "scores", "report", "split"]
     work.stages.do("model", made, partial(_model, work, choices, options), made_of)
+    say_suspicions(work)
     source, target = work.request.directions[0]
     into = f" --target-lang {target}" if work.request.both else ""
     work.screen.say(f"\n{out} is the model, {out}/README.md says what it is. To translate:")

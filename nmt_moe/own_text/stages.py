@@ -94,11 +94,25 @@ def difference(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 def _words(name: str, was: Any, now: Any) -> str:
     if isinstance(was, list) and isinstance(now, list):
+        was, now = _options(was), _options(now)
         gone = [str(one) for one in was if one not in now]
         come = [str(one) for one in now if one not in was]
         was, now = " ".join(gone) or "nothing", " ".join(come) or "nothing"
     text = f"{name} ({was} before, {now} now)"
-    return text if len(text) < 150 else name
+    return text if len(text) < 400 else name
+
+
+def _options(words: list[Any]) -> list[Any]:
+    """Options of a command with the values that follow them."""
+    if not all(isinstance(word, str) for word in words):
+        return words
+    found: list[str] = []
+    for word in words:
+        if found and found[-1].startswith("--") and not word.startswith("--"):
+            found[-1] += f" {word}"
+        else:
+            found.append(word)
+    return found
 
 
 def _put_away(folder: Path) -> Path | None:

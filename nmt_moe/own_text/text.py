@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_lines
-from nmt_moe.corpus.sources import SPLITS, Source, find
+from nmt_moe.corpus.sources import SPLITS, Source, check_columns, find
 from nmt_moe.corpus.sources.pair import Pair
 from nmt_moe.corpus.sources.source import Split
 from nmt_moe.corpus.split import repeats
@@ -49,8 +49,7 @@ def prepare(work: Work) -> dict[str, int]:
     about = read(work.path("text", ABOUT))
     for one in about["files"]:
         work.screen.say(f"  {one['name']}: {one['pairs']:,} pairs, for {one['split']}")
-    for line in about["suspicions"]:
-        work.screen.say(f"  warning: {line}")
+    say_suspicions(work)
     work.stages.do("clean", {}, partial(_clean, work), ["text"])
     made = {"seed": request.seed, "upsample": upsample, **its_start(work)}
     work.stages.do("split", made, partial(_split, work, upsample), ["text", "clean"])
@@ -58,6 +57,12 @@ def prepare(work: Work) -> dict[str, int]:
     sizes = ", ".join(f"{found[name]:,} for {name}" for name in SPLITS)
     work.screen.say(f"  {sizes}; no sentence is in two of these")
     return found
+
+
+def say_suspicions(work: Work) -> None:
+    """What looks wrong with the text."""
+    for line in read(work.path("text", ABOUT))["suspicions"]:
+        work.screen.say(f"  warning: {line}")
 
 
 def _sources(request: Request) -> list[Source]:
@@ -68,6 +73,7 @@ def _sources(request: Request) -> list[Source]:
         if paths:
             found = [one for one in found if one.split != split]
             found += find(paths, *request.languages, columns=request.columns, split=split)
+    check_columns(request.columns, found)
     again = Counter(one.name for one in found)
     found = [replace(one, name=str(one.files[0])) if again[one.name] > 1 else one for one in found]
     if not any(one.split == "train" for one in found):

@@ -3,6 +3,7 @@
 import importlib
 import json
 import random
+import signal
 import subprocess
 import sys
 import tomllib
@@ -210,7 +211,14 @@ main.build_parser = lambda words: importlib.import_module("stops")
 sys.argv, sys.path = ["nmt-moe", "plan"], [{str(tmp_path)!r}, *sys.path]
 sys.exit(main.console())
 """
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        # a shell's background has it ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert (found.returncode, found.stderr) == (130, "error: stopped by Ctrl-C\n")
 
 

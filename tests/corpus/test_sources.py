@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.corpus.sources import Source, find, tmx
+from nmt_moe.corpus.sources import Source, check_columns, find, tmx
 
 PAIRS = [("one dog", "ein Hund"), ("", "zwei"), ('He said "yes".', "Er sagte „ja“.")]
 CHINESE = [("我喜欢猫。", "I like cats."), ("你好", "Hello")]
@@ -126,6 +126,14 @@ def test_tables(tmp_path: Path, lines: list[str], columns: tuple[int, int] | Non
         path = write(tmp_path / name, lines)
         found = dict.fromkeys(read(find([path], "en", "de", columns=columns)))
         assert [*found] == [("one dog", "ein Hund"), ("two", "zwei")]
+
+
+def test_columns_that_are_not_there(tmp_path: Path) -> None:
+    sources = find([write(tmp_path / "a.tsv", ["en\tde", "one dog\tein Hund"])], "en", "de")
+    for columns, message in {(1, 7): "no table has so many .* has 2", (1, 1): "one col"}.items():
+        with pytest.raises(UserError, match=message):
+            check_columns(columns, sources)
+    check_columns((2, 1), sources)
 
 
 def test_quotes_of_spreadsheets_are_not_those_of_sentences(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_the_time_holds_the_updates_the_validations_and_what_follows() -> None:
     )
     short = _ESTIMATE.fit(chosen, 1000)
     assert short.updates == int(2 * (0.95 * (1000 - 60 - 6 * 2) - 5 - 25 * 2))
-    assert short.reasons[0] == "15.5 minutes of training at 2 updates a second"
+    assert short.reasons[0] == "15.5 minutes of training and 25 validations at 2 updates a second"
     assert (short.validations, short.seconds) == (25, 1000 - 60 - 6 * 2)
     assert "3.22 GB of memory and 734.0 MB of disk" in short.reasons[-1]
     assert _ESTIMATE.fit(chosen, None).updates == 13 * 500

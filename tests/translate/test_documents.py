@@ -158,6 +158,20 @@ def tags(form: str, text: str) -> Iterable[str]:
     return sorted(re.findall(r"(?a:(?<!\w)http\S+?b\b|\bme@x\.org\b)", text))
 
 
+def test_tags_stay_around_their_subtitles() -> None:
+    times = "00:00:01,000 --> 00:00:03,000\n", "00:00:03,100 --> 00:00:05,000\n"
+    first = r"{\an8}<i><b>A man plays</b></i>"
+    for second in ("the guitar\n", "<i>the guitar\nhere</i>\n", "the <b>guitar</b>\n"):
+        text = f"1\n{times[0]}{first}\n\n2\n{times[1]}{second}"
+        found = translated("srt", text, word_by_word(longer, -1)).split("\n\n")
+        tags = [
+            [re.findall("</?[a-z]+>", one) for one in side] for side in (text.split("\n\n"), found)
+        ]
+        assert tags[0] == tags[1], found
+        assert found[0].splitlines()[2].startswith(r"{\an8}<i><b>")
+        assert found[0].endswith("</b></i>")
+
+
 def test_a_sentence_runs_over_subtitles() -> None:
     text = (
         "\ufeff1\r\n00:00:01,000 --> 00:00:03,000\r\nThis is a sentence that\r\n"

@@ -86,7 +86,8 @@ def clean(inputs: Sequence[Path], out: Path, languages: Sequence[str], options: 
                 _apply_rules(chunks, passed, report, duplicates, options)
             _leave_out(duplicates.repeated(), kept, unique, report)
         if not report.kept.total():
-            raise UserError(f"no pair is left of {report.read.total():,}")
+            read, why = report.read.total(), report.removed()
+            raise UserError(f"no pair is left of {read:,}{'; removed: ' * bool(why)}{why}")
     return report
 
 

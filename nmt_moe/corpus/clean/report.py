@@ -71,6 +71,13 @@ class Report:
     read: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
 
+    def removed(self) -> str:
+        """The rules that removed pairs, and how many."""
+        counts = self.tally.counts
+        return ", ".join(
+            f"{counts[rule]:,} {w}" for rule, w in self.removals.items() if counts[rule]
+        )
+
     def as_json(self) -> str:
         """Everything as JSON: the same bytes for the same corpus and rules."""
         content = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.lines import PACKED, whole_lines
+from nmt_moe.corpus.sources import tables
 from nmt_moe.corpus.sources.names import is_language, plain
 from nmt_moe.corpus.sources.source import Form, Source, Split
 
@@ -67,6 +68,20 @@ def find(
         )
         for one in found
     ]
+
+
+def check_columns(columns: tuple[int, int] | None, sources: Sequence[Source]) -> None:
+    """Raise a :class:`UserError` for columns that no table among the sources has."""
+    if columns is None:
+        return
+    named = f"--columns {columns[0]} {columns[1]}"
+    if columns[0] == columns[1]:
+        raise UserError(f"{named}: source and target are one column")
+    paths = [one.files[0] for one in sources if one.form == "table"]
+    widths = {path: tables.width(path) for path in paths}
+    if max(columns) > max(widths.values(), default=0):
+        most = ", ".join(f"{path} has {count}" for path, count in widths.items())
+        raise UserError(f"{named}: no table has so many columns{', ' * bool(most)}{most}")
 
 
 def _place(files: Sequence[Path]) -> Callable[[Path], int]:

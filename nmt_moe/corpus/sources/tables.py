@@ -31,7 +31,7 @@ def pairs(
     Raises:
         UserError: it has no such columns, or a row is too short; names the line.
     """
-    rows = _csv(path) if _suffix(path) == ".csv" else _tabs(path)
+    rows = _rows(path)
     first = list(islice(rows, _LOOKED_AT))
     if not first:
         return
@@ -50,6 +50,15 @@ def pairs(
             )
         left, right = (spaced(_unquoted(row[place], quoted)) for place in chosen)
         yield Pair(left, right, number)
+
+
+def width(path: Path) -> int:
+    """The number of columns of a table."""
+    return len(next(_rows(path), (0, []))[1])
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    return _csv(path) if _suffix(path) == ".csv" else _tabs(path)
 
 
 def _suffix(path: Path) -> str:

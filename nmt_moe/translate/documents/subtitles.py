@@ -1,7 +1,8 @@
 """Subtitles of SRT and WebVTT: numbers, times and places stay.
 
 A sentence may run over several subtitles. Their texts are one unit, and what stands between them is
-a break in it, which divides the translation where the text was divided.
+a break in it, which divides the translation where the text was divided. Tags around a whole
+subtitle stay around it; no sentence with a tag in it runs on.
 """
 
 import re
@@ -15,27 +16,51 @@ from nmt_moe.translate.documents.parts import Document, Kind, Part, Unit, atom, 
 _TIME = r"(?:\d+:)?\d{1,2}:\d{2}[,.]\d{1,3}"
 _TIMES = re.compile(rf"\s*({_TIME})\s*-->\s*({_TIME})")
 _TAG = re.compile(r"<(/?)([A-Za-z]+)[^<>\n]*>|\{\\[^}\n]*\}|<[\d:.,]+>")
+_LEADING = re.compile(r"\s*(?:\{\\[^}\n]*\}\s*)+")  # where the subtitle stands
+_WRAPPED = re.compile(r"(\s*<([A-Za-z]+)[^<>\n]*>).*(</\2>[ \t]*)", re.DOTALL)
 _SPEAKER = re.compile(r"\s*[-–—]\s?(?=\S)")
 _ENDED = regex.compile(rf"[\p{{STerm}}…♪♫:\])](?:{CLOSE})*$")
+_BETWEEN = regex.compile(r"(?<=[\p{STerm}…])\s")
 _LONGEST = 3  # subtitles of one sentence
 _PAUSE = 2.0  # seconds between two subtitles of one sentence at the most
 
 
 class _Subtitle:
-    """A subtitle: the lines of its text, its times, and what stands before its text."""
+    """A subtitle: the lines of its text, its times, and what stands around its text."""
 
     def __init__(self, before: str, start: float, end: float, lines: list[str]) -> None:
-        self.before, self.start, self.end, self.lines = before, start, end, lines
+        last = lines[-1].rstrip("\r\n")
+        self.start, self.end, self.lines = start, end, [*lines[:-1], last]
+        self.before, self.after = before, lines[-1][len(last) :]
+        leading = _LEADING.match(lines[0])
+        if leading:
+            self._move(leading.end(), 0)
+        # The same tag twice may be two that are each in the text: <i>one</i> and <i>two</i>.
+        while (found := _WRAPPED.fullmatch("".join(self.lines))) and found[0].count(found[3]) == 1:
+            self._move(len(found[1]), len(found[3]))
+
+    def _move(self, first: int, last: int) -> None:
+        """So many characters of the beginning and of the end stand around the text."""
+        self.before += self.lines[0][:first]
+        self.lines[0] = self.lines[0][first:]
+        end = len(self.lines[-1]) - last
+        self.after = self.lines[-1][end:] + self.after
+        self.lines[-1] = self.lines[-1][:end]
 
     @property
     def plain(self) -> str:
         return _TAG.sub("", "".join(self.lines)).strip()
+
+    @property
+    def sentences(self) -> list[str]:
+        return _BETWEEN.split("".join(self.lines))
 
     def goes_on(self, other: "_Subtitle") -> bool:
         """Whether a sentence of this subtitle may end in the next one."""
         return (
             0 <= other.start - self.end <= _PAUSE
             and not _ENDED.search(self.plain)
+            and not any(map(_TAG.search, (self.sentences[-1], other.sentences[0])))
             and not any(_SPEAKER.match(line) for line in [*self.lines, *other.lines[:1]])
         )
 
@@ -90,9 +115,9 @@ def _together(held: list[_Subtitle]) -> Document:
     parts: list[Part] = []
     before = ""
     for subtitle in held:
+        before += subtitle.before
         for line in subtitle.lines:
             content = line.rstrip("\r\n")
-            before += subtitle.before if line is subtitle.lines[0] else ""
             speaker = _SPEAKER.match(content)
             if not parts or speaker:  # another one speaks
                 if parts:
@@ -103,6 +128,7 @@ def _together(held: list[_Subtitle]) -> Document:
                 parts.append(Part(Kind.BREAK, before, " "))
             parts += _tagged(content)
             before = line[len(line.rstrip("\r\n")) :]
+        before += subtitle.after
     yield Unit(parts)
     yield before
 
