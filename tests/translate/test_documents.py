@@ -161,7 +161,13 @@ def tags(form: str, text: str) -> Iterable[str]:
 def test_tags_stay_around_their_subtitles() -> None:
     times = "00:00:01,000 --> 00:00:03,000\n", "00:00:03,100 --> 00:00:05,000\n"
     first = r"{\an8}<i><b>A man plays</b></i>"
-    for second in ("the guitar\n", "<i>the guitar\nhere</i>\n", "the <b>guitar</b>\n"):
+    seconds = ["the guitar\n", "<i>the guitar\nhere</i>\n", "the <b>guitar</b>\n"]
+    seconds += [
+        "{\\an8}\n<i>the guitar</i>\n",
+        "<i>the</i> big <i>guitar</i> \n",
+        "<i>\nthe\n</i>\n",
+    ]
+    for second in seconds:
         text = f"1\n{times[0]}{first}\n\n2\n{times[1]}{second}"
         found = translated("srt", text, word_by_word(longer, -1)).split("\n\n")
         tags = [

@@ -16,8 +16,8 @@ from nmt_moe.translate.documents.parts import Document, Kind, Part, Unit, atom, 
 _TIME = r"(?:\d+:)?\d{1,2}:\d{2}[,.]\d{1,3}"
 _TIMES = re.compile(rf"\s*({_TIME})\s*-->\s*({_TIME})")
 _TAG = re.compile(r"<(/?)([A-Za-z]+)[^<>\n]*>|\{\\[^}\n]*\}|<[\d:.,]+>")
-_LEADING = re.compile(r"\s*(?:\{\\[^}\n]*\}\s*)+")  # where the subtitle stands
-_WRAPPED = re.compile(r"(\s*<([A-Za-z]+)[^<>\n]*>).*(</\2>[ \t]*)", re.DOTALL)
+_LEADING = re.compile(r"[ \t]*(?:\{\\[^}\n]*\}[ \t]*)+")  # where the subtitle stands
+_WRAPPED = re.compile(r"([ \t]*<([A-Za-z]+)[^<>\n]*>).*(</\2>[ \t]*)", re.DOTALL)
 _SPEAKER = re.compile(r"\s*[-–—]\s?(?=\S)")
 _ENDED = regex.compile(rf"[\p{{STerm}}…♪♫:\])](?:{CLOSE})*$")
 _BETWEEN = regex.compile(r"(?<=[\p{STerm}…])\s")
@@ -36,7 +36,9 @@ class _Subtitle:
         if leading:
             self._move(leading.end(), 0)
         # The same tag twice may be two that are each in the text: <i>one</i> and <i>two</i>.
-        while (found := _WRAPPED.fullmatch("".join(self.lines))) and found[0].count(found[3]) == 1:
+        while found := _WRAPPED.fullmatch("".join(self.lines)):
+            if found[0].count(f"</{found[2]}>") > 1:
+                break
             self._move(len(found[1]), len(found[3]))
 
     def _move(self, first: int, last: int) -> None:
