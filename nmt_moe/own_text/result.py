@@ -12,7 +12,7 @@ from nmt_moe.common.lines import read_lines
 from nmt_moe.own_text import translations
 from nmt_moe.own_text.model import CHECKPOINT, WORDPIECES
 from nmt_moe.own_text.request import Work, read
-from nmt_moe.own_text.text import files_of, old_test, say_suspicions
+from nmt_moe.own_text.text import ABOUT, files_of, old_test, say_suspicions
 from nmt_moe.score.evaluation import for_card
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def _model(work: Work, choices: "Choices", options: Sequence[str], folder: Path)
             {name: one[name] for name in ("name", "pairs", "sha256")}
             for one in files_of(work, "train")
         ],
+        "suspicions": read(work.path("text", ABOUT))["suspicions"],
         "settings": _settings(options),
         "reasons": choices.reasons,
         "scores": [_of_card(work, pair) for pair in request.directions],

@@ -47,6 +47,9 @@ def _lines(name: str, about: Mapping[str, Any]) -> Iterator[str]:
         yield from _heading("Training text")
         rows = [[f"{one['pairs']:,}", one["name"], one["sha256"]] for one in about["text"]]
         yield from _table(["pairs", "file", "SHA-256"], rows)
+        if about.get("suspicions"):
+            yield from ("", "What looked wrong with it:", "")
+            yield from (f"- {_text(line)}" for line in about["suspicions"])
     if about.get("settings") or about.get("reasons"):
         yield from _heading("Settings")
         yield from (f"- {_text(reason)}" for reason in about.get("reasons") or ())

@@ -32,6 +32,7 @@ ABOUT = {
     "directions": [["en", "xx"]],
     "created": "2026-01-02T03:04:05Z",
     "text": [{"name": "a.en.gz, a.xx.gz", "pairs": 12345, "sha256": "ab12"}],
+    "suspicions": ["a.en.gz: from line 698 on: lines out of step"],
     "settings": {"dropout": 0.3},
     "reasons": ["12,345 pairs: 32 experts"],
     "scores": [
@@ -178,6 +179,7 @@ def test_the_card_says_what_the_model_is(model) -> None:
     row = "| English to xx | test, 1,000 sentences | BLEU | 33.46 | 32.00 to 35.00 | "
     assert row + r"nrefs:1\|case:mixed |" in text
     assert "| 12,345 | a.en.gz, a.xx.gz | ab12 |" in text and "| dropout | 0.3 |" in text
+    assert "- a.en.gz: from line 698 on: lines out of step" in text
     worst = r"- \- a \*b\* \| \<b\>" "\n  - translated: (nothing)\n  - reference: 1\\. x\n"
     assert worst in text and re.search(r"nmt\\_moe \S+, python 3\.\d+", text)
     both = model.about | {"directions": [["en", "xx"], ["xx", "en"]], "scores": []}
