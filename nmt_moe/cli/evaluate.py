@@ -63,7 +63,7 @@ class Evaluate(OnDevice):
         written = [path for path in (self.per_line, self.json) if path]
         read = [self.source, self.reference, *([Path(self.against)] if self.against else [])]
         check_no_input(written, read, "--per-line or --json")
-        check_folder(written)
+        check_folder(written, "--per-line or --json")
         pairs = [*read_pairs(self.source, self.reference)]
         if not pairs:
             raise UserError(f"{self.source} is empty: there is nothing to translate")

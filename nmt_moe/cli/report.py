@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nmt_moe.cli.arguments import option, positional, switch
 from nmt_moe.cli.translate import OnDevice
 from nmt_moe.common.errors import UserError
-from nmt_moe.common.files import beside, check_no_input, is_standard_output
+from nmt_moe.common.files import beside, check_folder, check_no_input, is_standard_output
 from nmt_moe.common.ranges import integers
 
 if TYPE_CHECKING:
@@ -121,10 +121,7 @@ class Report(OnDevice):
         out = self.out or (None if self.json else default)
         if self.json and is_standard_output(out):
             raise UserError(f"--json prints to standard output, too: change --out {out}")
-        if out and not out.parent.is_dir():
-            raise UserError(
-                f"there is no folder {out.parent} for {out.name}: make it, or change --out"
-            )
+        check_folder([out] if out else [], "--out")
         if out and out.is_dir():
             raise UserError(
                 f"--out {out} is a folder: name a file in it, such as {out}/report.html"

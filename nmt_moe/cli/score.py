@@ -44,7 +44,7 @@ class Score(Command):
         read = (self.hypotheses, self.reference, self.against, self.reference_scores)
         if self.json:
             check_no_input([self.json], [path for path in read if path], "--json")
-            check_folder([self.json])
+            check_folder([self.json], "--json")
         found = figures(
             self.hypotheses,
             self.reference,

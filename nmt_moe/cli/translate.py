@@ -106,10 +106,7 @@ class Translate(OnDevice):
         from nmt_moe.translate.text import read_clean, translate_lines
 
         formed = bool(self.files or self.out or self.format or self.column)
-        out = None if self.out is None else Path(self.out)
-        if out and str(self.out).endswith("/"):  # a folder, whether it is there or not
-            out.mkdir(parents=True, exist_ok=True)
-        jobs = files.plan(self.files or [], out, self.format, self.column) if formed else []
+        jobs = files.plan(self.files or [], self.out, self.format, self.column) if formed else []
         kept = terms(read_lines(self.keep)) if self.keep else None
         model = load(
             self.checkpoint,

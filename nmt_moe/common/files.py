@@ -69,11 +69,13 @@ def check_no_input(outputs: Iterable[Path], inputs: Sequence[Path], where: str) 
             raise UserError(f"{path} is an input: write to another {where}")
 
 
-def check_folder(outputs: Iterable[Path]) -> None:
-    """Raise a :class:`UserError` for an output whose folder is not there, before work is done."""
+def check_folder(outputs: Iterable[Path], where: str) -> None:
+    """Raise a :class:`UserError` for an output without a folder to be in; ``where`` it is named."""
     for path in outputs:
         if not path.parent.is_dir():
-            raise UserError(f"there is no folder {path.parent} for {path.name}: make it first")
+            raise UserError(
+                f"there is no folder {path.parent} for {path.name}: make it, or change {where}"
+            )
 
 
 def is_standard_output(path: Path | None) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq.models import BaseFairseqModel
 
 from nmt_moe.common.errors import UserError, suggestion
 from nmt_moe.models.architectures import build, config
@@ -283,12 +284,9 @@ def _processes(chosen: Choices, machine: Machine) -> int:
 
 def _cost(chosen: Choices, machine: Machine) -> tuple[int, int, float]:
     """Parameters, bytes of a process without activations, and wordpieces in a second, a guess."""
-    arch, optimizer = chosen.settings["arch"], chosen.settings["optimizer"]
-    known, processes = vars(config(arch)), _processes(chosen, machine)
-    named = {name.replace("-", "_"): value for name, value in chosen.settings.items()}
+    optimizer, processes = chosen.settings["optimizer"], _processes(chosen, machine)
     with torch.device("meta"):
-        cfg = config(arch, {name: value for name, value in named.items() if name in known})
-        model = build(cfg, chosen.vocabulary + BESIDE)
+        model = model_of(chosen.settings, chosen.vocabulary)
     held = devices.memory(model, processes if optimizer == "moe_adam" else 1)
     state = held.optimizer_state.get(optimizer, held.optimizer_state["adam"])
     speed = machine.multiply_adds
@@ -298,6 +296,14 @@ def _cost(chosen: Choices, machine: Machine) -> tuple[int, int, float]:
     return counts.parameters(model), held.weights + held.gradients + state, speed / work(model)
 
 
-def work(model: torch.nn.Module) -> float:
+def model_of(settings: Mapping[str, Any], vocabulary: int) -> BaseFairseqModel:
+    """An untrained model of some settings, in which others than the model's own may be."""
+    known = vars(config(settings["arch"]))
+    named = {name.replace("-", "_"): value for name, value in settings.items()}
+    cfg = config(settings["arch"], {name: named[name] for name in known if name in named})
+    return build(cfg, vocabulary + BESIDE)
+
+
+def work(model: BaseFairseqModel) -> float:
     """The multiply-adds of a training with a wordpiece of source and target."""
     return _PASSES * sum(counts.operations(model).values())

@@ -12,6 +12,7 @@ from nmt_moe.common.lines import read_lines
 from nmt_moe.own_text import translations
 from nmt_moe.own_text.model import CHECKPOINT, WORDPIECES
 from nmt_moe.own_text.request import Work, read
+from nmt_moe.own_text.stages import by_name
 from nmt_moe.own_text.text import ABOUT, files_of, old_test, say_suspicions
 from nmt_moe.score.evaluation import for_card
 
@@ -158,15 +159,7 @@ def _of_card(work: Work, direction: tuple[str, str]) -> dict[str, Any]:
     return for_card(found, direction, "test")
 
 
-def _settings(options: Sequence[str]) -> dict[str, str]:
-    """Options of a command with their values, by their names."""
-    found: dict[str, str] = {}
-    name = ""
-    for word in options:
-        if word.startswith("--"):
-            name = word.removeprefix("--")
-            found[name] = ""
-        else:
-            found[name] = f"{found[name]} {word}".strip()
+def _settings(words: Sequence[str]) -> dict[str, str]:
+    found = by_name(words)
     found.pop("finetune-from-model", None)  # a path of this machine
     return found

@@ -5,11 +5,10 @@ import time
 import torch
 from torch.nn.functional import cross_entropy
 
-from nmt_moe.models.architectures import build, config
-from nmt_moe.own_text.choices import BESIDE, table, work
+from nmt_moe.own_text.choices import model_of, table, work
 from nmt_moe.own_text.machine import Machine
 
-_LIKE = "medium", 4000, {"moe_experts": 16, "moe_k": 2}
+_LIKE = "medium", 4000, {"moe-experts": 16, "moe-k": 2}
 """The size that is tried, its vocabulary and experts: that of recipes/multi30k.sh."""
 _SENTENCE = 20  # wordpieces
 _STEPS, _SECONDS = 3, 3.0  # the fewest, and as long as there are more
@@ -21,10 +20,7 @@ def multiply_adds(machine: Machine) -> float | None:
         return None
     name, vocabulary, experts = _LIKE
     size, common = table()["sizes"][name], table()["common"]
-    options = {key.replace("-", "_"): value for key, value in {**common, **size}.items()}
-    known = vars(config(common["arch"]))
-    cfg = config(common["arch"], experts | {k: v for k, v in options.items() if k in known})
-    model = build(cfg, vocabulary + BESIDE)
+    model = model_of({**common, **size, **experts}, vocabulary)
     pieces_BS = torch.randint(4, vocabulary, (size["batch"] // _SENTENCE, _SENTENCE))
     lengths_B = torch.full(pieces_BS.shape[:1], _SENTENCE)
     fastest, end, steps = float("inf"), time.monotonic() + _SECONDS, 0

@@ -94,7 +94,7 @@ def difference(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 def _words(name: str, was: Any, now: Any) -> str:
     if isinstance(was, list) and isinstance(now, list):
-        was, now = _options(was), _options(now)
+        was, now = _entries(was), _entries(now)
         gone = [str(one) for one in was if one not in now]
         come = [str(one) for one in now if one not in was]
         was, now = " ".join(gone) or "nothing", " ".join(come) or "nothing"
@@ -102,17 +102,23 @@ def _words(name: str, was: Any, now: Any) -> str:
     return text if len(text) < 400 else name
 
 
-def _options(words: list[Any]) -> list[Any]:
-    """Options of a command with the values that follow them."""
-    if not all(isinstance(word, str) for word in words):
-        return words
-    found: list[str] = []
+def by_name(words: Iterable[str]) -> dict[str, str]:
+    """Options of a command with their values, by their names."""
+    found: dict[str, str] = {}
+    name = ""
     for word in words:
-        if found and found[-1].startswith("--") and not word.startswith("--"):
-            found[-1] += f" {word}"
+        if word.startswith("--"):
+            name = word.removeprefix("--")
+            found[name] = ""
         else:
-            found.append(word)
+            found[name] = f"{found[name]} {word}".strip()
     return found
+
+
+def _entries(values: list[Any]) -> list[Any]:
+    if not all(isinstance(one, str) for one in values) or not "".join(values).startswith("--"):
+        return values
+    return [f"--{name} {value}".strip() for name, value in by_name(values).items()]
 
 
 def _put_away(folder: Path) -> Path | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_lines
+from nmt_moe.corpus.clean.report import counted
 from nmt_moe.corpus.sources import SPLITS, Source, check_columns, find
 from nmt_moe.corpus.sources.pair import Pair
 from nmt_moe.corpus.sources.source import Split
@@ -121,8 +122,7 @@ def _clean(work: Work, folder: Path) -> None:
             *("--out", folder / one["prefix"], "--report", report),
         )
         found = read(report)
-        removed = [(rule["pairs"], rule["what"]) for rule in found["removed"].values()]
-        reasons = ", ".join(f"{pairs:,} {what}" for pairs, what in removed if pairs)
+        reasons = counted((rule["pairs"], rule["what"]) for rule in found["removed"].values())
         work.screen.say(
             f"  {one['name']}: {found['kept']:,} of {found['read']:,} pairs are kept"
             + (f"; removed: {reasons}" if reasons else "")

@@ -12,49 +12,48 @@ from tests import preloaded
 from tests.own_text.test_train import train
 from tests.recipes import environment
 
-# Of each phrase the English, Chinese, Persian and German; joiners (U+200C) belong to the Persian.
+# Of each phrase the English, Chinese and Persian; joiners (U+200C) belong to the Persian.
 PHRASES = {
     "who": [
-        ("my father", "我父亲", "پدرم", "mein Vater"),
-        ("my sister", "我姐姐", "خواهرم", "meine Schwester"),
-        ("the teacher", "老师", "معلم", "der Lehrer"),
-        ("the old man", "老人", "پیرمرد", "der alte Mann"),
-        ("our neighbour", "我们的邻居", "همسایه‌مان", "unser Nachbar"),
-        ("the doctor", "医生", "دکتر", "der Arzt"),
+        ("my father", "我父亲", "پدرم"),
+        ("my sister", "我姐姐", "خواهرم"),
+        ("the teacher", "老师", "معلم"),
+        ("the old man", "老人", "پیرمرد"),
+        ("our neighbour", "我们的邻居", "همسایه‌مان"),
+        ("the doctor", "医生", "دکتر"),
     ],
     "verb": [
-        ("buys", "买", "می‌خرد", "kauft"),
-        ("sells", "卖", "می‌فروشد", "verkauft"),
-        ("sees", "看见", "می‌بیند", "sieht"),
-        ("wants", "想要", "می‌خواهد", "möchte"),
-        ("finds", "找到", "پیدا می‌کند", "findet"),
+        ("buys", "买", "می‌خرد"),
+        ("sells", "卖", "می‌فروشد"),
+        ("sees", "看见", "می‌بیند"),
+        ("wants", "想要", "می‌خواهد"),
+        ("finds", "找到", "پیدا می‌کند"),
     ],
     "what": [
-        ("a book", "一本书", "یک کتاب", "ein Buch"),
-        ("bread", "面包", "نان", "Brot"),
-        ("a house", "一座房子", "یک خانه", "ein Haus"),
-        ("apples", "苹果", "سیب", "Äpfel"),
-        ("old pictures", "旧照片", "عکس‌های قدیمی", "alte Bilder"),
-        ("a red car", "一辆红色的汽车", "یک ماشین قرمز", "ein rotes Auto"),
+        ("a book", "一本书", "یک کتاب"),
+        ("bread", "面包", "نان"),
+        ("a house", "一座房子", "یک خانه"),
+        ("apples", "苹果", "سیب"),
+        ("old pictures", "旧照片", "عکس‌های قدیمی"),
+        ("a red car", "一辆红色的汽车", "یک ماشین قرمز"),
     ],
     "where": [
-        ("at the market", "在市场", "در بازار", "auf dem Markt"),
-        ("at the station", "在车站", "در ایستگاه", "am Bahnhof"),
-        ("in the city", "在城里", "در شهر", "in der Stadt"),
-        ("near the river", "在河边", "کنار رودخانه", "am Fluss"),
+        ("at the market", "在市场", "در بازار"),
+        ("at the station", "在车站", "در ایستگاه"),
+        ("in the city", "在城里", "در شهر"),
+        ("near the river", "在河边", "کنار رودخانه"),
     ],
     "when": [
-        ("today", "今天", "امروز", "heute"),
-        ("every morning", "每天早上", "هر صبح", "jeden Morgen"),
-        ("tomorrow", "明天", "فردا", "morgen"),
-        ("on Sunday", "星期天", "یکشنبه", "am Sonntag"),
+        ("today", "今天", "امروز"),
+        ("every morning", "每天早上", "هر صبح"),
+        ("tomorrow", "明天", "فردا"),
+        ("on Sunday", "星期天", "یکشنبه"),
     ],
 }
 ORDERS = {
     "en": "{who} {verb} {what} {where} {when}.",
     "zh": "{when}{who}{where}{verb}{what}。",
     "fa": "{who} {when} {where} {what} {verb}.",
-    "de": "{when} {verb} {who} {where} {what}.",
 }
 
 

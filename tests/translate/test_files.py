@@ -78,6 +78,10 @@ def test_files_are_translated_into_files(checkpoint: Path, tmp_path: Path, capsy
     assert "sees" not in found + lines[1]
     assert capsys.readouterr().out == ""
 
+    alone = [checkpoint, page, "--out", f"{tmp_path}/alone/", *options]
+    assert command.main([*map(str, alone)]) == 0
+    assert (tmp_path / "alone" / page.name).read_bytes() == (out / page.name).read_bytes()
+
     named = [checkpoint, page, "--format", "text", *options]
     assert command.main([*map(str, named)]) == 0
     assert "Kubernetes" in capsys.readouterr().out

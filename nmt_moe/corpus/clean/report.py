@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,11 @@ from nmt_moe.common.table import markdown
 
 EXAMPLES = 3  # of each rule
 _CHARACTERS = 160  # shown of each side
+
+
+def counted(rules: Iterable[tuple[int, str]]) -> str:
+    """Rules with the pairs of each, but for those that have none."""
+    return ", ".join(f"{pairs:,} {what}" for pairs, what in rules if pairs)
 
 
 @dataclass
@@ -73,10 +78,7 @@ class Report:
 
     def removed(self) -> str:
         """The rules that removed pairs, and how many."""
-        counts = self.tally.counts
-        return ", ".join(
-            f"{counts[rule]:,} {w}" for rule, w in self.removals.items() if counts[rule]
-        )
+        return counted((self.tally.counts[rule], what) for rule, what in self.removals.items())
 
     def as_json(self) -> str:
         """Everything as JSON: the same bytes for the same corpus and rules."""

@@ -27,13 +27,13 @@ class Job:
 
 
 def plan(
-    files: Sequence[Path], out: Path | None, form: str | None, columns: str | None
+    files: Sequence[Path], named: str | None, form: str | None, columns: str | None
 ) -> list[Job]:
     """The files to translate and where to.
 
     Args:
         files: none: standard input.
-        out: a file, or a folder for files of the same names.
+        named: a file, or a folder for files of the same names; with a slash at its end a folder.
         form: None: by their endings.
         columns: of TSV, as the user gave them.
 
@@ -41,6 +41,7 @@ def plan(
         UserError: a file is missing, would be written over or have no place, or its columns are not
             known.
     """
+    out = None if named is None else Path(named)
     for file in files:
         if not file.exists():
             raise UserError(f"there is no file {file}")
@@ -48,7 +49,7 @@ def plan(
             raise UserError(f"{file} is a folder: name files in it")
     if out is None and len(files) > 1:
         raise UserError("several files need a folder for their translations: name it with --out")
-    into_folder = out is not None and (out.is_dir() or len(files) > 1)
+    into_folder = out is not None and (out.is_dir() or len(files) > 1 or str(named).endswith("/"))
     if into_folder and not files:
         raise UserError(f"{out} is a folder: name a file in it with --out")
     jobs = [
