@@ -178,6 +178,22 @@ def test_tags_stay_around_their_subtitles() -> None:
         assert found[0].endswith("</b></i>")
 
 
+def test_a_sentence_in_tagged_subtitles_is_one() -> None:
+    asked: list[str] = []
+
+    def translate(sentences: list[str]) -> list[Aligned]:
+        asked.extend(sentences)
+        return word_by_word(longer)(sentences)
+
+    times = "00:00:01,000 --> 00:00:03,000\n", "00:00:03,100 --> 00:00:05,000\n"
+    text = f"1\n{times[0]}<i>A man plays</i>\n\n2\n{times[1]}<i>the\nguitar</i>\n"
+    found = translated("srt", text, translate)
+    assert asked == ["A man plays the guitar"]
+    assert (
+        "<i>AA manman playsplays</i>\n\n2\n" in found and "<i>thethe\nguitarguitar</i>\n" in found
+    )
+
+
 def test_a_sentence_runs_over_subtitles() -> None:
     text = (
         "\ufeff1\r\n00:00:01,000 --> 00:00:03,000\r\nThis is a sentence that\r\n"
