@@ -12,11 +12,17 @@ from torch import Tensor
 
 from nmt_moe.kernels.cpu import experts
 from nmt_moe.kernels.cpu.buffers import empty_activations, empty_gradient
+from nmt_moe.kernels.cpu.product import mm
 from nmt_moe.kernels.operators import like, operator
 
 
 def feed_forward(
-    x_AD: Tensor, w_in: Tensor, w_out: Tensor, counts_E: Tensor, keep_hidden: bool
+    x_AD: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    counts_E: Tensor,
+    keep_hidden: bool,
+    how: int | None = None,
 ) -> Tensor:
     """``[A, D]``: ``relu(x @ w_in[e]) @ w_out[e]`` of each row, ``e`` being its expert.
 
@@ -26,8 +32,10 @@ def feed_forward(
         w_out: ``[E, H, D]``.
         counts_E: int64: the rows of each expert.
         keep_hidden: for the backward pass, which computes it again otherwise.
+        how: the precision of the factors of ``product.c``, whose rows are float32; None: torch's
+            products.
     """
-    y_AD: Tensor = _experts(x_AD, w_in, w_out, counts_E, keep_hidden)[0]
+    y_AD: Tensor = _experts(x_AD, w_in, w_out, counts_E, keep_hidden, how)[0]
     return y_AD
 
 
@@ -60,18 +68,18 @@ def _others(counts: list[int], in_c: experts.Groups) -> Iterator[tuple[int, slic
 
 
 def experts_forward(
-    x_AD: Tensor, w_in: Tensor, w_out: Tensor, counts_E: Tensor, keep_hidden: bool
+    x_AD: Tensor, w_in: Tensor, w_out: Tensor, counts_E: Tensor, keep_hidden: bool, how: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """The output, and ``hidden_AH``, which has no rows if it is not kept."""
     counts = counts_E.tolist()
     hidden_AH = empty_activations(x_AD, len(x_AD) if keep_hidden else 0, w_in.shape[2])
     y_AD = empty_activations(x_AD, *x_AD.shape)
-    in_c = experts.groups_for(counts, x_AD, w_in, w_out)
-    experts.forward(in_c, x_AD, w_in, w_out, hidden_AH if keep_hidden else None, y_AD)
+    in_c = experts.groups_for(counts, x_AD, w_in, w_out, how=how)
+    experts.forward(in_c, x_AD, w_in, w_out, hidden_AH if keep_hidden else None, y_AD, how)
     for e, rows in _others(counts, in_c):
         out = hidden_AH[rows] if keep_hidden else None
-        hidden = torch.mm(x_AD[rows], w_in[e], out=out).relu_()
-        torch.mm(hidden, w_out[e], out=y_AD[rows])
+        hidden = mm(x_AD[rows], w_in[e], how, out=out).relu_()
+        mm(hidden, w_out[e], how, out=y_AD[rows])
     return y_AD, hidden_AH
 
 
@@ -83,39 +91,47 @@ def experts_backward(
     counts_E: Tensor,
     hidden_AH: Tensor,
     kept: bool,
+    how: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of ``x_AD``, ``w_in`` and ``w_out``."""
     counts, dy_AD = counts_E.tolist(), dy_AD.contiguous()
     relu_backward = torch.ops.aten.threshold_backward.grad_input
     dx_AD = empty_activations(x_AD, *x_AD.shape)
     # Not zeros: writing pages twice costs more than the product where experts are many.
-    dw_in, dw_out = empty_gradient(w_in), empty_gradient(w_out)
-    in_c = experts.groups_for(counts, x_AD, w_in, w_out)
+    dw_in, dw_out = (_like(w, x_AD) for w in (w_in, w_out))
+    in_c = experts.groups_for(counts, x_AD, w_in, w_out, how=how)
     hidden = hidden_AH if kept else None
-    experts.backward(in_c, x_AD, w_in, w_out, hidden, dy_AD, dx_AD, dw_in, dw_out)
+    experts.backward(in_c, x_AD, w_in, w_out, hidden, dy_AD, dx_AD, dw_in, dw_out, how)
     for e, rows in _others(counts, in_c):
-        hidden = hidden_AH[rows] if kept else torch.mm(x_AD[rows], w_in[e]).relu_()
-        torch.mm(hidden.t(), dy_AD[rows], out=dw_out[e])
-        dhidden = torch.mm(dy_AD[rows], w_out[e].t())
+        hidden = hidden_AH[rows] if kept else mm(x_AD[rows], w_in[e], how).relu_()
+        mm(hidden.t(), dy_AD[rows], how, out=dw_out[e])
+        dhidden = mm(dy_AD[rows], w_out[e].t(), how)
         relu_backward(dhidden, hidden, 0, grad_input=dhidden)
-        torch.mm(x_AD[rows].t(), dhidden, out=dw_in[e])
-        torch.mm(dhidden, w_in[e].t(), out=dx_AD[rows])
+        mm(x_AD[rows].t(), dhidden, how, out=dw_in[e])
+        mm(dhidden, w_in[e].t(), how, out=dx_AD[rows])
     for e, count in enumerate(counts):
         if not count:
             dw_in[e].zero_()
             dw_out[e].zero_()
-    return dx_AD, dw_in, dw_out
+    return dx_AD, dw_in.to(w_in.dtype), dw_out.to(w_out.dtype)
+
+
+def _like(weight: Tensor, x_AD: Tensor) -> Tensor:
+    """Memory for a gradient, of the type that the products have."""
+    if weight.dtype == x_AD.dtype:
+        return empty_gradient(weight)
+    return empty_activations(x_AD, *weight.shape)
 
 
 def _save_experts(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.kept = inputs
+    *tensors, ctx.kept, ctx.how = inputs  # all of them, as feed_forward gives them
     ctx.save_for_backward(*tensors, output[1])
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)
 
 
 def _experts_backward(ctx: Any, dy_AD: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    return *_experts_gradients(dy_AD, *ctx.saved_tensors, ctx.kept), None, None
+    return *_experts_gradients(dy_AD, *ctx.saved_tensors, ctx.kept, ctx.how), None, None, None
 
 
 def grouped_product(x_TD: Tensor, token_R: Tensor, w_GDE: Tensor, counts_G: Tensor) -> Tensor:
@@ -149,7 +165,7 @@ def _product_backward(ctx: Any, dout_RE: Tensor) -> tuple[Tensor | None, ...]:
 _experts_gradients = operator(experts_backward, lambda dy, x, w_in, w_out, *_: like(x, w_in, w_out))
 _experts = operator(
     experts_forward,
-    lambda x, w_in, w_out, counts, keep: (
+    lambda x, w_in, w_out, counts, keep, how=None: (
         x.new_empty(x.shape),
         x.new_empty(x.shape[0] if keep else 0, w_in.shape[2]),
     ),

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from nmt_moe.models.linear import RecurrentLinear
+from nmt_moe.models.linear import RecurrentLinear, apply
 from nmt_moe.moe.gating import at_least_float32
 
 
@@ -34,7 +34,7 @@ class MultiplicativeAttention(nn.Module):
 
     def keys(self, source_BSD: Tensor) -> Tensor:
         """The keys ``[B, S, D]`` of the source, computed once per batch."""
-        return torch.tanh(self.source(source_BSD)) * self.v
+        return torch.tanh(apply(self.source, source_BSD)) * self.v
 
     def forward(
         self, query_BD: Tensor, keys_BSD: Tensor, source_BSD: Tensor, pad_BS: Tensor
@@ -62,7 +62,7 @@ class AdditiveAttention(MultiplicativeAttention):
         nn.init.uniform_(self.v, -(dim**-0.5), dim**-0.5)
 
     def keys(self, source_BSD: Tensor) -> Tensor:
-        return self.source(source_BSD)
+        return apply(self.source, source_BSD)
 
     @property
     def v_of_scores(self) -> Tensor | None:

@@ -10,6 +10,7 @@ from nmt_moe.models.dropout import dropout
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.incremental import IncrementalDecoder
+from nmt_moe.models.linear import apply
 from nmt_moe.models.lstm import LSTM, AttentionLSTM
 from nmt_moe.models.output import make_adaptive_softmax, make_output
 from nmt_moe.models.pretrained import prepare
@@ -85,7 +86,7 @@ class LSTMMoEDecoder(IncrementalDecoder):
             new_cache[f"h{number}"], new_cache[f"c{number}"] = state
             x_LBD = x_LBD + self.dropout(y_LBD)
             if number == 1 and self.attention.residual is not None:
-                x_LBD = x_LBD + self.dropout(self.attention.residual(context_LBD))
+                x_LBD = x_LBD + self.dropout(apply(self.attention.residual, context_LBD))
             x_LBD = self.feed_forwards.after(number, x_LBD, pad_BL, routing)
         self.keep(new_cache, incremental_state)
         return x_LBD.transpose(0, 1), {"attn": [attn_BLS], "routing": routing}

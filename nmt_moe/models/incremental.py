@@ -35,7 +35,7 @@ class IncrementalDecoder(FairseqIncrementalDecoder):
 
     def output_layer(self, features: Tensor, **_: Any) -> Tensor:
         """The logits ``[B, L, V]`` of features ``[B, L, D]``."""
-        return apply(self.output, features)
+        return apply(self.output, features, wide=True)
 
     @property
     def embed_tokens(self) -> nn.Embedding:

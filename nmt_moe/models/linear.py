@@ -1,4 +1,4 @@
-"""Linear layers with a fast path for the few rows of a beam search step.
+"""Linear layers, by the products that are fastest on this machine.
 
 The layers are ``torch.nn.Linear`` itself, and no class of ours, as ``torch.ao.quantization``
 replaces modules of exactly this class.
@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nmt_moe.kernels.cpu import linear as kernel
+from nmt_moe.kernels import linear as large
+from nmt_moe.kernels.cpu import linear as small
+from nmt_moe.kernels.cpu.product import BFLOAT16, precision
 
 
 class RecurrentLinear(nn.Linear):
@@ -19,23 +21,43 @@ class RecurrentLSTM(nn.LSTM):
     """An LSTM with a projection, which quantization cannot have either."""
 
 
-def apply(module: nn.Module, x: Tensor) -> Tensor:
-    """What a module makes of ``x``; in a search, a linear layer by :func:`linear`."""
-    if type(module) is nn.Linear and not (torch.is_grad_enabled() or module._forward_hooks):
-        return linear(x, module.weight, module.bias)
+def apply(module: nn.Module, x: Tensor, wide: bool = False) -> Tensor:
+    """What a module makes of ``x``: a linear layer by :func:`linear`."""
+    if type(module) is nn.Linear and not (module._forward_hooks or module._forward_pre_hooks):
+        return linear(x, module.weight, module.bias, wide)
     return module(x)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x weight^T + bias``, as torch's; without gradients, by the kernel where that is faster."""
-    rows = x.reshape(-1, x.shape[-1])
-    if (
-        torch.is_grad_enabled()
-        or torch.is_autocast_enabled(x.device.type)
-        or not kernel.few_rows(rows, weight)
-    ):
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, wide: bool = False) -> Tensor:
+    """``x weight^T + bias``, as torch's, by the products that are fastest here.
+
+    Args:
+        x: ``[..., K]``.
+        weight: ``[N, K]``.
+        bias: ``[N]`` or None.
+        wide: the result may be float32 where torch's would be bfloat16: it need not be rounded.
+    """
+    if torch.compiler.is_compiling():
         return F.linear(x, weight, bias)
-    y = kernel.linear(rows, weight)
-    if bias is not None:
-        y += bias
+    rows = x.reshape(-1, x.shape[-1])
+    if _few(rows, weight):
+        y = small.linear(rows, weight)
+        if bias is not None:
+            y += bias
+    else:
+        how = precision(x, weight, bias)
+        if how is None or not large.pays_for(rows, weight):
+            return F.linear(x, weight, bias)
+        y = large.linear(rows, weight, bias, how)
+        if how == BFLOAT16 and not wide:
+            y = y.bfloat16()
     return y.view(*x.shape[:-1], -1)
+
+
+def _few(rows: Tensor, weight: Tensor) -> bool:
+    """Whether it is one of a search, which has no gradient."""
+    return (
+        not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled(rows.device.type)
+        and small.few_rows(rows, weight)
+    )

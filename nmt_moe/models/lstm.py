@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor, nn
 
+from nmt_moe.kernels.cpu.product import precision
+from nmt_moe.kernels.cpu.recurrence import Source, Weights
 from nmt_moe.models import initial, recurrence
 from nmt_moe.models.attention import MultiplicativeAttention
-from nmt_moe.models.attention_recurrence import AttentionRecurrence
 from nmt_moe.models.linear import RecurrentLinear, RecurrentLSTM, linear
-
-State = tuple[Tensor, Tensor]
-"""Output ``[B, D]`` and cells ``[B, C]`` of an LSTM after its last step."""
+from nmt_moe.models.recurrence import State
 
 
 class LSTM(nn.Module):
@@ -46,11 +45,22 @@ class LSTM(nn.Module):
         """
         if state is None:
             state = zero_state(x_LBD, self.dim, self.cells)
-        if x_LBD.device.type == "cpu" and self.cells != self.dim:
-            out_LBD, c_BC = recurrence.run(self.lstm, x_LBD, *state)
+        if self._by_steps(x_LBD):
+            w = dict(self.lstm.named_parameters())
+            bias_G = w["bias_ih_l0"] + w["bias_hh_l0"]
+            inputs_LBG = linear(x_LBD, w["weight_ih_l0"], bias_G, wide=True)
+            weights = Weights(w["weight_hh_l0"], w.get("weight_hr_l0"))
+            out_LBD, c_BC, *_ = recurrence.run(inputs_LBG, state, weights)
             return out_LBD, (out_LBD[-1], c_BC)
         out_LBD, (h_1BD, c_1BC) = self.lstm(x_LBD, (state[0][None], state[1][None]))
         return out_LBD, (h_1BD[0], c_1BC[0])
+
+
+    def _by_steps(self, x_LBD: Tensor) -> bool:
+        """Whether our recurrence is faster than torch's layer; not if something has replaced that."""
+        if x_LBD.device.type != "cpu" or type(self.lstm) not in (nn.LSTM, RecurrentLSTM):
+            return False
+        return self.cells != self.dim or precision(x_LBD, self.lstm.weight_hh_l0) is not None
 
 
 class AttentionLSTM(nn.Module):
@@ -98,23 +108,14 @@ class AttentionLSTM(nn.Module):
         Returns:
             The outputs and contexts ``[L, B, D]``, the attention ``[B, L, S]`` and the last state.
         """
-        h_BD, c_BC = zero_state(x_LBD, self.dim, self.cells) if state is None else state
+        if state is None:
+            state = zero_state(x_LBD, self.dim, self.cells)
         # The inputs' share of the gates is one product for all steps.
-        inputs_LBG = linear(x_LBD, self.w_input, self.b_input + self.b_recurrent)
-        tensors = recurrence.at_autocast_precision(
-            inputs_LBG,
-            keys_BSD,
-            source_BSD,
-            pad_BS,
-            h_BD,
-            c_BC,
-            attention.query.weight,
-            attention.v_of_scores,
-            self.w_recurrent,
-            None if self.projection is None else self.projection.weight,
-        )
-        with torch.autocast(x_LBD.device.type, enabled=False):
-            h_LBD, context_LBD, attn_BLS, c_BC = AttentionRecurrence.apply(*tensors)
+        inputs_LBG = linear(x_LBD, self.w_input, self.b_input + self.b_recurrent, wide=True)
+        project_DC = None if self.projection is None else self.projection.weight
+        weights = Weights(self.w_recurrent, project_DC, attention.query.weight)
+        source = Source(keys_BSD, source_BSD, pad_BS, attention.v_of_scores)
+        h_LBD, c_BC, context_LBD, attn_BLS = recurrence.run(inputs_LBG, state, weights, source)
         return h_LBD, context_LBD, attn_BLS, (h_LBD[-1], c_BC)
 
 

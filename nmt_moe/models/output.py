@@ -34,7 +34,7 @@ class TiedOutput(nn.Module):
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """The logits ``[B, L, V]``."""
-        return apply(self.words, apply(self.projection, x_BLD))
+        return apply(self.words, apply(self.projection, x_BLD), wide=True)
 
 
 class AdaptiveSoftmax(fairseq.modules.AdaptiveSoftmax):
@@ -79,7 +79,7 @@ class _Float32Output(nn.Linear):
     """A linear layer that takes any precision and returns at least float32."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return at_least_float32(linear(x.to(self.weight.dtype), self.weight))
+        return at_least_float32(linear(x.to(self.weight.dtype), self.weight, wide=True))
 
 
 class Features(nn.Module):

@@ -1,82 +1,165 @@
-"""An LSTM with projection for CPUs, faster than torch's own.
+"""The recurrence of an LSTM layer, with attention feedback or without, as one autograd function.
 
-Only what depends on the previous step is computed step by step: the products with the inputs and
-the gradient of each weight are one product over all steps.
+The inputs' share of the gates is one product over all steps before it, and the gradient of each
+weight is one product over all steps after it.
 """
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nmt_moe.kernels.cpu import linear as kernel
-from nmt_moe.models.cell import step, step_backward
-from nmt_moe.models.linear import linear
+from nmt_moe.kernels.cpu import recurrence as kernel
+from nmt_moe.kernels.cpu.buffers import empty_activations
+from nmt_moe.kernels.cpu.product import BFLOAT16, Precision, precision
+from nmt_moe.kernels.cpu.recurrence import Gradients, Source, Steps, Weights
+from nmt_moe.kernels.linear import of_weight
+from nmt_moe.models import loops
+
+State = tuple[Tensor, Tensor]
+"""Output ``[B, D]`` and cells ``[B, C]`` of an LSTM after its last step."""
 
 
-def run(lstm: nn.LSTM, x_LBI: Tensor, h_BD: Tensor, c_BC: Tensor) -> tuple[Tensor, Tensor]:
-    """Run ``lstm``, which has one layer and a projection.
+def run(
+    inputs_LBG: Tensor, state: State, weights: Weights, source: Source | None = None
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Run over all steps.
+
+    Args:
+        inputs_LBG: the inputs' share of the gates' pre-activations; not to be used again.
+        state: the initial state.
+        weights: of the recurrence.
+        source: what the attention reads; None: no attention.
 
     Returns:
-        The outputs ``[L, B, D]`` and the last cells ``[B, C]``.
+        The outputs ``[L, B, D]``, the last cells ``[B, C]``, and with attention the contexts
+        ``[L, B, D]`` and the attention's weights ``[B, L, S]``.
     """
-    w = dict(lstm.named_parameters())
-    weights = (w["weight_hh_l0"], w["weight_hr_l0"])
-    bias_G = w["bias_ih_l0"] + w["bias_hh_l0"]
-    inputs = at_autocast_precision(x_LBI, h_BD, c_BC, w["weight_ih_l0"], bias_G, *weights)
-    with torch.autocast(x_LBI.device.type, enabled=False):
-        return _Recurrence.apply(*inputs)
+    read: tuple[Tensor | None, ...] = (None,) * 4
+    if source is not None:
+        read = (source.keys_BSD, source.source_BSD, source.pad_BS, source.v_D)
+    matrices = (weights.recurrent_GM, weights.project_DC, weights.query_DD)
+    how = precision(*(x for x in (inputs_LBG, *state, *matrices, *read) if _real(x)))
+    tensors = (inputs_LBG, *state, *matrices, *read)
+    if how is None:
+        tensors = tuple(_at_autocast_precision(tensors))
+    with torch.autocast(inputs_LBG.device.type, enabled=False):
+        found = _Recurrence.apply(how, *tensors)
+    dtype = torch.bfloat16 if how == BFLOAT16 else None
+    return tuple(x if x is None or dtype is None else x.to(dtype) for x in found)  # type: ignore[return-value]
 
 
-def at_autocast_precision(*tensors: Tensor | None) -> list[Tensor | None]:
+def _real(x: Tensor | None) -> bool:
+    return x is not None and x.is_floating_point()
+
+
+def _at_autocast_precision(tensors: tuple[Tensor | None, ...]) -> list[Tensor | None]:
     """Cast floating-point tensors as autocast does for a matrix product."""
     device = next(x.device.type for x in tensors if x is not None)
     if not torch.is_autocast_enabled(device):
         return list(tensors)
     dtype = torch.get_autocast_dtype(device)
-    return [x.to(dtype) if x is not None and x.is_floating_point() else x for x in tensors]
+    return [x.to(dtype) if x is not None and _real(x) else x for x in tensors]
+
+
+def _parts(
+    recurrent_GM: Tensor, project_DC: Tensor | None, query_DD: Tensor | None, *read: Any
+) -> tuple[Weights, Source | None]:
+    weights = Weights(recurrent_GM, project_DC, query_DD)
+    return weights, None if read[0] is None else Source(*read)
 
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x_LBI, h_BD, c_BC, w_input_GI, bias_G, w_recurrent_GD, w_project_DC):
-        steps, batch, _ = x_LBI.shape
-        gates_LBG = linear(x_LBI, w_input_GI, bias_G)
-        h_LBD = x_LBI.new_empty(steps + 1, batch, h_BD.shape[1])
-        c_LBC = x_LBI.new_empty(steps + 1, batch, c_BC.shape[1])
-        tanh_LBC, out_LBC = torch.empty_like(c_LBC[1:]), torch.empty_like(c_LBC[1:])
-        h_LBD[0], c_LBC[0] = h_BD, c_BC
-        for t in range(steps):
-            kernel.linear(h_LBD[t], w_recurrent_GD, gates_LBG[t], out=gates_LBG[t])
-            step(gates_LBG[t], c_LBC[t], c_LBC[t + 1], tanh_LBC[t], out_LBC[t])
-            kernel.linear(out_LBC[t], w_project_DC, out=h_LBD[t + 1])
-        weights = (w_input_GI, w_recurrent_GD, w_project_DC)
-        ctx.save_for_backward(x_LBI, gates_LBG, h_LBD, c_LBC, tanh_LBC, out_LBC, *weights)
-        return h_LBD[1:].clone(), c_LBC[-1].clone()
+    def forward(ctx, how: Precision, inputs_LBG, h_BD, c_BC, *tensors):
+        if how is None:
+            steps = loops.forward(inputs_LBG, h_BD, c_BC, *_parts(*tensors))
+        else:
+            weights, read = tensors[:3], tensors[3:]
+            ctx.dtypes = [None if x is None else x.dtype for x in (inputs_LBG, h_BD, c_BC, *tensors)]
+            inputs_LBG, h_BD, c_BC, *read = (
+                x.float().contiguous() if _real(x) else x for x in (inputs_LBG, h_BD, c_BC, *read)
+            )
+            tensors = (*(None if w is None else w.contiguous() for w in weights), *read)
+            steps = kernel.forward(inputs_LBG, h_BD, c_BC, *_parts(*tensors), how)
+        ctx.how = how
+        ctx.save_for_backward(*tensors, *steps.tensors())
+        ctx.set_materialize_grads(False)  # few use the attention's gradient
+        context_LBD = weights_BLS = None
+        if steps.query_LBD is not None:
+            context_LBD = steps.read_LBM[:-1].chunk(2, 2)[0].clone()
+            weights_BLS = steps.weights_BLS.clone()
+        return steps.h_LBD[1:].clone(), steps.c_LBC[-1].clone(), context_LBD, weights_BLS
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_LBD, grad_c_BC):
-        x_LBI, gates_LBG, h_LBD, c_LBC, tanh_LBC, out_LBC, *weights = ctx.saved_tensors
-        w_input_GI, w_recurrent_GD, w_project_DC = weights
-        # Each step adds to the gradient of the output before it.
-        grad_h_LBD = torch.cat([torch.zeros_like(grad_LBD[:1]), grad_LBD])
-        grad_c_BC, grad_gates_LBG = grad_c_BC.clone(), torch.empty_like(gates_LBG)
-        for t in reversed(range(len(grad_LBD))):
-            grad_out_BC = grad_h_LBD[t + 1] @ w_project_DC
-            cell = (gates_LBG[t], c_LBC[t], tanh_LBC[t])
-            step_backward(*cell, grad_out_BC, grad_c_BC, grad_gates_LBG[t])
-            grad_h_LBD[t].addmm_(grad_gates_LBG[t], w_recurrent_GD)
-        return (
-            grad_gates_LBG @ w_input_GI,
-            grad_h_LBD[0],
-            grad_c_BC,
-            of_weight(grad_gates_LBG, x_LBI),
-            grad_gates_LBG.sum((0, 1)),
-            of_weight(grad_gates_LBG, h_LBD[:-1]),
-            of_weight(grad_h_LBD[1:], out_LBC),
-        )
+    def backward(ctx, dh_LBD, dc_BC, dcontext_LBD, dweights_BLS):
+        tensors, steps = ctx.saved_tensors[:7], Steps(*ctx.saved_tensors[7:])
+        weights, source = _parts(*tensors)
+        gradients = _before(steps, source, dh_LBD, dc_BC, dcontext_LBD)
+        if ctx.how is None:
+            loops.backward(steps, gradients, weights, source, dweights_BLS)
+        else:
+            if dweights_BLS is not None:
+                dweights_BLS = dweights_BLS.contiguous()
+            kernel.backward(steps, gradients, weights, source, dweights_BLS, ctx.how)
+        found = _complete(ctx.how, steps, gradients, weights, source)
+        if ctx.how is not None:
+            kinds = zip(found, ctx.dtypes, strict=True)
+            found = [x if x is None else x.to(dtype) for x, dtype in kinds]
+        return None, *found
 
 
-def of_weight(grad_LBO: Tensor, input_LBI: Tensor) -> Tensor:
-    """The gradient ``[O, I]`` of a weight that is used in every step."""
-    return grad_LBO.flatten(0, 1).t() @ input_LBI.flatten(0, 1)
+def _before(
+    steps: Steps,
+    source: Source | None,
+    dh_LBD: Tensor | None,
+    dc_BC: Tensor | None,
+    dcontext_LBD: Tensor | None,
+) -> Gradients:
+    """The gradients that come from above, and memory for the others."""
+    read_LBM = torch.zeros_like(steps.read_LBM)
+    dim = steps.h_LBD.shape[2]
+    if dh_LBD is not None:
+        read_LBM[1:, :, -dim:] = dh_LBD
+    if dcontext_LBD is not None:
+        read_LBM[:-1, :, :dim] = dcontext_LBD
+    c_BC = torch.zeros_like(steps.c_LBC[0]) if dc_BC is None else dc_BC.clone()
+    made = Gradients(read_LBM, c_BC.contiguous(), empty_activations(c_BC, *steps.gates_LBG.shape))
+    if source is not None:
+        made.query_LBD = torch.empty_like(steps.query_LBD)
+        made.scores_BLS = torch.empty_like(steps.weights_BLS)
+        if source.v_D is not None:
+            made.keys_BSD = torch.zeros_like(source.keys_BSD)
+            made.v_BD = torch.zeros_like(source.keys_BSD[:, 0])
+    return made
+
+
+def _complete(
+    how: Precision, steps: Steps, gradients: Gradients, weights: Weights, source: Source | None
+) -> list[Tensor | None]:
+    """The gradients of all inputs, in the order of ``_Recurrence.forward``."""
+    dh_LBD = gradients.read_LBM[:, :, -steps.h_LBD.shape[2] :]
+    project, attention = None, [None] * 5
+    if weights.project_DC is not None:
+        project = _of_weight(dh_LBD[1:], steps.out_LBC, weights.project_DC, how)
+    if source is not None and steps.query_LBD is not None:
+        dcontext_LBD = gradients.read_LBM[:-1].chunk(2, 2)[0]
+        query = _of_weight(gradients.query_LBD, steps.h_LBD[:-1], weights.query_DD, how)
+        keys, v = gradients.keys_BSD, None
+        if gradients.v_BD is not None:
+            v = gradients.v_BD.sum(0)
+        else:
+            queries_BLD = steps.query_LBD.tanh().transpose(0, 1)
+            keys = gradients.scores_BLS.transpose(1, 2).bmm(queries_BLD)
+        contexts_BLD = dcontext_LBD.transpose(0, 1)
+        attention = [query, keys, steps.weights_BLS.transpose(1, 2).bmm(contexts_BLD), None, v]
+    recurrent = _of_weight(gradients.gates_LBG, steps.read_LBM[:-1], weights.recurrent_GM, how)
+    first = [gradients.gates_LBG, dh_LBD[0], gradients.c_BC]
+    return [*first, recurrent, project, *attention]
+
+
+def _of_weight(d_LBO: Tensor, input_LBI: Tensor, weight: Tensor, how: Precision) -> Tensor:
+    """The gradient of a weight that is used in every step."""
+    return of_weight(d_LBO.flatten(0, 1), input_LBI.flatten(0, 1), weight, how)

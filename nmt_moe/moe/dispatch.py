@@ -5,6 +5,7 @@ from torch import Tensor
 
 from nmt_moe.kernels import combine as kernel
 from nmt_moe.kernels import gpu
+from nmt_moe.kernels.cpu.product import precision
 from nmt_moe.moe.experts import Experts
 from nmt_moe.moe.mesh import Mesh, exchange
 from nmt_moe.moe.routing import Routing
@@ -12,7 +13,8 @@ from nmt_moe.moe.routing import Routing
 
 def mix(experts: Experts, x_TD: Tensor, routing: Routing) -> Tensor:
     """``y_TD``: each token's experts, weighed by their gates and summed."""
-    dtype = _autocast_dtype(x_TD)
+    # Products of our own round their factors themselves.
+    dtype = _autocast_dtype(x_TD) if precision(x_TD) is None else x_TD.dtype
     if gpu.can_move(x_TD):
         from nmt_moe.kernels.gpu import tokens  # Triton is not everywhere
 

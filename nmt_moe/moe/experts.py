@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nmt_moe.kernels import gpu, grouped
+from nmt_moe.kernels.cpu.product import precision
 from nmt_moe.kernels.gpu import grouped_mm
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
 
@@ -88,6 +89,10 @@ class Experts(nn.Module):
                 return checkpoint(_in_one_product, x_AD, w_in, w_out, ends_E, use_reentrant=False)
             return _in_one_product(x_AD, w_in, w_out, ends_E)
         keep_hidden = torch.is_grad_enabled() and not self.recompute
+        how = precision(x_AD, w_in, w_out)
+        if how is not None:
+            y_AD = grouped.feed_forward(x_AD.float(), w_in, w_out, counts_E, keep_hidden, how)
+            return y_AD.to(x_AD.dtype)
         return grouped.feed_forward(x_AD, w_in, w_out, counts_E, keep_hidden)
 
     def gather(self) -> None:

@@ -1,10 +1,12 @@
-/* The experts' feed-forward networks in float32, each thread computing other experts; and the product
-   of few rows with one matrix, as a search needs it.
+/* The experts' feed-forward networks, each thread computing other experts; and the product of few
+   rows with one matrix, as a search needs it.
 
    A library's product first copies its operands into an order of its own, which for few rows takes
    longer than to multiply. For these, tiles.h reads each expert's weights once, as they lie in
-   memory, and writes their gradients once; only what is used again and again is copied. More rows
-   go to the library, one thread each. */
+   memory, and writes their gradients once; only what is used again and again is copied. More rows,
+   and all in bfloat16, go to product.c or to the library, one thread each. */
+
+#include "product.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -20,11 +22,13 @@ typedef struct {
 } Group;
 
 /* x, y, dx, dy are [A, dim], hidden is [A, hidden_dim] or NULL; w_in, dw_in are
-   [E, dim, hidden_dim], w_out, dw_out are [E, hidden_dim, dim]. All lie by rows. */
+   [E, dim, hidden_dim], w_out, dw_out are [E, hidden_dim, dim]. All lie by rows and are float32, the
+   weights of type `weights`. */
 typedef struct {
     const Group *groups;
     long count, most_rows, few_rows, dim, hidden_dim, threads;
-    Gemm *gemm; /* for more than few_rows */
+    Gemm *gemm; /* for more than few_rows; NULL: product.c, */
+    int precision, weights; /* in this precision */
     const float *x, *w_in, *w_out;
     float *hidden, *y;
     const float *dy;
@@ -70,47 +74,69 @@ enum end { KEPT, RELU, WRITTEN };
 #define STREAM(to, v) store(to, v)
 #include "tiles.h"
 
-/* c = a b, of m rows and n columns; a is transposed if it lies as [k, m], b if it lies as [n, k] */
-static void blas(
-    const Task *task, int a_transposed, int b_transposed, const float *a, const float *b, float *c,
-    int m, int n, int k) {
+/* A matrix by rows, `columns` wide. */
+static Operand by_rows(const void *at, long columns, int type) {
+    return (Operand){at, columns, 1, type};
+}
+
+/* As the other operand of a product: rows become columns. */
+static Operand turned(Operand x) { return (Operand){x.at, x.step, x.line, x.type}; }
+
+static Operand weight(const Task *task, const void *all, long expert, long columns) {
+    size_t numbers = expert * task->dim * task->hidden_dim;
+    const char *at = (const char *)all + numbers * (task->weights == FLOAT32 ? 4 : 2);
+    return by_rows(at, columns, task->weights);
+}
+
+/* c = a b, of m rows and n columns: lines of a are its rows, of b its columns. */
+static int many_rows(const Task *task, Operand a, Operand b, float *c, int m, int n, int k) {
+    if (!task->gemm) {
+        Product of = {a, b, m, n, k, NULL, 0, c, n, task->precision};
+        return product(&of, 1);
+    }
     const float one = 1, zero = 0;
     /* Fortran reads c by columns, that is transposed, and so b comes first. */
     task->gemm(
-        b_transposed ? "T" : "N", a_transposed ? "T" : "N", &n, &m, &k, &one, b,
-        b_transposed ? &k : &n, a, a_transposed ? &m : &k, &zero, c, &n);
+        b.line == 1 ? "N" : "T", a.step == 1 ? "N" : "T", &n, &m, &k, &one, b.at,
+        b.line == 1 ? &n : &k, a.at, a.step == 1 ? &k : &m, &zero, c, &n);
+    return 0;
 }
 
-static void hidden_blas(const Task *task, const Group *group, float *hidden) {
+static int hidden_many(const Task *task, const Group *group, float *hidden) {
     size_t D = task->dim, H = task->hidden_dim, M = group->rows;
-    const float *w_in = task->w_in + group->expert * D * H;
-    blas(task, 0, 0, task->x + group->first * D, w_in, hidden, M, H, D);
+    Operand x = by_rows(task->x + group->first * D, D, FLOAT32);
+    Operand w_in = weight(task, task->w_in, group->expert, H);
+    int failed = many_rows(task, x, turned(w_in), hidden, M, H, D);
     for (size_t i = 0; i < M * H; i++) hidden[i] = hidden[i] <= 0 ? 0 : hidden[i]; /* NaN stays */
+    return failed;
 }
 
-static void forward_blas(const Task *task, const Group *group, float *scratch) {
+static int forward_many(const Task *task, const Group *group, float *scratch) {
     size_t D = task->dim, H = task->hidden_dim, first = group->first;
     float *hidden = task->hidden ? task->hidden + first * H : scratch;
-    hidden_blas(task, group, hidden);
-    const float *w_out = task->w_out + group->expert * D * H;
-    blas(task, 0, 0, hidden, w_out, task->y + first * D, group->rows, D, H);
+    if (hidden_many(task, group, hidden)) return 1;
+    Operand w_out = weight(task, task->w_out, group->expert, D);
+    return many_rows(
+        task, by_rows(hidden, H, FLOAT32), turned(w_out), task->y + first * D, group->rows, D, H);
 }
 
-static void backward_blas(const Task *task, const Group *group, float *scratch) {
+static int backward_many(const Task *task, const Group *group, float *scratch) {
     size_t D = task->dim, H = task->hidden_dim, M = group->rows, first = group->first;
-    size_t weight = group->expert * D * H;
-    const float *x = task->x + first * D, *dy = task->dy + first * D;
+    size_t dw = group->expert * D * H;
     float *hidden = task->hidden ? task->hidden + first * H : scratch, *dhidden = scratch + M * H;
-    if (!task->hidden) hidden_blas(task, group, hidden);
-    blas(task, 1, 0, hidden, dy, task->dw_out + weight, H, D, M);
-    blas(task, 0, 1, dy, task->w_out + weight, dhidden, M, H, D);
-    for (size_t i = 0; i < M * H; i++)
-        dhidden[i] = hidden[i] <= 0 ? 0 : dhidden[i];
-    blas(task, 1, 0, x, dhidden, task->dw_in + weight, D, H, M);
-    blas(task, 0, 1, dhidden, task->w_in + weight, task->dx + first * D, M, D, H);
+    if (!task->hidden && hidden_many(task, group, hidden)) return 1;
+    Operand x = by_rows(task->x + first * D, D, FLOAT32), h = by_rows(hidden, H, FLOAT32);
+    Operand dy = by_rows(task->dy + first * D, D, FLOAT32), dh = by_rows(dhidden, H, FLOAT32);
+    Operand w_in = weight(task, task->w_in, group->expert, H);
+    Operand w_out = weight(task, task->w_out, group->expert, D);
+    int failed = many_rows(task, turned(h), turned(dy), task->dw_out + dw, H, D, M);
+    failed |= many_rows(task, dy, w_out, dhidden, M, H, D);
+    for (size_t i = 0; i < M * H; i++) dhidden[i] = hidden[i] <= 0 ? 0 : dhidden[i];
+    failed |= many_rows(task, turned(x), turned(dh), task->dw_in + dw, D, H, M);
+    return failed | many_rows(task, dh, w_in, task->dx + first * D, M, D, H);
 }
 
-typedef void Run(const Task *task, const Group *group, float *scratch);
+typedef int Run(const Task *task, const Group *group, float *scratch);
 
 static int run(const Task *task, Run *few, Run *many) {
     /* Hidden activations and their gradients; and a product's output, twice, and input. */
@@ -127,7 +153,10 @@ static int run(const Task *task, Run *few, Run *many) {
 #pragma omp for schedule(dynamic)
         for (long i = 0; i < task->count; i++) {
             const Group *group = task->groups + i;
-            if (scratch) (group->rows > task->few_rows ? many : few)(task, group, scratch);
+            if (scratch && (group->rows > task->few_rows ? many : few)(task, group, scratch)) {
+#pragma omp atomic write
+                failed = 1;
+            }
         }
         free(scratch);
     }
@@ -154,10 +183,10 @@ int experts_instructions(int best) {
 #endif
 
 /* Of each group: hidden, unless that is NULL, and y. Returns 0, or 1 without memory. */
-int experts_forward(const Task *task) { return run(task, CHOOSE(Run, forward), forward_blas); }
+int experts_forward(const Task *task) { return run(task, CHOOSE(Run, forward), forward_many); }
 
 /* Of each group: dx, dw_in and dw_out; computes hidden again if that is NULL. */
-int experts_backward(const Task *task) { return run(task, CHOOSE(Run, backward), backward_blas); }
+int experts_backward(const Task *task) { return run(task, CHOOSE(Run, backward), backward_many); }
 
 typedef void Share(const Linear *task, const float *x_KM, size_t from, size_t to);
 typedef void Rows(const Linear *task, float *x_KM, size_t from, size_t to);

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from nmt_moe.kernels.cpu.extension import AVX512, gemm, library
+from nmt_moe.kernels.cpu.product import BFLOAT16, FLOAT32, TYPES, Precision
 
 _ALIGNED = 16  # numbers
-# Rows of a group; torch's library is faster with more, where it is found.
+# Rows of a group; torch's library is faster with more, where it is found,
 _FEW_FORWARD, _FEW_BACKWARD = (56, 112) if AVX512 else (64, 64)
+_FEW_OWN = 16  # and product.c.
 Groups = list[tuple[int, int, int]]
 """Of each group of rows: the expert, the first row, the number of rows."""
 
@@ -21,31 +23,40 @@ class _Task(ctypes.Structure):
         ("groups", ctypes.c_void_p),
         *((name, ctypes.c_long) for name in ("count", "most_rows", "few_rows")),
         *((name, ctypes.c_long) for name in ("dim", "hidden_dim", "threads")),
-        *((name, ctypes.c_void_p) for name in ("gemm", "x", "w_in", "w_out", "hidden", "y")),
+        ("gemm", ctypes.c_void_p),
+        *((name, ctypes.c_int) for name in ("precision", "weights")),
+        *((name, ctypes.c_void_p) for name in ("x", "w_in", "w_out", "hidden", "y")),
         *((name, ctypes.c_void_p) for name in ("dy", "dx", "dw_in", "dw_out")),
     ]
 
 
-def groups_for(counts: list[int], x_AD: Tensor, *weights: Tensor) -> Groups:
+def groups_for(
+    counts: list[int], x_AD: Tensor, *weights: Tensor, how: Precision = None
+) -> Groups:
     """The groups that are best computed here; the largest first, so that threads end together.
 
     Args:
         counts: rows of each expert.
         x_AD: the rows.
         weights: the two weights of the experts.
+        how: the precision of ``product.c``; None: torch's library.
     """
     if (
         library is None
         or x_AD.device.type != "cpu"
-        or any(x.dtype != torch.float32 or not x.is_contiguous() for x in (x_AD, *weights))
-        or any(size % _ALIGNED for size in weights[0].shape[1:])
+        or x_AD.dtype != torch.float32
+        or not all(x.is_contiguous() for x in (x_AD, *weights))
+        or (how is None and any(x.dtype != torch.float32 for x in weights))
+        or (how != BFLOAT16 and any(size % _ALIGNED for size in weights[0].shape[1:]))
     ):
         return []
+    few = _FEW_BACKWARD if how is None else _FEW_OWN
     # One thread for each expert, rather than all for one product of many rows after the other.
-    spread = gemm and torch.get_num_threads() <= sum(count > _FEW_BACKWARD for count in counts)
+    many = sum(count > few for count in counts)
+    spread = (gemm or how is not None) and torch.get_num_threads() <= many
     groups, first = [], 0
     for expert, count in enumerate(counts):
-        if count and (spread or count <= _FEW_BACKWARD):
+        if count and (spread or count <= few):
             groups.append((expert, first, count))
         first += count
     return sorted(groups, key=lambda group: -group[2])
@@ -58,11 +69,11 @@ def forward(
     w_out: Tensor,
     hidden_AH: Tensor | None,
     y_AD: Tensor,
+    how: Precision = None,
 ) -> None:
     """Write ``hidden_AH``, if it is there, and ``y_AD`` of the groups' rows."""
-    _run(
-        "experts_forward", _FEW_FORWARD, groups, w_in, x=x_AD, w_out=w_out, hidden=hidden_AH, y=y_AD
-    )
+    outputs = {"hidden": hidden_AH, "y": y_AD}
+    _run("experts_forward", _FEW_FORWARD, groups, how, w_in, x=x_AD, w_out=w_out, **outputs)
 
 
 def backward(
@@ -75,6 +86,7 @@ def backward(
     dx_AD: Tensor,
     dw_in: Tensor,
     dw_out: Tensor,
+    how: Precision = None,
 ) -> None:
     """Write ``dx_AD`` of the groups' rows, and the gradients of their experts' weights."""
     inputs = {"x": x_AD, "w_out": w_out, "hidden": hidden_AH, "dy": dy_AD}
@@ -82,6 +94,7 @@ def backward(
         "experts_backward",
         _FEW_BACKWARD,
         groups,
+        how,
         w_in,
         **inputs,
         dx=dx_AD,
@@ -90,11 +103,17 @@ def backward(
     )
 
 
-def _run(name: str, few: int, groups: Groups, w_in: Tensor, **tensors: Tensor | None) -> None:
+def _run(
+    name: str, few: int, groups: Groups, how: Precision, w_in: Tensor, **tensors: Tensor | None
+) -> None:
     if not groups:
         return
-    task = _Task(gemm=gemm, threads=torch.get_num_threads())
-    task.few_rows = few if gemm else _FEW_BACKWARD
+    task = _Task(gemm=gemm if how is None else None, threads=torch.get_num_threads())
+    if how is None:
+        task.few_rows = few if gemm else _FEW_BACKWARD
+    else:
+        task.few_rows = _FEW_OWN if how == FLOAT32 else 0
+        task.precision, task.weights = how, TYPES[w_in.dtype]
     numbers = (ctypes.c_long * (3 * len(groups)))(*(n for group in groups for n in group))
     task.groups = ctypes.addressof(numbers)
     task.count, task.most_rows = len(groups), groups[0][2]

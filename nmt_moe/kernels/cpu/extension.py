@@ -13,6 +13,7 @@ def _load() -> ctypes.CDLL | None:
         return None
     loaded = ctypes.CDLL(found.origin)
     pointer, size, number = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
+    loaded.product.argtypes = [pointer, size]
     loaded.factored_squares.argtypes = [pointer] * 3 + [size] * 4
     loaded.factored_update.argtypes = [pointer] * 5 + [number] * 2 + [size] * 4
     return loaded

@@ -264,15 +264,16 @@ INLINE void NAME(gradients)(
     NAME(product_t)(scratch, w, dx, K, M, K, N, mask, NULL, x_panels, dy_panels, dw);
 }
 
-TARGET static void NAME(forward)(const Task *task, const Group *group, float *scratch) {
+TARGET static int NAME(forward)(const Task *task, const Group *group, float *scratch) {
     size_t D = task->dim, H = task->hidden_dim, M = group->rows, first = group->first;
     size_t weight = group->expert * D * H;
     float *hidden = task->hidden ? task->hidden + first * H : scratch, *more = scratch + M * H;
     NAME(product)(task->x + first * D, task->w_in + weight, hidden, M, D, H, 1, more);
     NAME(product)(hidden, task->w_out + weight, task->y + first * D, M, H, D, 0, more);
+    return 0;
 }
 
-TARGET static void NAME(backward)(const Task *task, const Group *group, float *scratch) {
+TARGET static int NAME(backward)(const Task *task, const Group *group, float *scratch) {
     size_t D = task->dim, H = task->hidden_dim, M = group->rows, first = group->first;
     size_t weight = group->expert * D * H, padded = (M + LANES - 1) / LANES * LANES;
     const float *x = task->x + first * D, *dy = task->dy + first * D, *w_in = task->w_in + weight;
@@ -282,6 +283,7 @@ TARGET static void NAME(backward)(const Task *task, const Group *group, float *s
     float *dw_in = task->dw_in + weight, *dw_out = task->dw_out + weight;
     NAME(gradients)(dy, task->w_out + weight, hidden, dhidden, dw_out, M, H, D, hidden, more);
     NAME(gradients)(dhidden, w_in, x, task->dx + first * D, dw_in, M, D, H, NULL, more);
+    return 0;
 }
 
 /* A share of the rows of w, and of what is written of y, from the transposed x. */

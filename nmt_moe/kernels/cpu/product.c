@@ -1,0 +1,317 @@
+#include "product.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROWS 14   /* of a panel of the first operand, at most */
+#define DEPTH 256 /* units of a sum between two visits of c: a panel of 32 KiB */
+#define MOST_ROWS (36 * ROWS) /* of a tile of c, and its columns: what is packed fits in the cache */
+#define MOST_COLUMNS 512
+
+size_t rows_units(long m, long k, int precision) { return m * units(k, precision) + 16; }
+
+size_t columns_units(long n, long k, int precision) {
+    return rounded_up(n, LINES) * units(k, precision);
+}
+
+/* The panels of m rows, and the first row of the p-th: all have the same number, or one more. */
+static inline long panels_of(long m) { return (m + ROWS - 1) / ROWS; }
+static inline long first_row(long m, long p) { return m * p / panels_of(m); }
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma")))
+#define TARGET_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,avx512bf16")))
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+
+int products_instructions(void) {
+    if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl")) return 0;
+    return __builtin_cpu_supports("avx512bf16") ? 2 : 1;
+}
+
+/* Memory of a thread that is kept for its next product: the system would hand out new pages. */
+static uint32_t *scratch(size_t size) {
+    static _Thread_local uint32_t *memory;
+    static _Thread_local size_t has;
+    if (size > has) {
+        free(memory);
+        memory = aligned_alloc(64, rounded_up(size * sizeof(uint32_t), 1 << 16));
+        has = memory ? size : 0;
+    }
+    return memory;
+}
+
+/* rows[i][j] = rows[j][i] */
+TARGET INLINE void turn(__m512i rows[16]) {
+    __m512i next[16];
+    UNROLL for (int i = 0; i < 16; i += 2) {
+        next[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+        next[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+    }
+    UNROLL for (int i = 0; i < 16; i += 4) {
+        rows[i] = _mm512_unpacklo_epi64(next[i], next[i + 2]);
+        rows[i + 1] = _mm512_unpackhi_epi64(next[i], next[i + 2]);
+        rows[i + 2] = _mm512_unpacklo_epi64(next[i + 1], next[i + 3]);
+        rows[i + 3] = _mm512_unpackhi_epi64(next[i + 1], next[i + 3]);
+    }
+    UNROLL for (int i = 0; i < 4; i++) {
+        next[i] = _mm512_shuffle_i32x4(rows[i], rows[i + 4], 0x88);
+        next[i + 4] = _mm512_shuffle_i32x4(rows[i], rows[i + 4], 0xdd);
+        next[i + 8] = _mm512_shuffle_i32x4(rows[i + 8], rows[i + 12], 0x88);
+        next[i + 12] = _mm512_shuffle_i32x4(rows[i + 8], rows[i + 12], 0xdd);
+    }
+    UNROLL for (int i = 0; i < 4; i++) {
+        rows[i] = _mm512_shuffle_i32x4(next[i], next[i + 8], 0x88);
+        rows[i + 8] = _mm512_shuffle_i32x4(next[i], next[i + 8], 0xdd);
+        rows[i + 4] = _mm512_shuffle_i32x4(next[i + 4], next[i + 12], 0x88);
+        rows[i + 12] = _mm512_shuffle_i32x4(next[i + 4], next[i + 12], 0xdd);
+    }
+}
+
+TARGET INLINE __mmask16 first(long n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1; }
+TARGET INLINE __mmask32 first32(long n) { return n >= 32 ? ~0u : n <= 0 ? 0 : (1u << n) - 1; }
+
+/* 16 units of a line whose steps are neighbours, `left` numbers of which there are. */
+TARGET_BF16 INLINE __m512i load_line(const Operand *from, long at, long left, int precision) {
+    const float *wide = (const float *)from->at + at;
+    const uint16_t *narrow = (const uint16_t *)from->at + at;
+    if (precision == FLOAT32) {
+        if (from->type == FLOAT32) return _mm512_castps_si512(_mm512_maskz_loadu_ps(first(left), wide));
+        __m256i half = _mm512_castsi512_si256(_mm512_maskz_loadu_epi16(first(left), narrow));
+        return _mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+    }
+    if (from->type == BFLOAT16) return _mm512_maskz_loadu_epi16(first32(left), narrow);
+    __m512 low = _mm512_maskz_loadu_ps(first(left), wide);
+    __m512 high = _mm512_maskz_loadu_ps(first(left - 16), wide + 16);
+    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+/* A number of each of 16 lines that are neighbours, in the low or, of a float32, in all bits. */
+TARGET_BF16 INLINE __m512i load_numbers(const Operand *from, long at, __mmask16 mask, int precision) {
+    if (from->type == BFLOAT16) {
+        __m256i half = _mm256_maskz_loadu_epi16(mask, (const uint16_t *)from->at + at);
+        __m512i wide = _mm512_cvtepu16_epi32(half);
+        return precision == BFLOAT16 ? wide : _mm512_slli_epi32(wide, 16);
+    }
+    __m512 wide = _mm512_maskz_loadu_ps(mask, (const float *)from->at + at);
+    if (precision == FLOAT32) return _mm512_castps_si512(wide);
+    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(wide));
+}
+
+/* A unit of each of 16 lines that are neighbours, `left` of which there are, with `steps` left. */
+TARGET_BF16 INLINE __m512i load_step(const Operand *x, long at, long left, long steps, int precision) {
+    __m512i unit = load_numbers(x, at, first(left), precision);
+    if (precision == FLOAT32 || steps < 2) return unit;
+    __m512i second = load_numbers(x, at + x->step, first(left), precision);
+    return _mm512_or_si512(unit, _mm512_slli_epi32(second, 16));
+}
+
+/* Steps `from` to `to` of `lines` lines, the first of which is number `line`, into a panel of `width`
+   units a step. May write 16 units past its end. */
+TARGET_BF16 INLINE void panel(
+    const Operand *x, long line, long lines, long from, long to, long width, int precision,
+    uint32_t *out) {
+    long step = precision == BFLOAT16 ? 2 : 1, count = (to - from + step - 1) / step;
+    for (long group = 0; group < width; group += 16) {
+        long at = (line + group) * x->line + from * x->step;
+        if (x->step == 1) {
+            for (long s = 0; s < count; s += 16) {
+                __m512i rows[16];
+                UNROLL for (int i = 0; i < 16; i++) {
+                    long left = group + i < lines ? to - from - s * step : 0;
+                    rows[i] = load_line(x, at + i * x->line + s * step, left, precision);
+                }
+                turn(rows);
+                if (s + 16 <= count) {
+                    UNROLL for (int i = 0; i < 16; i++)
+                        _mm512_storeu_si512(out + (s + i) * width + group, rows[i]);
+                } else {
+                    for (int i = 0; i < count - s; i++)
+                        _mm512_storeu_si512(out + (s + i) * width + group, rows[i]);
+                }
+            }
+        } else {
+            for (long s = 0; s < count; s++) {
+                long here = at + s * step * x->step, steps = to - from - s * step;
+                __m512i unit = load_step(x, here, lines - group, steps, precision);
+                _mm512_storeu_si512(out + s * width + group, unit);
+            }
+        }
+    }
+}
+
+TARGET_BF16 static void panel_float32(
+    const Operand *x, long line, long lines, long from, long to, long width, uint32_t *out) {
+    panel(x, line, lines, from, to, width, FLOAT32, out);
+}
+
+TARGET_BF16 static void panel_bfloat16(
+    const Operand *x, long line, long lines, long from, long to, long width, uint32_t *out) {
+    panel(x, line, lines, from, to, width, BFLOAT16, out);
+}
+
+static void any_panel(
+    const Operand *x, long line, long lines, long from, long to, long width, int precision,
+    uint32_t *out) {
+    (precision == BFLOAT16 ? panel_bfloat16 : panel_float32)(x, line, lines, from, to, width, out);
+}
+
+void pack_rows(const Operand *a, long m, long k, int precision, long from, long end, uint32_t *to) {
+    long whole = units(k, precision), first = units(from, precision);
+    long count = units(end, precision) - first;
+    for (long p = 0; p < panels_of(m); p++) {
+        long row = first_row(m, p), rows = first_row(m, p + 1) - row;
+        uint32_t *out = to + row * whole + first * rows;
+        if (count == whole) {
+            any_panel(a, row, rows, from, end, rows, precision, out);
+            continue;
+        }
+        /* What follows may be another thread's part, which is written by now: keep it. */
+        uint32_t part[(count + 1) * 16];
+        any_panel(a, row, rows, from, end, rows, precision, part);
+        memcpy(out, part, count * rows * sizeof(uint32_t));
+    }
+}
+
+void pack_columns(
+    const Operand *b, long columns, long k, int precision, long n, long end, uint32_t *to) {
+    for (; n < end; n += LINES)
+        any_panel(
+            b, n, least(LINES, columns - n), 0, k, LINES, precision, to + n * units(k, precision));
+}
+
+/* `rows` x 32 sums over `depth` units, added to `add` unless that is NULL. */
+#define TILE(NAME, INSTRUCTIONS, MULTIPLY) \
+    INSTRUCTIONS INLINE void NAME( \
+        int rows, long depth, const float *a, const float *b, const float *add, long add_row, \
+        float *c, long c_row, long columns) { \
+        __m512 sums[ROWS][2]; \
+        __mmask16 low = first(columns), high = first(columns - 16); \
+        UNROLL for (int r = 0; r < rows; r++) { \
+            sums[r][0] = add ? _mm512_maskz_loadu_ps(low, add + r * add_row) : _mm512_setzero_ps(); \
+            sums[r][1] = \
+                add ? _mm512_maskz_loadu_ps(high, add + r * add_row + 16) : _mm512_setzero_ps(); \
+        } \
+        for (long i = 0; i < depth; i++) { \
+            __m512 line[2] = {_mm512_load_ps(b + i * LINES), _mm512_load_ps(b + i * LINES + 16)}; \
+            UNROLL for (int r = 0; r < rows; r++) { \
+                __m512 number = _mm512_set1_ps(a[i * rows + r]); \
+                sums[r][0] = MULTIPLY(sums[r][0], number, line[0]); \
+                sums[r][1] = MULTIPLY(sums[r][1], number, line[1]); \
+            } \
+        } \
+        UNROLL for (int r = 0; r < rows; r++) { \
+            _mm512_mask_storeu_ps(c + r * c_row, low, sums[r][0]); \
+            _mm512_mask_storeu_ps(c + r * c_row + 16, high, sums[r][1]); \
+        } \
+    } \
+    INSTRUCTIONS static void NAME##_of( \
+        int rows, long depth, const float *a, const float *b, const float *add, long add_row, \
+        float *c, long c_row, long columns) { \
+        switch (rows) { \
+            CASE(NAME, 1) CASE(NAME, 2) CASE(NAME, 3) CASE(NAME, 4) CASE(NAME, 5) CASE(NAME, 6) \
+            CASE(NAME, 7) CASE(NAME, 8) CASE(NAME, 9) CASE(NAME, 10) CASE(NAME, 11) CASE(NAME, 12) \
+            CASE(NAME, 13) CASE(NAME, 14) \
+        } \
+    }
+#define CASE(NAME, R) \
+    case R: NAME(R, depth, a, b, add, add_row, c, c_row, columns); break;
+#define MULTIPLY_FLOAT32(sum, a, b) _mm512_fmadd_ps(a, b, sum)
+#define MULTIPLY_BFLOAT16(sum, a, b) _mm512_dpbf16_ps(sum, (__m512bh)(a), (__m512bh)(b))
+TILE(tile_float32, TARGET, MULTIPLY_FLOAT32)
+TILE(tile_bfloat16, TARGET_BF16, MULTIPLY_BFLOAT16)
+
+static void any_tile(
+    int rows, long depth, const uint32_t *a, const uint32_t *b, int precision, const float *add,
+    long add_row, float *c, long c_row, long columns) {
+    (precision == BFLOAT16 ? tile_bfloat16_of : tile_float32_of)(
+        rows, depth, (const float *)a, (const float *)b, add, add_row, c, c_row, columns);
+}
+
+void multiply(
+    const Panels *of, const float *add, long add_row, float *c, long c_row, long n, long end) {
+    long whole = units(of->k, of->precision);
+    for (; n < end; n += LINES)
+        for (long from = 0; from < whole || !from; from += DEPTH) {
+            const float *before = from ? c : add;
+            long before_row = from ? c_row : add_row, depth = least(DEPTH, whole - from);
+            for (long p = 0; p < panels_of(of->m); p++) {
+                long row = first_row(of->m, p), rows = first_row(of->m, p + 1) - row;
+                any_tile(
+                    rows, depth, of->a + row * whole + from * rows,
+                    of->b + n * whole + from * LINES, of->precision,
+                    before ? before + row * before_row + n : NULL, before_row, c + row * c_row + n,
+                    c_row, end - n);
+            }
+        }
+}
+
+/* Rows m to m + rows and columns n to n + columns of c. */
+static int block(const Product *task, long m, long rows, long n, long columns) {
+    int precision = task->precision;
+    long step = precision == BFLOAT16 ? 2 : 1, whole = units(task->k, precision);
+    size_t a_units = rounded_up(rows * DEPTH + 16, 16);
+    uint32_t *a = scratch(a_units + LINES * DEPTH + 16), *b = a + a_units;
+    if (!a) return 1;
+    for (long from = 0; from < whole || !from; from += DEPTH) {
+        long depth = least(DEPTH, whole - from), to = least(task->k, (from + depth) * step);
+        for (long p = 0; p < panels_of(rows); p++) {
+            long row = first_row(rows, p), wide = first_row(rows, p + 1) - row;
+            any_panel(&task->a, m + row, wide, from * step, to, wide, precision, a + row * depth);
+        }
+        const float *add = from ? task->c : task->add;
+        long add_row = from ? task->c_row : task->add_row;
+        for (long j = n; j < n + columns; j += LINES) {
+            long wide = least(LINES, n + columns - j);
+            any_panel(&task->b, j, wide, from * step, to, LINES, precision, b);
+            for (long p = 0; p < panels_of(rows); p++) {
+                long row = first_row(rows, p), next = first_row(rows, p + 1);
+                any_tile(
+                    next - row, depth, a + row * depth, b, precision,
+                    add ? add + (m + row) * add_row + j : NULL, add_row,
+                    task->c + (m + row) * task->c_row + j, task->c_row, wide);
+            }
+        }
+    }
+    return 0;
+}
+
+/* Part `i` of `parts` of n, in whole panels. */
+static long part(long n, long i, long parts) {
+    return least(n, rounded_up(n, LINES) / LINES * i / parts * LINES);
+}
+
+int product(const Product *task, long threads) {
+    long down = (task->m + MOST_ROWS - 1) / MOST_ROWS, failed = 0;
+    long across = (task->n + MOST_COLUMNS - 1) / MOST_COLUMNS, panels = (task->n + LINES - 1) / LINES;
+    while (down * across < 4 * threads && across < panels && task->m * (task->n / across) > 1 << 14)
+        across++;
+#pragma omp parallel for num_threads(threads) schedule(dynamic) collapse(2) if (threads > 1)
+    for (long j = 0; j < across; j++)
+        for (long i = 0; i < down; i++) {
+            long m = task->m * i / down, rows = task->m * (i + 1) / down - m;
+            long n = part(task->n, j, across), columns = part(task->n, j + 1, across) - n;
+            if (block(task, m, rows, n, columns)) {
+#pragma omp atomic write
+                failed = 1;
+            }
+        }
+    return failed;
+}
+
+/* 0 if products of bfloat16 are right; a process may end in the attempt. */
+int products_trial(void) {
+    float ones[64], found;
+    for (int i = 0; i < 64; i++) ones[i] = 1;
+    Operand a = {ones, 64, 1, FLOAT32};
+    Product task = {a, a, 1, 1, 64, NULL, 0, &found, 1, BFLOAT16};
+    return product(&task, 1) || found != 64;
+}
+#else
+int products_instructions(void) { return 0; }
+int products_trial(void) { return 1; }
+int product(const Product *task, long threads) { return 1; }
+#endif

@@ -1,0 +1,90 @@
+"""The recurrence of an LSTM layer by torch, for what ``kernels.cpu.recurrence`` cannot compute.
+
+Both have the same functions. Only what depends on the previous step is computed step by step.
+"""
+
+import torch
+from torch import Tensor
+
+from nmt_moe.kernels.cpu import linear as kernel
+from nmt_moe.kernels.cpu.recurrence import Gradients, Source, Steps, Weights
+from nmt_moe.models.attention import attention_weights
+from nmt_moe.models.cell import step, step_backward
+
+
+def forward(
+    inputs_LBG: Tensor, h_BD: Tensor, c_BC: Tensor, weights: Weights, source: Source | None
+) -> Steps:
+    """Run over all steps; see :func:`nmt_moe.kernels.cpu.recurrence.forward`."""
+    steps, (batch, dim) = len(inputs_LBG), h_BD.shape
+    read_LBM = h_BD.new_empty(steps + 1, batch, weights.recurrent_GM.shape[1])
+    c_LBC = h_BD.new_empty(steps + 1, batch, c_BC.shape[1])
+    tanh_LBC, out_LBC = torch.empty_like(c_LBC[1:]), torch.empty_like(c_LBC[1:])
+    made = Steps(read_LBM, c_LBC, inputs_LBG, tanh_LBC, out_LBC)
+    if source is not None:
+        made.query_LBD = h_BD.new_empty(steps, batch, dim)
+        made.weights_BLS = h_BD.new_empty(batch, steps, source.pad_BS.shape[1])
+    h_LBD = made.h_LBD
+    h_LBD[0], c_LBC[0] = h_BD, c_BC
+    for t, gates_BG in enumerate(inputs_LBG):
+        if source is not None:
+            _attend(made, weights, source, t)
+        kernel.linear(read_LBM[t], weights.recurrent_GM, gates_BG, out=gates_BG)
+        step(gates_BG, c_LBC[t], c_LBC[t + 1], tanh_LBC[t], out_LBC[t])
+        if weights.project_DC is None:
+            h_LBD[t + 1] = out_LBC[t]
+        else:
+            kernel.linear(out_LBC[t], weights.project_DC, out=h_LBD[t + 1])
+    return made
+
+
+def _attend(made: Steps, weights: Weights, source: Source, t: int) -> None:
+    query_BD, weights_BS = made.query_LBD[t], made.weights_BLS[:, t]
+    kernel.linear(made.h_LBD[t], weights.query_DD, out=query_BD)
+    weights_BS[:] = attention_weights(query_BD, source.keys_BSD, source.pad_BS, source.v_D)
+    context_BD = weights_BS.unsqueeze(1).bmm(source.source_BSD).squeeze(1)
+    made.read_LBM[t, :, : context_BD.shape[1]] = context_BD
+
+
+def backward(
+    steps: Steps,
+    gradients: Gradients,
+    weights: Weights,
+    source: Source | None,
+    dweights_BLS: Tensor | None,
+) -> None:
+    """Fill the gradients; see :func:`nmt_moe.kernels.cpu.recurrence.backward`."""
+    dh_LBD = gradients.read_LBM
+    if source is not None:
+        dh_LBD = dh_LBD.chunk(2, 2)[1]
+    for t in reversed(range(len(steps.gates_LBG))):
+        dh_BD = dh_LBD[t + 1]
+        project_DC = weights.project_DC
+        dout_BC = dh_BD.clone() if project_DC is None else dh_BD @ project_DC
+        cell = (steps.gates_LBG[t], steps.c_LBC[t], steps.tanh_LBC[t])
+        step_backward(*cell, dout_BC, gradients.c_BC, gradients.gates_LBG[t])
+        gradients.read_LBM[t].addmm_(gradients.gates_LBG[t], weights.recurrent_GM)
+        if source is not None:
+            _attend_backward(steps, gradients, source, dweights_BLS, t)
+            dh_LBD[t].addmm_(gradients.query_LBD[t], weights.query_DD)
+
+
+def _attend_backward(
+    steps: Steps, gradients: Gradients, source: Source, dweights_BLS: Tensor | None, t: int
+) -> None:
+    query_BD, weights_BS, keys_BSD = steps.query_LBD[t], steps.weights_BLS[:, t], source.keys_BSD
+    dcontext_BD = gradients.read_LBM[t].chunk(2, 1)[0]
+    d_BS = source.source_BSD.bmm(dcontext_BD.unsqueeze(2)).squeeze(2)
+    if dweights_BLS is not None:
+        d_BS += dweights_BLS[:, t]
+    d_BS = torch._softmax_backward_data(d_BS, weights_BS, 1, weights_BS.dtype)
+    gradients.scores_BLS[:, t] = d_BS
+    if source.v_D is None:
+        d_BD = d_BS.unsqueeze(1).bmm(keys_BSD).squeeze(1)
+        gradients.query_LBD[t] = torch.ops.aten.tanh_backward(d_BD, query_BD.tanh())
+        return
+    tanh_BSD = torch.tanh(keys_BSD + query_BD.unsqueeze(1))
+    gradients.v_BD += torch.bmm(d_BS.unsqueeze(1), tanh_BSD).squeeze(1)
+    dsum_BSD = torch.ops.aten.tanh_backward(d_BS.unsqueeze(2) * source.v_D, tanh_BSD)
+    gradients.keys_BSD += dsum_BSD
+    gradients.query_LBD[t] = dsum_BSD.sum(1)
