@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nmt_moe.kernels.cpu import loss as kernel
+
 _NUMBERS = 1 << 20  # of a part of the logits that is worked on at once: it stays in the cache
 
 
@@ -30,24 +32,32 @@ def smoothed_cross_entropy(
 class _SmoothedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits_NV, target_N, epsilon, padding):
-        dtype = torch.promote_types(logits_NV.dtype, torch.float32)
-        nll_N = torch.empty_like(target_N, dtype=dtype)
-        all_N = torch.empty_like(nll_N)
-        for rows in _parts(logits_NV):
-            log_NV = logits_NV[rows].log_softmax(1, dtype=dtype)
-            nll_N[rows] = -log_NV.gather(1, target_N[rows].unsqueeze(1)).squeeze(1)
-            all_N[rows] = -log_NV.sum(1)
         real_N = target_N != padding
-        ctx.save_for_backward(logits_NV, target_N, real_N)
-        ctx.dtype, ctx.other = dtype, epsilon / (logits_NV.shape[1] - 1)
+        ctx.in_c = kernel.usable(logits_NV)
+        if ctx.in_c:
+            if ((target_N < 0) | (target_N >= logits_NV.shape[1])).logical_and_(real_N).any():
+                raise IndexError(f"a target is none of the {logits_NV.shape[1]} columns")
+            target_N = target_N.masked_fill(~real_N, -1)
+            ctx.dtype = torch.float32
+            logsumexp_N, nll_N, all_N = kernel.forward(logits_NV, target_N)
+            ctx.save_for_backward(logits_NV, target_N, logsumexp_N)
+        else:
+            ctx.dtype = torch.promote_types(logits_NV.dtype, torch.float32)
+            nll_N, all_N = _losses(logits_NV, target_N, ctx.dtype)
+            nll_N, all_N = nll_N * real_N, all_N * real_N
+            ctx.save_for_backward(logits_NV, target_N, real_N)
+        ctx.other = epsilon / (logits_NV.shape[1] - 1)
         ctx.correct = 1 - epsilon - ctx.other
-        nll = (nll_N * real_N).sum()
+        nll = nll_N.sum()
         ctx.mark_non_differentiable(nll)
-        return ctx.correct * nll + ctx.other * (all_N * real_N).sum(), nll
+        return ctx.correct * nll + ctx.other * all_N.sum(), nll
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad, _):
+        if ctx.in_c:
+            factors = (float(grad), ctx.correct, ctx.other)
+            return kernel.gradient(*ctx.saved_tensors, *factors), None, None, None
         logits_NV, target_N, real_N = ctx.saved_tensors
         grad_NV = torch.empty_like(logits_NV)
         scale_N1 = (real_N * grad).to(ctx.dtype).unsqueeze(1)
@@ -58,6 +68,16 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
             part_NV.scatter_add_(1, at_N1, part_NV.new_full(at_N1.shape, -ctx.correct))
             grad_NV[rows] = part_NV.mul_(scale_N1[rows])
         return grad_NV, None, None, None
+
+
+def _losses(logits_NV: Tensor, target_N: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """``[N]`` each: minus the logarithm of the target's probability, and the sum of those of all."""
+    nll_N, all_N = (torch.empty_like(target_N, dtype=dtype) for _ in range(2))
+    for rows in _parts(logits_NV):
+        log_NV = logits_NV[rows].log_softmax(1, dtype=dtype)
+        nll_N[rows] = -log_NV.gather(1, target_N[rows].unsqueeze(1)).squeeze(1)
+        all_N[rows] = -log_NV.sum(1)
+    return nll_N, all_N
 
 
 def _parts(logits_NV: Tensor) -> list[slice]:

@@ -1,6 +1,7 @@
 """All changes to foreign code in one table, applied when the plugin is imported."""
 
 from nmt_moe.fairseq_fixes import (
+    autocast,
     batch_workers,
     bleu,
     checkpoints,
@@ -25,6 +26,7 @@ _ALWAYS: tuple[Fix, ...] = (
     *non_finite.FIXES,
     *batch_workers.FIXES,
     *threads.FIXES,
+    *autocast.FIXES,
     *command_line.FIXES,
     *post_process.FIXES,
     *tensorboard.FIXES,

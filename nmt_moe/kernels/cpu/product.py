@@ -8,15 +8,13 @@ more than torch, whose products stay. ``NMT_MOE_PRODUCTS`` overrules the table: 
 import ctypes
 import functools
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.kernels.cpu.extension import library
+from nmt_moe.kernels.cpu import bfloat16
+from nmt_moe.kernels.cpu.extension import cpu_info, library
 
 FLOAT32, BFLOAT16 = range(2)
 Precision = int | None
@@ -62,7 +60,7 @@ def precision(*tensors: Tensor | None) -> Precision:
         wanted = BFLOAT16
     if any(x.dtype == torch.bfloat16 for x in found):
         wanted = BFLOAT16
-    return wanted if wanted == FLOAT32 or multiplies_bfloat16() else None
+    return wanted if wanted == FLOAT32 or bfloat16.in_c() else None
 
 
 @functools.cache
@@ -76,30 +74,7 @@ def usable() -> bool:
     if wanted not in ("", "own", "torch"):
         raise UserError(f"NMT_MOE_PRODUCTS={wanted}: it can be own or torch")
     can = library is not None and library.products_instructions() > 0
-    return can and (wanted == "own" or (not wanted and _vendor() != "GenuineIntel"))
-
-
-@functools.cache
-def multiplies_bfloat16() -> bool:
-    """Whether ``product.c`` can multiply bfloat16 here.
-
-    Some machines announce instructions that end a process: another process tries them.
-    """
-    if library is None or library.products_instructions() < 2:
-        return False
-    command = [sys.executable, "-S", "-c", _TRIAL, library._name]
-    return subprocess.run(command, capture_output=True).returncode == 0
-
-
-_TRIAL = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).products_trial())"
-
-
-def _vendor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.split()[-1] for line in lines if line.startswith("vendor_id")), "")
+    return can and (wanted == "own" or (not wanted and cpu_info("vendor_id") != "GenuineIntel"))
 
 
 def operand(x: Tensor, lines: int = 0) -> Operand:
