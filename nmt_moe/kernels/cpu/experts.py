@@ -11,7 +11,7 @@ from nmt_moe.kernels.cpu.product import BFLOAT16, FLOAT32, TYPES, Precision
 _ALIGNED = 16  # numbers
 # Rows of a group; torch's library is faster with more, where it is found,
 _FEW_FORWARD, _FEW_BACKWARD = (56, 112) if AVX512 else (64, 64)
-_FEW_OWN = 16  # and product.c.
+_FEW_OWN = {FLOAT32: 128, BFLOAT16: 48}  # and product.c, which first packs the weights.
 Groups = list[tuple[int, int, int]]
 """Of each group of rows: the expert, the first row, the number of rows."""
 
@@ -46,11 +46,10 @@ def groups_for(
         or x_AD.device.type != "cpu"
         or x_AD.dtype != torch.float32
         or not all(x.is_contiguous() for x in (x_AD, *weights))
-        or (how is None and any(x.dtype != torch.float32 for x in weights))
-        or (how != BFLOAT16 and any(size % _ALIGNED for size in weights[0].shape[1:]))
+        or (how is None and not _by_tiles(*weights))
     ):
         return []
-    few = _FEW_BACKWARD if how is None else _FEW_OWN
+    few = _FEW_BACKWARD if how is None else _few_own(how, *weights)
     # One thread for each expert, rather than all for one product of many rows after the other.
     many = sum(count > few for count in counts)
     spread = (gemm or how is not None) and torch.get_num_threads() <= many
@@ -60,6 +59,17 @@ def groups_for(
             groups.append((expert, first, count))
         first += count
     return sorted(groups, key=lambda group: -group[2])
+
+
+def _by_tiles(*weights: Tensor) -> bool:
+    """Whether ``tiles.h`` can do with such weights."""
+    whole = not any(size % _ALIGNED for size in weights[0].shape[1:])
+    return whole and all(x.dtype == torch.float32 for x in weights)
+
+
+def _few_own(how: int, *weights: Tensor) -> int:
+    """Rows up to which ``tiles.h`` is faster than ``product.c``, though it is float32."""
+    return _FEW_OWN[how] if _by_tiles(*weights) else 0
 
 
 def forward(
@@ -112,7 +122,7 @@ def _run(
     if how is None:
         task.few_rows = few if gemm else _FEW_BACKWARD
     else:
-        task.few_rows = _FEW_OWN if how == FLOAT32 else 0
+        task.few_rows = _few_own(how, w_in)
         task.precision, task.weights = how, TYPES[w_in.dtype]
     numbers = (ctypes.c_long * (3 * len(groups)))(*(n for group in groups for n in group))
     task.groups = ctypes.addressof(numbers)

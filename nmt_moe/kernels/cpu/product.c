@@ -89,24 +89,29 @@ TARGET_BF16 INLINE __m512i load_line(const Operand *from, long at, long left, in
     return (__m512i)_mm512_cvtne2ps_pbh(high, low);
 }
 
-/* A number of each of 16 lines that are neighbours, in the low or, of a float32, in all bits. */
-TARGET_BF16 INLINE __m512i load_numbers(const Operand *from, long at, __mmask16 mask, int precision) {
-    if (from->type == BFLOAT16) {
-        __m256i half = _mm256_maskz_loadu_epi16(mask, (const uint16_t *)from->at + at);
-        __m512i wide = _mm512_cvtepu16_epi32(half);
-        return precision == BFLOAT16 ? wide : _mm512_slli_epi32(wide, 16);
-    }
-    __m512 wide = _mm512_maskz_loadu_ps(mask, (const float *)from->at + at);
-    if (precision == FLOAT32) return _mm512_castps_si512(wide);
-    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(wide));
-}
-
 /* A unit of each of 16 lines that are neighbours, `left` of which there are, with `steps` left. */
 TARGET_BF16 INLINE __m512i load_step(const Operand *x, long at, long left, long steps, int precision) {
-    __m512i unit = load_numbers(x, at, first(left), precision);
-    if (precision == FLOAT32 || steps < 2) return unit;
-    __m512i second = load_numbers(x, at + x->step, first(left), precision);
-    return _mm512_or_si512(unit, _mm512_slli_epi32(second, 16));
+    const float *wide = (const float *)x->at + at;
+    const uint16_t *narrow = (const uint16_t *)x->at + at;
+    __mmask16 mask = first(left), second = steps > 1 ? mask : 0;
+    if (precision == FLOAT32) {
+        if (x->type == FLOAT32) return _mm512_castps_si512(_mm512_maskz_loadu_ps(mask, wide));
+        __m512i half = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, narrow));
+        return _mm512_slli_epi32(half, 16);
+    }
+    __m512i both;
+    if (x->type == FLOAT32) {
+        __m512 low = _mm512_maskz_loadu_ps(mask, wide);
+        both = (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(second, wide + x->step), low);
+    } else {
+        __m256i low = _mm256_maskz_loadu_epi16(mask, narrow);
+        __m256i high = _mm256_maskz_loadu_epi16(second, narrow + x->step);
+        both = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    }
+    const __m512i pairs = _mm512_set_epi16(
+        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4,
+        19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(pairs, both);
 }
 
 /* Steps `from` to `to` of `lines` lines, the first of which is number `line`, into a panel of `width`
@@ -115,6 +120,7 @@ TARGET_BF16 INLINE void panel(
     const Operand *x, long line, long lines, long from, long to, long width, int precision,
     uint32_t *out) {
     long step = precision == BFLOAT16 ? 2 : 1, count = (to - from + step - 1) / step;
+    long size = x->type == BFLOAT16 ? 2 : 4;
     for (long group = 0; group < width; group += 16) {
         long at = (line + group) * x->line + from * x->step;
         if (x->step == 1) {
@@ -136,6 +142,10 @@ TARGET_BF16 INLINE void panel(
         } else {
             for (long s = 0; s < count; s++) {
                 long here = at + s * step * x->step, steps = to - from - s * step;
+                /* The next panel's, too: hardware does not fetch across pages. */
+                for (long i = 0; i < step; i++)
+                    _mm_prefetch(
+                        (const char *)x->at + (here + width + i * x->step) * size, _MM_HINT_T1);
                 __m512i unit = load_step(x, here, lines - group, steps, precision);
                 _mm512_storeu_si512(out + s * width + group, unit);
             }
