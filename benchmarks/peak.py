@@ -22,7 +22,7 @@ import torch
 SOURCE = Path(__file__).with_name("peak.c")
 DTYPES = ("float32", "bfloat16", "int8")
 SECONDS = 0.005  # of a loop: on a busy machine some of them are not interrupted
-TRIES = 25  # of a turn
+TRIES, MEMORY_TRIES = 25, 8  # of a turn
 SMALLEST = 2**27  # bytes to read or copy
 _ROUNDS = 100_000  # of a first try
 
@@ -116,7 +116,7 @@ def multiply_adds(dtype: str, threads: int, tries: int = TRIES) -> Bound | None:
     return Bound(lambda: at_once([partial(loop, rounds)] * threads), operations, tries)
 
 
-def memory(threads: int, tries: int = TRIES, smallest: int = SMALLEST) -> dict[str, Bound]:
+def memory(threads: int, tries: int = MEMORY_TRIES, smallest: int = SMALLEST) -> dict[str, Bound]:
     """``read`` and ``copy`` of memory beyond the caches in all threads; empty without a compiler.
 
     A copied byte counts twice: it is read and written.

@@ -33,26 +33,29 @@ Search = Callable[[], tuple[Tensor, Tensor | None]]
 in its place included, and the log probabilities of each or, ``[B]``, their mean."""
 
 
+TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1, "int8": 0.02}
+"""Of log probabilities, by the type of the products."""
+
+
 @dataclass
 class Translator:
     """A model and how to search with it."""
 
-    model: nn.Module
-    """What computes the same in torch."""
+    reference: Callable[[], nn.Module]
+    """Makes what computes the same in float32."""
     prepare: Callable[[dict[str, Any], int], Search]
     """Of a batch and the number of words of each translation."""
     weights: int
     """Bytes."""
     dtype: str
     """Of the products."""
-    tolerance: float = 1e-4
-    """Of log probabilities."""
     without_end: bool = False
     """Its probabilities are among the words but the end, which a translation cannot have."""
 
     def __post_init__(self) -> None:
-        self.ops = products(self.model)
-        self.of_source = source_products(self.model)
+        with torch.device("meta"):
+            model = self.reference()
+        self.ops, self.of_source = products(model), source_products(model)
 
     def multiply_adds(self, length: int) -> int:
         """Of a sentence of ``length`` words and all hypotheses of a translation as long."""
@@ -89,12 +92,27 @@ def transformer_options(sizes: Options) -> argparse.Namespace:
     return args
 
 
+def typed(model: nn.Module, args: argparse.Namespace) -> nn.Module:
+    """On ``--device``, of ``--dtype``."""
+    return model.to(args.device, getattr(torch, args.dtype))
+
+
 def by_fairseq(
-    kind: Callable[..., nn.Module], sizes: Options, vocabulary: int, args: argparse.Namespace
+    kind: Callable[..., nn.Module],
+    sizes: Options,
+    vocabulary: int,
+    args: argparse.Namespace,
+    convert: Callable[[nn.Module, argparse.Namespace], nn.Module] = typed,
+    dtype: str = "",
 ) -> Translator:
-    """In fairseq's search."""
-    dtype = getattr(torch, args.dtype)
-    model = random_model(kind, sizes, vocabulary).to(args.device, dtype)
+    """In fairseq's search.
+
+    Args:
+        convert: makes of the model, in float32, the one that searches.
+        dtype: of its products, if that is not ``--dtype``.
+    """
+    reference = partial(random_model, kind, sizes, vocabulary)
+    model = convert(reference(), args)
     words = dictionary(vocabulary)
     ours = hasattr(model.decoder, "feed_forwards")
     task = (
@@ -114,8 +132,8 @@ def by_fairseq(
 
         return run
 
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    return Translator(model, prepare, weights, args.dtype, 1e-4 if args.dtype == "float32" else 0.1)
+    weights = sum(x.numel() * x.element_size() for x in [*model.parameters(), *model.buffers()])
+    return Translator(reference, prepare, weights, dtype or args.dtype)
 
 
 def by_ctranslate2(
@@ -124,14 +142,15 @@ def by_ctranslate2(
     """fairseq's transformer in CTranslate2, in ``float32`` or ``int8``."""
     import ctranslate2
 
-    model, words = random_model(transformer, sizes, vocabulary), dictionary(vocabulary)
+    reference = partial(random_model, transformer, sizes, vocabulary)
+    words = dictionary(vocabulary)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         options = transformer_options(sizes)
         options.source_lang, options.target_lang = "x", "y"
         for language in ("x", "y"):
             words.save(str(folder / f"dict.{language}.txt"))
-        torch.save({"args": options, "model": model.state_dict()}, folder / "model.pt")
+        torch.save({"args": options, "model": reference().state_dict()}, folder / "model.pt")
         converter = ctranslate2.converters.FairseqConverter(str(folder / "model.pt"), name)
         quantization = None if compute == "float32" else compute
         # It opens a file of plain tensors and, as fairseq's have it, a Namespace of options.
@@ -162,8 +181,7 @@ def by_ctranslate2(
 
         return run
 
-    tolerance = 1e-4 if compute == "float32" else 0.02
-    return Translator(model, prepare, weights, compute, tolerance, without_end=True)
+    return Translator(reference, prepare, weights, compute, without_end=True)
 
 
 SEARCHES: dict[str, Callable[[Options, int, argparse.Namespace], Translator]] = {
@@ -171,6 +189,7 @@ SEARCHES: dict[str, Callable[[Options, int, argparse.Namespace], Translator]] = 
     for name, kind in CONTENDERS.items()
     if name != "joeynmt"  # has no step-by-step decoder here
 }
+# A model of other products is a line here: partial(by_fairseq, kind, convert=..., dtype="int8").
 SEARCHES["fairseq transformer"] = partial(by_fairseq, transformer)
 NOTES: list[str] = []
 if importlib.util.find_spec("ctranslate2"):
@@ -194,7 +213,8 @@ def check(name: str, sizes: Options, vocabulary: int, args: argparse.Namespace) 
     tokens_BL, scores = made.prepare(sample, length)()
     if tokens_BL.shape[1] != length:
         raise SystemExit(f"error: the search with {name} does not write {length} words")
-    model, source_BS = made.model.double(), sample["net_input"]["src_tokens"]
+    model = made.reference().double().to(args.device)
+    source_BS = sample["net_input"]["src_tokens"]
     before_BL = tokens_BL.roll(1, dims=1)
     before_BL[:, 0] = end
     lengths = sample["net_input"]["src_lengths"]
@@ -204,7 +224,7 @@ def check(name: str, sizes: Options, vocabulary: int, args: argparse.Namespace) 
     right = logits_BLV.log_softmax(2).gather(2, tokens_BL.unsqueeze(2)).squeeze(2)
     right = right.mean(1) if scores.dim() == 1 else right
     error = (scores - right).abs().max()
-    if not error < made.tolerance:
+    if not error < TOLERANCES[made.dtype]:
         raise SystemExit(f"error: the search with {name} is wrong by {error:.1e}")
 
 

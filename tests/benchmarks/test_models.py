@@ -82,7 +82,7 @@ def test_more_experts(measured):
         assert list(split) == ["forward", "backward", "gradients", "optimizer"]
         assert min(split.values()) > 0
         assert 0 <= figures["memory"][experts] < 2**30
-    assert "  8 experts: forward " in found["notes"][-1]
+    assert any(note.startswith("  8 experts: forward ") for note in found["notes"])
 
 
 def test_a_model_with_a_wrong_gradient_is_not_timed(monkeypatch):
@@ -127,7 +127,7 @@ def test_searches_with_the_transformer_are_right(monkeypatch, name):
         return model
 
     made = searches.SEARCHES[name]({"dim": 16}, 50, args)
-    made.model = searches.random_model(other, {"dim": 16}, 50)
+    made.reference = lambda: searches.random_model(other, {"dim": 16}, 50)
     monkeypatch.setitem(searches.SEARCHES, name, lambda *_: made)
     with pytest.raises(SystemExit, match=f"the search with {name} is wrong by"):
         searches.check(name, {"dim": 16}, 50, args)
