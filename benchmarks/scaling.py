@@ -23,17 +23,15 @@ Before it is timed, in small: the loss and all gradients are compared with plain
 """
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from contenders import batch, make_trainer, update
 from fairseq.trainer import Trainer
 from harness import LIMITS, Limits, middle, parser, ratios, report, start, take_turns
+from resident import asked, forget, most
 from torch import nn
 from train_step import gradients_agree
 
@@ -91,20 +89,14 @@ def peak_memory(args: Any) -> int:
     # First a small model, for what is loaded when it is needed.
     update(make_trainer(model(4, WORDS, quick=True), WORDS, args.device), sample(2, 3, WORDS))
     if args.device == "cpu":
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak
-        before = _resident("VmHWM")
+        before = forget()
     made = make_trainer(model(args.only, args.vocabulary, args.quick), args.vocabulary, args.device)
     data = sample(args.sentences, args.length, args.vocabulary)
     for _ in range(2):
         update(made, data)
     if args.device == "cuda":
         return torch.cuda.max_memory_allocated()
-    return _resident("VmHWM") - before
-
-
-def _resident(which: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(which)) * 1024
+    return most() - before
 
 
 def main() -> None:
@@ -126,11 +118,7 @@ def main() -> None:
         return
     gradients_agree(model(4, WORDS, quick=True, dropout=0.0).double(), sample(3, 5, WORDS))
 
-    peaks = {}
-    for experts in args.experts:
-        again = [sys.executable, *sys.argv, "--only", str(experts)]
-        found = subprocess.run(again, check=True, stdout=subprocess.PIPE, text=True)
-        peaks[experts] = int(found.stdout.splitlines()[-1])
+    peaks = {experts: asked(str(experts)) for experts in args.experts}
     data = sample(args.sentences, args.length, args.vocabulary)
     turns, parts, plans = {}, {}, {}
     for experts in args.experts:

@@ -65,6 +65,7 @@ def test_searches(measured):
     for name, model in found["figures"]["models"].items():
         speed = model["sentences_per_second"]
         assert min(speed.values()) > 0 and model["weights"] > 0, name
+        assert 0 <= model["memory"] < 2**30
         assert model["per_operation"] == pytest.approx(5 * model["ops"] * speed["batch"])
 
 
