@@ -6,7 +6,8 @@ update, and its attention figures. Settings are chosen on validation text: no te
 
     python benchmarks/attention.py phrasebook=data/by-hand/binary
 
-A training that the file of results has already is not repeated. `python docs/generate.py` writes
+It is no benchmark of speed: all.py leaves it out, and results/attention holds what it wrote. A
+training that the file of results has already is not repeated. `python docs/generate.py` writes
 the table in docs/training.md from that file.
 """
 
@@ -27,7 +28,7 @@ from nmt_moe.common.table import markdown
 from nmt_moe.runs.training_log import last_validation
 
 ROOT = Path(__file__).resolve().parents[1]
-OUT = ROOT / "benchmarks" / "results" / "attention.json"
+OUT = ROOT / "results" / "attention" / "trained.json"
 KINDS = ("additive", "multiplicative")
 FIGURES = (
     logged.PERPLEXITY,

@@ -7,7 +7,8 @@ fairseq lstm fairseq's --arch lstm, as wide as makes it cost the same
 joeynmt      the recurrent encoder and decoder of joeynmt, likewise, where it is installed
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,11 +25,12 @@ from torch import Tensor, nn
 import nmt_moe.plugin  # noqa: F401  registers what fairseq looks up by name
 from nmt_moe.criterions.label_smoothed import MoELabelSmoothedCrossEntropy
 from nmt_moe.models.architectures import build, config, dictionary
-from nmt_moe.plan.counts import operations
+from nmt_moe.moe import MixtureOfExperts
 
 PAPER = dict(dim=512, lstm_cells=2048, moe_experts=32, moe_k=4, moe_hidden_dim=2048)
 SMALL = dict(dim=16, lstm_cells=32, moe_experts=8, moe_k=2, moe_hidden_dim=32)
 LAYERS = 3  # of encoder and decoder in the others' models, which want equally many
+OF_SOURCE = re.compile(r"^\.encoder\b|\.attention\.source$|\.encoder_attn\.[kv]_proj$")
 Options = dict[str, Any]
 
 
@@ -149,11 +151,25 @@ def ops(kind: Callable[..., nn.Module], sizes: Options, vocabulary: int) -> int:
 
 
 def products(model: nn.Module) -> int:
-    """The same of a model; every matrix but an embedding multiplies each token."""
-    if hasattr(model, "decoder") and hasattr(model.decoder, "feed_forwards"):
-        return sum(operations(model).values())
-    looked_up = {m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
-    return sum(p.numel() for p in model.parameters() if p.dim() == 2 and p not in looked_up)
+    """The same of a model."""
+    return sum(count for _, count in work(model))
+
+
+def source_products(model: nn.Module) -> int:
+    """Those of a token of the source, which a search computes once for all hypotheses."""
+    return sum(count for name, count in work(model) if OF_SOURCE.search(name))
+
+
+def work(module: nn.Module, name: str = "") -> Iterator[tuple[str, int]]:
+    """Modules and their multiply-adds of a token, which all matrices but embeddings multiply."""
+    if isinstance(module, nn.Embedding):
+        return
+    if isinstance(module, MixtureOfExperts):
+        yield name, module.ops_per_token
+        return
+    yield name, sum(p.numel() for p in module.parameters(recurse=False) if p.dim() == 2)
+    for part, child in module.named_children():
+        yield from work(child, f"{name}.{part}")
 
 
 def _equal_cost(model: Callable[[int], nn.Module], wanted: int) -> int:

@@ -1,72 +1,40 @@
 """Beam search: sentences per second in batches, and seconds for one sentence alone.
 
-The contenders are those of train_step.py that fairseq can search with. All of them have random
-weights and are made to write equally many tokens, so each does equally many steps; a trained model
-ends most sentences earlier. The search is --task gnmt_translation's with a beam of 4.
+The contenders are those of searches.py. All have random weights and are made to write equally many
+tokens, so each does equally many steps; a trained model ends most sentences earlier. The beam is 4.
+
+"Per operation" are multiply-adds of a timestep (one token on each side) times timesteps a second,
+in batches: two models of different size compare by it. The shares of the machine's limits count
+what a search computes, the source once and each step for all hypotheses; of int8 the FMA peak is
+that of int8. The memory is what a process of its own has at most while it translates a batch,
+beyond what it had before the model.
 
 Before it is timed, in small: the probability of every token that a contender's search returns is
 compared with the same model's in float64, reading the whole translation at once.
 """
 
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
+from argparse import Namespace
 
 import torch
-from contenders import CONTENDERS, PAPER, SMALL, batch, ops
-from harness import DTYPES, middle, parser, ratios, report, start, take_turns
-from torch import nn
+from contenders import PAPER, SMALL, Options, batch
+from harness import LIMITS, Limits, middle, parser, ratios, report, start, take_turns
+from resident import asked, forget, most
+from searches import NOTES, SEARCHES, check, to_device
 
-from nmt_moe.models.architectures import dictionary
-from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
-
-WORDS = 50
-NAMES = [name for name in CONTENDERS if name != "joeynmt"]  # has no step-by-step decoder here
-
-
-def prepare(name: str, sizes: dict[str, Any], vocabulary: int) -> nn.Module:
-    """The contender's model, its gates away from their initial zeros, which prefer no expert."""
-    torch.manual_seed(1)
-    model = CONTENDERS[name](sizes, vocabulary).eval()
-    for parameter, value in model.named_parameters():
-        if parameter.endswith("gate.w_gate"):
-            nn.init.normal_(value, std=len(value) ** -0.5)
-    return model
+WORDS, MIB = 50, 2**20
+FIRST = "dense twin"
+"""What all are compared with."""
 
 
-def search(
-    model: nn.Module, sample: dict[str, Any], length: int, vocabulary: int
-) -> Callable[[], list[list[dict[str, Any]]]]:
-    """Translate the batch into sentences of ``length`` tokens, the end included."""
-    words = dictionary(vocabulary)
-    task = GNMTTranslationTask(GNMTTranslationConfig(), words, words)
-    args = SimpleNamespace(beam=4, max_len_a=0, max_len_b=length - 1, min_len=length - 1)
-    generator = task.build_generator([model], args)
-    return lambda: task.inference_step(generator, [model], sample)
-
-
-@torch.no_grad()
-def check(name: str) -> None:
-    """Raise :class:`SystemExit` if a search's probabilities are not the model's own."""
-    model = prepare(name, SMALL, WORDS)
-    sample = batch(3, 5, WORDS)
-    found = search(model, sample, 6, WORDS)()
-    model = model.double()
-    for row, hypotheses in enumerate(found):
-        source = sample["net_input"]["src_tokens"][row : row + 1]
-        for hypothesis in hypotheses:
-            tokens = hypothesis["tokens"]
-            before = tokens.roll(1)[None]
-            logits = model(source, torch.tensor([source.shape[1]]), before)[0][0].double()
-            right = logits.log_softmax(1).gather(1, tokens[:, None]).squeeze(1)
-            error = (hypothesis["positional_scores"] - right).abs().max()
-            if len(tokens) != 6 or not error < 1e-4:
-                raise SystemExit(f"error: the search with {name} is wrong by {error:.1e}")
-
-
-def to_device(sample: dict[str, Any], device: str) -> dict[str, Any]:
-    """What the search reads of a batch."""
-    return {"net_input": {name: x.to(device) for name, x in sample["net_input"].items()}}
+def memory(name: str, sizes: Options, args: Namespace) -> int:
+    """Bytes that a translator needs while it translates a batch, in this process."""
+    check(name, SMALL, WORDS, args)  # for what is loaded when it is needed
+    before = forget()
+    one = SEARCHES[name](sizes, args.vocabulary, args)
+    run = one.prepare(batch(args.sentences, args.length, args.vocabulary), args.length)
+    forget()  # what it took to make it
+    run()
+    return most() - before
 
 
 def main() -> None:
@@ -76,42 +44,55 @@ def main() -> None:
     command.add_argument("--length", type=int, default=25, help="of source and translation")
     command.add_argument("--vocabulary", type=int, default=32_000)
     command.add_argument("--experts", type=int, default=PAPER["moe_experts"])
-    command.add_argument("--leave-out", nargs="+", default=[], choices=NAMES)
+    command.add_argument("--leave-out", nargs="+", default=[], choices=list(SEARCHES))
     command.set_defaults(rounds=5)
+    command.add_argument("--only", choices=list(SEARCHES), help="print its memory, in bytes")
     args = command.parse_args()
     start(args)
     sizes = SMALL if args.quick else PAPER | {"moe_experts": args.experts}
     if args.quick:
         args.rounds, args.sentences, args.length, args.vocabulary = 2, 3, 5, WORDS
-    names = [name for name in NAMES if name not in args.leave_out]
+    if args.only:
+        with torch.no_grad():
+            print(memory(args.only, sizes, args))
+        return
+    names = [name for name in SEARCHES if name not in args.leave_out]
+    if args.device != "cpu":
+        names = [name for name in names if not name.startswith("ctranslate2")]
     for name in names:
-        check(name)
+        check(name, SMALL, WORDS, args)
 
+    peaks = {name: asked(name) for name in names} if args.device == "cpu" else {}
+    made = {name: SEARCHES[name](sizes, args.vocabulary, args) for name in names}
+    limits = Limits(args, *({one.dtype for one in made.values()} - {args.dtype}))
     seconds = {}
-    models = {
-        name: prepare(name, sizes, args.vocabulary).to(args.device, DTYPES[args.dtype])
-        for name in names
-    }
+    torch.manual_seed(1)
     for way, sentences in {"batch": args.sentences, "alone": 1}.items():
         sample = to_device(batch(sentences, args.length, args.vocabulary), args.device)
-        turns = {
-            name: search(model, sample, args.length, args.vocabulary)
-            for name, model in models.items()
-        }
-        seconds[way] = take_turns(turns, args.rounds, args.device)
-    rows = []
-    for name in names:
-        cost = ops(CONTENDERS[name], sizes, args.vocabulary)
-        row = [name, f"{cost / 1e6:.1f} M"]
-        for way, sentences in {"batch": args.sentences, "alone": 1}.items():
-            each = middle(seconds[way][name]) / sentences
-            row.append(f"{1 / each:.2f}" if way == "batch" else f"{each:.3f}")
-            against = ratios(seconds[way], name, "dense twin") if "dense twin" in names else ""
-            row.append(against)
-        rows.append(row)
+        turns = {name: one.prepare(sample, args.length) for name, one in made.items()}
+        with torch.no_grad():
+            seconds[way] = take_turns(turns, args.rounds, args.device, limits)
+    rows, figures = [], {}
+    for name, one in made.items():
+        each = middle(seconds["batch"][name]) / args.sentences
+        alone = middle(seconds["alone"][name])
+        against = [
+            ratios(found, name, FIRST) if FIRST in names else "" for found in seconds.values()
+        ]
+        per_operation = one.ops * args.length / each
+        row = [name, f"{one.ops / 1e6:.1f} M", f"{1 / each:.2f}", against[0], f"{1 / alone:.2f}"]
+        row += [against[1], f"{per_operation / 1e9:.1f} G"]
+        row += limits.shares(2 * one.multiply_adds(args.length) / each, one.dtype)
+        row.append(f"{one.weights / MIB:,.0f} MiB")
+        rows.append([*row, f"{peaks[name] / MIB:,.0f} MiB" if peaks else ""])
+        figures[name] = {"ops": one.ops, "weights": one.weights, "per_operation": per_operation}
+        figures[name]["memory"] = peaks.get(name)
+        figures[name] |= {"sentences_per_second": {"batch": 1 / each, "alone": 1 / alone}}
     heads = ["model", "ops/timestep", f"sentences/s, {args.sentences} at a time"]
-    heads += ["times dense twin's", "seconds for one", "times dense twin's"]
-    report(f"Beam 4, {args.length} tokens", heads, rows, {"seconds": seconds}, args)
+    heads += ["times dense twin's", "sentences/s, alone", "times dense twin's"]
+    heads += ["per operation", *LIMITS, "weights", "memory"]
+    found = {"models": figures, "seconds": seconds}
+    report(f"Beam 4, {args.length} tokens", heads, rows, found, args, NOTES, limits)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
 """What the benchmarks share: the machine's limits, contenders that take turns, and tables.
 
-All figures are ratios within one run: on a shared machine an absolute time says little.
+All figures are ratios within one run: on a shared machine an absolute time says little. Beside each
+table stand what it was measured on, whether that was idle, and two limits of the same run: the
+processor's own (peak.py) and that of torch's matrix product.
 """
 
 import argparse
 import json
 import logging
+import os
 import platform
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +19,8 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from idle import Watch
+from peak import Bound, memory, multiply_adds
 
 from nmt_moe.common.files import atomic_write, beside
 from nmt_moe.common.table import markdown
@@ -22,6 +28,11 @@ from nmt_moe.runs.claims.machine import commit, processor
 
 Seconds = dict[str, list[float]]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+FEWEST = 5
+"""Rounds of which the median and the quartiles are shown."""
+LIMITS = ("of FMA peak", "of torch.mm")
+"""Heads of what :meth:`Limits.shares` returns."""
+UNKNOWN = "unknown"
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -40,11 +51,20 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def start(args: argparse.Namespace) -> None:
-    """Obey the options about the machine, and be quiet about all else."""
+    """Obey the options about the machine, be quiet about all else, and begin to watch.
+
+    Raises:
+        SystemExit: there are too few rounds.
+    """
+    if args.rounds < FEWEST and not args.quick:
+        raise SystemExit(
+            f"error: --rounds {args.rounds} says little: give {FEWEST} or more, or --quick"
+        )
     logging.disable(logging.INFO)
     warnings.simplefilter("ignore")
     torch.set_num_threads(args.threads or torch.get_num_threads())
     torch.manual_seed(1)
+    args.watch = Watch(0.05) if args.quick else Watch()
 
 
 def machine(device: str) -> dict[str, str | int]:
@@ -52,6 +72,7 @@ def machine(device: str) -> dict[str, str | int]:
     name = torch.cuda.get_device_name() if device == "cuda" else processor()
     return {
         "device": name,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -60,38 +81,94 @@ def machine(device: str) -> dict[str, str | int]:
     }
 
 
-def limits(device: str, dtype: torch.dtype) -> tuple[dict[str, Callable[[], object]], float, float]:
-    """Contenders that show the machine's limits, the operations of one and the bytes of the other.
+class Limits:
+    """What the machine can do, found between the turns of the contenders.
 
-    ``product`` is a square matrix product, ``copy`` reads and writes memory beyond the caches.
+    ``fma`` has the processor's own multiply-adds by type, where they are known; ``product`` is
+    torch's square matrix product; ``read`` and ``copy`` are of memory beyond the caches. A GPU has
+    product and copy alone, both by torch.
+
+    Args:
+        args: the options of the benchmark; ``--dtype`` is the product's.
+        more: further types of multiply-adds, such as ``int8``.
     """
-    size, numbers = (8192, 2**28) if device == "cuda" else (2048, 2**25)
-    a = torch.randn(size, size, device=device, dtype=dtype)
-    product = torch.empty_like(a)
-    x = torch.ones(numbers, device=device)
-    y = torch.empty_like(x)
-    found: dict[str, Callable[[], object]] = {
-        "product": lambda: torch.mm(a, a, out=product),
-        "copy": lambda: y.copy_(x),
-    }
-    return found, 2.0 * size**3, 2.0 * numbers * x.element_size()
+
+    def __init__(self, args: argparse.Namespace, *more: str) -> None:
+        self.dtype, self.device = args.dtype, args.device
+        size, numbers = (8192, 2**28) if args.device == "cuda" else (2048, 2**25)
+        how = {"tries": 2} if args.quick else {}
+        if args.quick:
+            size, numbers = 128, 2**16
+        a = torch.randn(size, size, device=args.device, dtype=DTYPES[args.dtype])
+        product = torch.empty_like(a)
+        self.product = Bound(lambda: self._whole(torch.mm, a, a, out=product), 2.0 * size**3, 1)
+        self.fma: dict[str, Bound] = {}
+        self.memory: dict[str, Bound] = {}
+        if args.device == "cpu":
+            threads = torch.get_num_threads()
+            found = {dtype: multiply_adds(dtype, threads, **how) for dtype in (self.dtype, *more)}
+            self.fma = {dtype: bound for dtype, bound in found.items() if bound}
+            self.memory = memory(threads, smallest=4 * numbers, **how)
+        if not self.memory:
+            x = torch.ones(numbers, device=args.device)
+            y = torch.empty_like(x)
+            copied = 2.0 * numbers * x.element_size()
+            self.memory["copy"] = Bound(lambda: self._whole(y.copy_, x), copied, 1)
+
+    def _whole(self, call: Callable[..., object], *inputs: object, **more: object) -> None:
+        call(*inputs, **more)
+        _wait(self.device)
+
+    @property
+    def turns(self) -> dict[str, Callable[[], object]]:
+        """What :func:`take_turns` runs between the contenders."""
+        fma = {f"fma {dtype}": bound for dtype, bound in self.fma.items()}
+        return fma | {"product": self.product} | self.memory
+
+    def shares(self, rate: float, dtype: str | None = None) -> list[str]:
+        """Of the multiply-adds of that type, ``--dtype`` if none is given, and of the product.
+
+        Args:
+            rate: operations a second, two for each multiply-add.
+        """
+        fma = self.fma.get(dtype or self.dtype)
+        return [f"{rate / fma.rate:.0%}" if fma else UNKNOWN, f"{rate / self.product.rate:.0%}"]
+
+    def roofline(self, operations: float, size: float) -> float:
+        """Seconds that so many operations and bytes of memory take at least, the longer of both."""
+        most = self.fma.get(self.dtype, self.product).rate
+        return max(operations / most, size / self.memory["copy"].rate)
+
+    def figures(self) -> dict[str, dict[str, object]]:
+        """Of each limit the rate, and the seconds of all tries."""
+        return {
+            name: {"rate": bound.rate, "seconds": bound.seconds}
+            for name, bound in self.turns.items()
+        }
 
 
-def take_turns(contenders: Mapping[str, Callable[[], object]], rounds: int, device: str) -> Seconds:
+def take_turns(
+    contenders: Mapping[str, Callable[[], object]],
+    rounds: int,
+    device: str,
+    limits: Limits | None = None,
+) -> Seconds:
     """Seconds of each contender in each round, after one that does not count.
 
-    Each round begins with the next contender, so that none always follows the same one.
+    Each round begins with the next contender, so that none always follows the same one. The limits
+    have turns, too, and keep their seconds themselves.
     """
-    names = list(contenders)
-    seconds: Seconds = {name: [] for name in names}
+    everyone = dict(contenders) | (limits.turns if limits else {})
+    names = list(everyone)
+    seconds: Seconds = {name: [] for name in contenders}
     for turn in range(rounds + 1):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             _wait(device)
             began = time.perf_counter()
-            contenders[name]()
+            everyone[name]()
             _wait(device)
-            if turn:
+            if turn and name in seconds:
                 seconds[name].append(time.perf_counter() - began)
     return seconds
 
@@ -122,19 +199,37 @@ def report(
     figures: object,
     args: argparse.Namespace,
     notes: Sequence[str] = (),
+    limits: Limits | None = None,
 ) -> None:
-    """Print a table and notes, or these and the figures behind them as JSON."""
+    """Print a table, notes and the limits, or these and the figures behind them as JSON.
+
+    Whether the machine was idle is in both; a line of the errors' output says where it was not.
+    """
     about = machine(args.device)
+    bounds = limits.turns if limits else {}
+    watched = args.watch.found(bounds["copy"].seconds if bounds else ())
+    notes = [*notes, *_limit_lines(bounds)]
     content = {"title": title, "machine": about, "heads": heads, "rows": rows, "notes": notes}
-    content["figures"] = figures
+    content |= {"rounds": args.rounds, "idle": watched.pop("idle"), "watch": watched}
+    content |= {"figures": figures, "limits": limits.figures() if limits else {}}
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write([args.out]) as [file]:
             file.write(json.dumps(content, indent=1) + "\n")
     where = beside(args.out)
+    if watched["why"]:
+        print(f"warning: the machine was not idle: {watched['why']}", file=sys.stderr)
     if args.json:
         print(json.dumps(content), file=where)
         return
     print(f"{title}; {', '.join(f'{name} {value}' for name, value in about.items())}\n", file=where)
     print("\n".join(markdown(heads, rows)), file=where)
     print("\n".join(notes), file=where)
+
+
+def _limit_lines(bounds: Mapping[str, Bound]) -> list[str]:
+    """The limits in words."""
+    work = {name: b.rate for name, b in bounds.items() if name not in ("read", "copy")}
+    shown = [f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in work.items()]
+    shown += [f"{name} {b.rate / 1e9:.1f} GB/s" for name, b in bounds.items() if name not in work]
+    return [f"limits: {', '.join(shown)}"] if shown else []

@@ -10,7 +10,7 @@ The outputs and gradients of ours are compared with torch's in float64 before th
 from collections.abc import Callable
 
 import torch
-from harness import DTYPES, limits, middle, parser, ratios, report, start, take_turns
+from harness import DTYPES, LIMITS, Limits, middle, parser, ratios, report, start, take_turns
 from torch import Tensor, nn
 
 from nmt_moe.models.lstm import LSTM
@@ -67,17 +67,17 @@ def main() -> None:
         "plain": nn.LSTM(width, plain),
     }
     products = {"ours": weights, "torch": weights, "plain": 4 * plain * (width + plain)}
-    bounds, product_flops, _ = limits(**how)
+    limits = Limits(args)
     turns = {name: turn(module.to(**how), x_LBD) for name, module in modules.items()}
-    seconds = take_turns(turns | bounds, args.rounds, args.device)
+    seconds = take_turns(turns, args.rounds, args.device, limits)
     rows = []
     for name, number in products.items():
         flops = 6 * args.steps * args.sentences * number
-        share = flops / product_flops * min(seconds["product"]) / middle(seconds[name])
-        rows.append([name, f"{number:,}", ratios(seconds, name, "torch"), f"{share:.0%}"])
-    heads = ["layer", "ops/timestep", "times torch's", "of matrix peak"]
+        shares = limits.shares(flops / middle(seconds[name]))
+        rows.append([name, f"{number:,}", ratios(seconds, name, "torch"), *shares])
+    heads = ["layer", "ops/timestep", "times torch's", *LIMITS]
     title = f"LSTM, {args.steps} steps of {args.sentences} sentences, forward + backward"
-    report(title, heads, rows, {"seconds": seconds}, args)
+    report(title, heads, rows, {"seconds": seconds}, args, limits=limits)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,12 @@ gradients after each turn, as fairseq does. Mixtures of the same weights take tu
 other layer does alone with dense, so that the memory holds one at a time, and is left out where it
 would not fit. Before they are timed, the outputs and gradients of each are compared with an
 evaluation in float64, in small; of others', with the gates that they chose, but without the losses
-that balance their experts. The roofline is the larger of operations / (those of the matrix product)
-and bytes / (those of the copy) of the same run, where the bytes are each used expert's weights,
+that balance their experts. The roofline is the larger of operations / (those of the FMA peak) and
+bytes / (those of the copy) of the same run, where the bytes are each used expert's weights,
 read twice, and their gradients, written once. The gate counts nothing.
+
+With --dtype bfloat16 all contenders have weights and tokens in it, so that all get the same
+products; those of others that mix types then run under torch.autocast.
 """
 
 import sys
@@ -25,8 +28,19 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from harness import DTYPES, Seconds, limits, middle, parser, ratios, report, start, take_turns
-from peers import PEERS, Peer, notes
+from harness import (
+    DTYPES,
+    LIMITS,
+    Limits,
+    Seconds,
+    middle,
+    parser,
+    ratios,
+    report,
+    start,
+    take_turns,
+)
+from peers import PEERS, Autocast, Peer, notes, suited
 from peers import check as check_peer
 from torch import Tensor, nn
 
@@ -141,28 +155,25 @@ class Table:
     """The rows, and the figures behind them."""
 
     def __init__(self, args: Any) -> None:
-        self.args, self.rows, self.figures = args, [], []
+        self.args, self.found, self.figures = args, [], []
         self.how = {"device": args.device, "dtype": DTYPES[args.dtype]}
-        self.bounds, self.product_flops, self.copy_bytes = limits(**self.how)
+        self.limits = Limits(args)
 
     def measure(
         self, modules: dict[str, nn.Module], x_TD: Tensor, dy_TD: Tensor, experts: int, used: int
     ) -> None:
         """Let modules take turns, "dense" among them, and add a row for each other one."""
         args = self.args
-        found = take_turns(turns(modules, x_TD, dy_TD) | self.bounds, args.rounds, args.device)
+        found = take_turns(turns(modules, x_TD, dy_TD), args.rounds, args.device, self.limits)
         flops = 6 * len(x_TD) * args.k * 2 * args.dim * args.hidden_dim
-        compute = flops / self.product_flops * min(found["product"])
         memory = 3 * used * 2 * args.dim * args.hidden_dim * x_TD.element_size()
-        roofline = max(compute, memory / self.copy_bytes * min(found["copy"]))
         times = {}
         for name in modules:
             time = middle(found[name])
             row = [name, f"{len(x_TD):,}", f"{experts:,}"]
             row += [_against_dense(found, name, ", forward"), _against_dense(found, name, "")]
-            row += [f"{compute / time:.0%}", f"{roofline / time:.0%}" if name != "dense" else ""]
             if name != "dense" or "ours" in modules:
-                self.rows.append(row)
+                self.found.append((row, time, flops, memory))
             times[name] = time / middle(found["dense"])
         del times["dense"]
         same = {"tokens": len(x_TD), "experts": experts}
@@ -171,6 +182,15 @@ class Table:
             self.figures[-1]["seconds"] |= {name: found[name] for name in times}
         else:
             self.figures.append(same | {"times_dense": times, "seconds": found})
+
+    def rows(self) -> list[list[str]]:
+        """With the shares of the limits, which the whole run has found."""
+        made = []
+        for row, time, flops, memory in self.found:
+            roofline = self.limits.roofline(flops, memory) / time
+            shown = f"{roofline:.0%}" if row[0] != "dense" else ""
+            made.append([*row, *self.limits.shares(flops / time), shown])
+        return made
 
 
 def _against_dense(found: Seconds, name: str, kind: str) -> str:
@@ -188,13 +208,13 @@ def main() -> None:
     args = command.parse_args()
     start(args)
     if args.quick:
-        args.tokens, args.experts, args.rounds = [32], [4, 8], 2
+        args.tokens, args.experts, args.rounds = [32, 48], [4, 8], 2
         args.dim, args.hidden_dim, args.k = 16, 32, 2
     mixtures = {name: kind for name, kind in MIXTURES.items() if name not in args.leave_out}
     peers = {name: kind for name, kind in PEERS.items() if name not in args.leave_out}
-    left_out = notes()
+    remarks = notes()
     if args.device != "cpu":  # some of them have been tried on CPUs only
-        peers, left_out = {}, []
+        peers, remarks = {}, []
     for kind in mixtures.values():
         check(kind, args.device)
     with redirect_stdout(sys.stderr):  # some say what they do
@@ -214,7 +234,7 @@ def main() -> None:
         for experts in args.experts:
             parameters = experts * 2 * args.dim * args.hidden_dim
             fitting = {n: k for n, k in everyone.items() if fits(k, parameters, args.device)}
-            left_out += [
+            remarks += [
                 f"left out, too large for the memory: {name}, {experts} experts"
                 for name in everyone
                 if name not in fitting
@@ -229,12 +249,17 @@ def main() -> None:
             for name, kind in peers.items():
                 if name in fitting:
                     with redirect_stdout(sys.stderr):
-                        peer = kind(args.dim, args.hidden_dim, experts, args.k).to(**table.how)
+                        made = kind(args.dim, args.hidden_dim, experts, args.k).to(**table.how)
+                        peer = suited(made, x_TD)
+                    if isinstance(peer, Autocast):
+                        remarks.append(f"by torch.autocast, mixes types otherwise: {name}")
                     table.measure({name: peer, "dense": dense}, x_TD, dy_TD, experts, used)
-                    del peer
+                    del made, peer
     heads = ["layer", "tokens", "experts", "forward, times dense", "with backward, times dense"]
-    heads += ["of matrix peak", "of roofline"]
-    report("MoE layer", heads, table.rows, table.figures, args, list(dict.fromkeys(left_out)))
+    heads += [*LIMITS, "of roofline"]
+    remarks = list(dict.fromkeys(remarks))
+    title = f"MoE layer, {args.dtype}"
+    report(title, heads, table.rows(), table.figures, args, remarks, table.limits)
 
 
 if __name__ == "__main__":

@@ -229,6 +229,32 @@ class Davidmrau(Peer):
         return super().naive(x_TD, gates_TE).log()
 
 
+class Autocast(nn.Module):
+    """A layer whose products torch casts; its weights have the type already."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        with torch.autocast(x_TD.device.type, x_TD.dtype):
+            return self.layer(x_TD).to(x_TD.dtype)
+
+
+def suited(layer: nn.Module, x_TD: Tensor) -> nn.Module:
+    """The layer, or if it mixes types that torch does not multiply, as it is under autocast."""
+    if x_TD.dtype == torch.float32:
+        return layer
+    try:
+        layer(x_TD).backward(torch.ones_like(x_TD))
+    except RuntimeError:
+        return Autocast(layer)
+    finally:
+        layer.zero_grad()
+        x_TD.grad = None
+    return layer
+
+
 _KINDS: dict[str, tuple[str, type[Peer]]] = {
     "transformers": ("transformers", Transformers),
     "st-moe-pytorch": ("st_moe_pytorch", StMoE),

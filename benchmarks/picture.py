@@ -39,7 +39,7 @@ def training(axes: Any, found: dict[str, Any]) -> None:
     """Tokens per second, a bar for each model."""
     models = found["figures"]["models"]
     bars = axes.barh(list(models), [model["tokens_per_second"] for model in models.values()])
-    shares = [f"{model['share_of_peak']:.0%} of peak" for model in models.values()]
+    shares = [f"{model['of FMA peak']} of FMA peak" for model in models.values()]
     axes.bar_label(bars, shares, label_type="center", color="white", fontsize=8)
     axes.invert_yaxis()
     axes.set(title="Training", xlabel="target tokens per second")
@@ -78,8 +78,8 @@ def main() -> None:
         found = json.loads(path.read_text())
         about = found["machine"]
         machines.add(
-            f"{about['device']}, {about['threads']} threads, torch {about['torch']}, "
-            f"{about['date']}, {about['commit']}"
+            f"{about['device']}, {about['cores']} cores, {about['threads']} threads, "
+            f"torch {about['torch']}, {about['date']}, {about['commit']}"
         )
         draw(place, found)
     figure.suptitle("; ".join(sorted(machines)), fontsize=8)

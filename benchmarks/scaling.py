@@ -5,8 +5,8 @@ fairseq's own trainer with moe_adam; only the number of its experts changes. Two
 
 1. Seconds of an update and of its parts, the largest memory of a process that does nothing else
    (beyond what it had before the model), what python -m nmt_moe.plan says weights, gradients and
-   optimizer state need, and the roofline: the larger of operations / (those of the matrix product)
-   and bytes / (those of the copy) of the same run. The bytes are six for each of a parameter's:
+   optimizer state need, and the roofline: the larger of operations / (those of the FMA peak) and
+   bytes / (those of the copy) of the same run. The bytes are six for each of a parameter's:
    its weight read in the forward and in the backward pass, its gradient written and read, the
    weight read and written by the optimizer.
 2. Why it grows: what each part takes longer than with the fewest experts, over the time that one
@@ -23,17 +23,15 @@ Before it is timed, in small: the loss and all gradients are compared with plain
 """
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from contenders import batch, make_trainer, update
 from fairseq.trainer import Trainer
-from harness import limits, middle, parser, ratios, report, start, take_turns
+from harness import LIMITS, Limits, middle, parser, ratios, report, start, take_turns
+from resident import asked, forget, most
 from torch import nn
 from train_step import gradients_agree
 
@@ -91,20 +89,14 @@ def peak_memory(args: Any) -> int:
     # First a small model, for what is loaded when it is needed.
     update(make_trainer(model(4, WORDS, quick=True), WORDS, args.device), sample(2, 3, WORDS))
     if args.device == "cpu":
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak
-        before = _resident("VmHWM")
+        before = forget()
     made = make_trainer(model(args.only, args.vocabulary, args.quick), args.vocabulary, args.device)
     data = sample(args.sentences, args.length, args.vocabulary)
     for _ in range(2):
         update(made, data)
     if args.device == "cuda":
         return torch.cuda.max_memory_allocated()
-    return _resident("VmHWM") - before
-
-
-def _resident(which: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(which)) * 1024
+    return most() - before
 
 
 def main() -> None:
@@ -126,11 +118,7 @@ def main() -> None:
         return
     gradients_agree(model(4, WORDS, quick=True, dropout=0.0).double(), sample(3, 5, WORDS))
 
-    peaks = {}
-    for experts in args.experts:
-        again = [sys.executable, *sys.argv, "--only", str(experts)]
-        found = subprocess.run(again, check=True, stdout=subprocess.PIPE, text=True)
-        peaks[experts] = int(found.stdout.splitlines()[-1])
+    peaks = {experts: asked(str(experts)) for experts in args.experts}
     data = sample(args.sentences, args.length, args.vocabulary)
     turns, parts, plans = {}, {}, {}
     for experts in args.experts:
@@ -143,13 +131,12 @@ def main() -> None:
         trainer = make_trainer(network, args.vocabulary, args.device)
         parts[experts] = watch(trainer)
         turns[str(experts)] = lambda trainer=trainer: update(trainer, data)
-    bounds, product_flops, copy_bytes = limits(args.device, torch.float32)
-    seconds = take_turns(turns | bounds, args.rounds, args.device)
-    peak = product_flops / min(seconds["product"])
-    bandwidth = copy_bytes / min(seconds["copy"])
+    limits = Limits(args)
+    seconds = take_turns(turns, args.rounds, args.device, limits)
+    bandwidth = limits.memory["copy"].rate
 
     heads = ["experts", "parameters", "ms", "times the first's", "forward, rest", *PARTS]
-    heads += ["of roofline", "memory", "planned"]
+    heads += [*LIMITS, "of roofline", "memory", "planned"]
     rows, split = [], {}
     for experts in args.experts:
         plan, whole = plans[experts], seconds[str(experts)]
@@ -159,13 +146,12 @@ def main() -> None:
             each = [sum(found[i : i + calls]) for i in range(0, len(found), calls)]
             split[experts][part] = middle(each[-args.rounds :])
             split[experts]["forward"] -= split[experts][part]
-        floor = max(
-            6 * plan["ops"] * data["ntokens"] / peak, 6 * 4 * plan["parameters"] / bandwidth
-        )
+        work = 6 * plan["ops"] * data["ntokens"]
+        floor = limits.roofline(work, 6 * 4 * plan["parameters"])
         row = [str(experts), f"{plan['parameters'] / 1e6:.1f} M", f"{1000 * middle(whole):,.0f}"]
         row.append(ratios(seconds, str(experts), str(args.experts[0])))
         row += [f"{1000 * value:,.0f}" for value in split[experts].values()]
-        row.append(f"{floor / middle(whole):.0%}")
+        row += [*limits.shares(work / middle(whole)), f"{floor / middle(whole):.0%}"]
         row += [f"{size / 2**20:,.0f} MiB" for size in (peaks[experts], plan["memory"])]
         rows.append(row)
     first, *others = args.experts
@@ -176,9 +162,8 @@ def main() -> None:
         shown = ", ".join(f"{part} {value / added:.1f}" for part, value in grown.items())
         notes.append(f"  {experts} experts: {shown}")
     figures = {"seconds": seconds, "parts": split, "plans": plans, "memory": peaks}
-    figures |= {"peak": peak, "bandwidth": bandwidth}
     title = f"Updates of {data['ntokens']:,} tokens with moe_adam"
-    report(title, heads, rows, figures, args, notes)
+    report(title, heads, rows, figures, args, notes, limits)
 
 
 if __name__ == "__main__":

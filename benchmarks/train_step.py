@@ -1,4 +1,4 @@
-"""Whole updates of fairseq-train: tokens per second, and the share of the matrix product's peak.
+"""Whole updates of fairseq-train: tokens per second, and shares of the machine's limits.
 
   lstm_moe      ours, with moe_adam
   dense twin    the same with --feed-forward dense
@@ -30,7 +30,7 @@ from contenders import (
     ops,
     update,
 )
-from harness import DTYPES, limits, middle, parser, ratios, report, start, take_turns
+from harness import LIMITS, Limits, middle, parser, ratios, report, start, take_turns
 from plain import make_plain
 from torch import Tensor, nn
 
@@ -108,25 +108,25 @@ def main() -> None:
     torch.manual_seed(1)
     sample = batch(args.sentences, args.length, args.vocabulary)
     tokens = sample["ntokens"]
-    bounds, product_flops, _ = limits(args.device, DTYPES[args.dtype])
+    limits = Limits(args)
     turns: dict[str, Callable[[], object]] = {}
     for name in names:
         model = CONTENDERS[name](sizes, args.vocabulary)
         trainer = make_trainer(model, args.vocabulary, args.device, *arguments)
         turns[name] = lambda trainer=trainer: update(trainer, sample)
-    seconds = take_turns(turns | bounds, args.rounds, args.device)
-    peak = product_flops / min(seconds["product"])
+    seconds = take_turns(turns, args.rounds, args.device, limits)
     rows, figures = [], {}
     for name in names:
         cost = ops(CONTENDERS[name], sizes, args.vocabulary)
         speed = tokens / middle(seconds[name])
-        share = 6 * cost * speed / peak
         against = ratios(seconds, name, "dense twin") if "dense twin" in names else ""
-        rows.append([name, f"{cost / 1e6:.1f} M", f"{speed:,.0f}", against, f"{share:.0%}"])
-        figures[name] = {"ops": cost, "tokens_per_second": speed, "share_of_peak": share}
-    heads = ["model", "ops/timestep", "target tokens/s", "times dense twin's", "of matrix peak"]
+        shares = limits.shares(6 * cost * speed)
+        rows.append([name, f"{cost / 1e6:.1f} M", f"{speed:,.0f}", against, *shares])
+        figures[name] = {"ops": cost, "tokens_per_second": speed}
+        figures[name] |= dict(zip(LIMITS, shares, strict=True))
+    heads = ["model", "ops/timestep", "target tokens/s", "times dense twin's", *LIMITS]
     title = f"Updates of {tokens:,} target tokens"
-    report(title, heads, rows, {"models": figures, "seconds": seconds}, args, NOTES)
+    report(title, heads, rows, {"models": figures, "seconds": seconds}, args, NOTES, limits)
 
 
 if __name__ == "__main__":

@@ -71,15 +71,52 @@ def figures(arguments: str) -> str:
     return chosen((found["heads"], found["rows"]), columns)
 
 
-def machine(arguments: str) -> str:
-    """``PATH``: what a benchmark was measured on."""
-    found = json.loads((ROOT / arguments).read_text())
+def measured(arguments: str) -> str:
+    """``FILE [COLUMN; COLUMN ...]``: a benchmark's table, what it was measured on, and its limits.
+
+    FILE is one of benchmarks/results, without its ending.
+    """
+    name, _, columns = arguments.partition(" ")
+    found = results_of(name)
+    if found is None:
+        return "Not measured."
+    return chosen((found["heads"], found["rows"]), columns) + "\n\n" + circumstances(found)
+
+
+def results_of(name: str) -> dict[str, Any] | None:
+    """A benchmark's figures, None where it has none; other processors lack bfloat16."""
+    path = BENCHMARKS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def circumstances(found: dict[str, Any]) -> str:
+    """What a benchmark was measured on, whether that was idle, and the limits found meanwhile."""
     about = found["machine"]
-    return (
-        f"{found['title'] if 'title' in found else Path(arguments).stem}: {about['device']}, "
-        f"{about['threads']} threads, Python {about['python']}, torch {about['torch']}, "
-        f"{about['date']}."
+    cores = f"{about['cores']} cores, " if about.get("cores") else ""
+    rounds = f", {found['rounds']} rounds" if "rounds" in found else ""
+    idle = {True: "idle", False: "not idle", None: "whether it was idle is unknown"}[
+        found.get("idle")
+    ]
+    why = found.get("watch", {}).get("why")
+    text = (
+        f"{found['title']}: {about['device']}, {cores}{about['threads']} threads, "
+        f"Python {about['python']}, torch {about['torch']}, {about['date']}{rounds}; "
+        f"{idle}{f' ({why})' if why else ''}."
     )
+    lines = [note for note in found.get("notes", []) if note.startswith("limits: ")]
+    return " ".join([text, *(f"L{line[1:]}." for line in lines)])
+
+
+def passes(_: str) -> str:
+    """What the growth of an update with the experts takes the time of."""
+    found = results_of("scaling") or {"notes": []}
+    rows = []
+    for line in found["notes"]:
+        if " experts: " in line:
+            experts, _, parts = line.strip().partition(" experts: ")
+            rows.append([experts, *(part.rpartition(" ")[2] for part in parts.split(", "))])
+            heads = ["experts", *(part.rpartition(" ")[0] for part in parts.split(", "))]
+    return "\n".join(markdown(heads, rows)) if rows else "Not measured."
 
 
 def note(arguments: str) -> str:
@@ -102,27 +139,48 @@ def paired(arguments: str) -> str:
     )
 
 
-def layers(_: str) -> str:
-    """A row for each size, a column for each layer: times a dense one, and ours of the roofline."""
-    sizes = layer_times()
+def layers(name: str) -> str:
+    """``FILE``: a row for each size, a column for each layer: times a dense one, and of ours the
+    shares of the limits."""
+    found = results_of(name)
+    if found is None:
+        return "Not measured."
+    sizes = layer_times(found)
     names = dict.fromkeys(name for _, times in sizes for name in times if name != "dense")
     rows = [[size, *(times.get(name, "") for name in names)] for size, times in sizes]
-    return "\n".join(markdown(["size", *names], rows))
+    return "\n".join([*markdown(["size", *names], rows), "", circumstances(found)])
 
 
-def layer_times() -> list[tuple[str, dict[str, str]]]:
+def layer_times(found: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
     """For each size the time of each layer, as a multiple of that of a dense one."""
-    found = json.loads((BENCHMARKS / "moe_layer.json").read_text())
     place = {name: number for number, name in enumerate(found["heads"])}
     sizes: dict[tuple[str, str], dict[str, str]] = {}
     for row in found["rows"]:
         size = sizes.setdefault((row[place["tokens"]], row[place["experts"]]), {})
         size[row[0]] = row[place["with backward, times dense"]].partition(" ")[0]
         if row[0] == "ours":
-            size["of the roofline"] = row[place["of roofline"]]
+            shares = [name for name in found["heads"] if name.startswith("of ")]
+            size |= {name: row[place[name]] for name in shares}
     return [
         (f"{tokens} tokens, {experts} experts", size) for (tokens, experts), size in sizes.items()
     ]
+
+
+def searched() -> str:
+    """Sentences a second in batches, of ours and of what else people take."""
+    found = results_of("generate")
+    if found is None:
+        return "not measured"
+    [place, *_] = [n for n, head in enumerate(found["heads"]) if head.startswith("sentences/s")]
+    speeds = {row[0]: row[place] for row in found["rows"]}
+    return "; ".join(f"{name} {speeds[name]}" for name in _SEARCHED if name in speeds)
+
+
+_LAYERS = ("ours", "transformers", "fairscale")
+_SEARCHED = [
+    *("lstm_moe", "lstm_moe int8", "fairseq lstm"),
+    *("fairseq transformer", "ctranslate2 float32", "ctranslate2 int8"),
+]
 
 
 def glance(_: str) -> str:
@@ -136,7 +194,8 @@ def glance(_: str) -> str:
     perplexity, bleu = "test ppl/piece", "BLEU, GNMT's search"
     second, load = f"2nd text: {bleu}", "CV(load), training"
     mixed, timed = "translation-mixed", "translation-timed"
-    (_size, layer), *_others = layer_times()
+    speed = results_of("moe_layer")
+    (_size, layer), *_others = layer_times(speed) if speed else [("", {})]
     rows = [
         (
             "Do more experts help at equal operations? (test perplexity)",
@@ -169,9 +228,14 @@ def glance(_: str) -> str:
         ),
         (
             "How fast is the layer? (time of a dense one, 32 experts, CPU)",
-            f"ours {layer['ours']}; transformers {layer['transformers']}; "
-            f"fairscale {layer['fairscale']}",
+            "; ".join(f"{name} {layer[name]}" for name in _LAYERS if name in layer)
+            or "not measured",
             "speed.md",
+        ),
+        (
+            "How fast is a search? (sentences per second in batches, beam 4, CPU)",
+            searched(),
+            "speed.md#whole-models",
         ),
     ]
     shown = [[question, f"[{answer}](docs/{link})"] for question, answer, link in rows]
@@ -393,9 +457,10 @@ def picture() -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
-_NAMES = "table words figures machine note paired layers glance options familiar models sizes fixes"
+_NAMES = "table words figures measured note paired layers passes glance options familiar models"
 PARTS: dict[str, Callable[[str], str]] = {
-    name: globals()[name] for name in [*_NAMES.split(), "habits", "rooms", "choices"]
+    name: globals()[name]
+    for name in [*_NAMES.split(), "sizes", "fixes", "habits", "rooms", "choices"]
 }
 
 

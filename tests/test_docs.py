@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import re
 import shlex
 import subprocess
@@ -25,6 +26,7 @@ from nmt_moe.cli.main import COMMANDS, GROUPS, build_parser, find
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import name_of
 from nmt_moe.models.fairseq_options import OPTIONS
+from tests.benchmarks.commands import load
 from tests.recipes import ROOT
 
 README = ROOT / "README.md"
@@ -70,6 +72,67 @@ def test_a_stale_part_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     page.write_text("<!-- generated: figures docs/paper.json#balance -->\n1\n<!-- end -->\n")
     monkeypatch.setattr(generate(), "DOCUMENTS", [page])
     assert "| 0.01, 0.01 " in generate().stale()[page]
+
+
+SPEED = re.compile(
+    r"\d [\w-]*tokens/s|\d (?:tokens|sentences|words|wordpieces|pairs|updates) (?:per|a) second"
+    r"|\d [KMGT]i?B/s|\d [KMGT]FLOPS?\b|\d [KMGT]FLOP/s"
+    r"|\d times (?:as fast|as slow|as long|faster|slower)|\d ?% (?:faster|slower|of (?:the )?peak)"
+    r"|\d (?:ms|milliseconds)\b|\d (?:minutes|hours|seconds) on (?:one|two|a|\d+) "
+)
+
+
+def typed_figures(text: str) -> list[str]:
+    """Figures of speed that nobody's file has: outside what is generated, and outside commands."""
+    text = generate().PART.sub("", text)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return SPEED.findall(" ".join(text.split()))
+
+
+def test_figures_of_speed_come_from_files() -> None:
+    for path in generate().DOCUMENTS:
+        assert not typed_figures(path.read_text()), path.name
+    for line in (
+        "Idle, it has 16 to 25 GB/s.",
+        "It trains 414 target-tokens/s, or 20 sentences per second.",
+        "A search is 1.40 times\nfaster than fairseq's.",
+        "An update takes 0.04 ms.",
+        "The recipe takes 66 minutes on one core, 12% slower.",
+    ):
+        assert typed_figures(line), line
+    assert not typed_figures(
+        "<!-- generated: measured lstm -->\n3 times faster\n<!-- end -->\n```\n4 GB/s\n```\n"
+    )
+
+
+def test_files_of_speed_are_those_that_all_of_them_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = load(monkeypatch, "all")
+    known = every.CPU | every.CPU_BF16 | every.CUDA
+    written = {path.name for path in generate().BENCHMARKS.iterdir()}
+    assert written <= {"benchmarks.svg", *(f"{name}.json" for name in known)}
+    shown = "".join(path.read_text() for path in generate().DOCUMENTS)
+    for name in known:
+        assert re.search(rf"^<!-- generated: (?:measured|layers) {name} -->$", shown, re.MULTILINE)
+        found = generate().results_of(name)
+        assert found is None or found.get("rounds", 5) >= 5, name
+
+
+def test_a_table_of_speed_says_what_it_was_measured_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    about = dict(device="A", cores=4, threads=2, python="3", torch="2", date="1 May", commit="f")
+    found = {"title": "Some", "machine": about, "rounds": 7, "idle": False}
+    found |= {"heads": ["x", "y"], "rows": [["1", "2"]], "watch": {"why": "others took 1.0"}}
+    found |= {"notes": ["other", "limits: copy 3.0 GB/s"]}
+    (tmp_path / "some.json").write_text(json.dumps(found))
+    monkeypatch.setattr(generate(), "BENCHMARKS", tmp_path)
+    shown = generate().measured("some y")
+    assert shown.endswith(
+        "Some: A, 4 cores, 2 threads, Python 3, torch 2, 1 May, 7 rounds; not idle (others took "
+        "1.0). Limits: copy 3.0 GB/s."
+    )
+    assert shown.startswith("| x ") and "|   1 |" not in shown.partition("\n\n")[0]
+    assert generate().measured("none") == generate().layers("none") == "Not measured."
 
 
 def test_the_readme_is_read_in_three_minutes() -> None:

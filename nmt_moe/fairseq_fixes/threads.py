@@ -2,10 +2,9 @@
 
 OpenMP's threads wait for each other at the end of each operation, and spin until then. Where
 another process takes the processor from one of them, all of them stand still, often for as long as
-the system lets that process run: on two cores a training beside one busy process has a twentieth of
-its speed, beside three none (benchmarks/busy.py). With as many threads as processors are free it
-has most of its share. How long they spin is decided when OpenMP is loaded, before a plugin of
-fairseq is; their number is not.
+the system lets that process run. With as many threads as processors are free none waits
+(benchmarks/busy.py measures both). How long they spin is decided when OpenMP is loaded, before a
+plugin of fairseq is; their number is not.
 
 A thread looks once a second, and hands a new number to the main thread, which takes it between two
 operations: an update beside a busy process may take longer than all of the look.

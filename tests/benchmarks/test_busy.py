@@ -17,6 +17,21 @@ def test_it_measures_each_way_beside_other_processes(monkeypatch):
     assert any(speed > 0 for speeds in found["figures"]["speeds"].values() for speed in speeds)
 
 
+def test_what_it_starts_itself_is_no_disturbance(monkeypatch, tmp_path):
+    busy = load(monkeypatch, "busy")
+    monkeypatch.setattr(busy.subprocess, "run", lambda *_, **__: None)
+    speeds = iter(range(1, 100))
+    monkeypatch.setattr(busy, "measure", lambda *_: [next(speeds), 3.0, 2.0, 6.0])
+    out = tmp_path / "busy.json"
+    monkeypatch.setattr("sys.argv", ["busy.py", "--out", str(out), "--json"])
+    monkeypatch.setattr(load(monkeypatch, "harness"), "commit", str)
+    busy.main()
+    found = json.loads(out.read_text())
+    assert found["rounds"] == 5 and found["watch"]["during"] is None
+    assert found["figures"]["speeds"]["recipe"] == [7.0, 3.0, 2.0, 6.0]  # of 1, 4, 7, 10, 13
+    assert found["rows"] == busy.rows(found["figures"]["speeds"])
+
+
 def test_its_table_is_that_of_the_measured_figures(monkeypatch):
     busy = load(monkeypatch, "busy")
     if not busy.OUT.exists():

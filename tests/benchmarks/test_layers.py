@@ -6,7 +6,7 @@ import torch
 from tests.benchmarks.commands import BENCHMARKS, benchmark, load
 from tests.commands import run
 
-SMALL = ("--rounds", 2, "--threads", 1)
+SMALL = ("--quick", "--threads", 1)
 
 
 @pytest.fixture
@@ -15,10 +15,9 @@ def moe_layer(monkeypatch):
 
 
 def test_a_row_for_each_layer_and_size(moe_layer):
-    sizes = ("--tokens", 32, 48, "--experts", 4, 8, "--dim", 16, "--hidden-dim", 32, "--k", 2)
     others = list(moe_layer.PEERS)
     more = ("--leave-out", *others) if others else ()
-    found = benchmark("moe_layer.py", *SMALL, *sizes, *more)
+    found = benchmark("moe_layer.py", *SMALL, *more)
     names = [*moe_layer.MIXTURES, "dense"]
     assert names[:2] == ["ours", "loop"]
     rows = [[*row[1:3], row[0]] for row in found["rows"]]
@@ -26,16 +25,15 @@ def test_a_row_for_each_layer_and_size(moe_layer):
     assert found["machine"]["torch"] == torch.__version__ and found["machine"]["threads"] == 1
     for figure in found["figures"]:
         forward = {f"{name}, forward" for name in names}
-        assert set(figure["seconds"]) == {*names, *forward, "product", "copy"}
+        assert set(figure["seconds"]) == {*names, *forward}
         assert all(len(seconds) == 2 for seconds in figure["seconds"].values())
         assert set(figure["times_dense"]) == {*names} - {"dense"}
 
 
 def test_the_lstm_against_torchs():
-    sizes = ("--width", 16, "--cells", 32, "--steps", 3, "--sentences", 2)
-    rows = benchmark("lstm.py", *SMALL, *sizes)["rows"]
-    printed = run("python", BENCHMARKS / "lstm.py", *SMALL, *sizes).stdout
-    assert "| of matrix peak |" in printed and "| ours " in printed
+    rows = benchmark("lstm.py", *SMALL)["rows"]
+    printed = run("python", BENCHMARKS / "lstm.py", *SMALL).stdout
+    assert "| of FMA peak | of torch.mm |" in printed and "| ours " in printed
     assert [row[0] for row in rows] == ["ours", "torch", "plain"]
     ops = [int(row[1].replace(",", "")) for row in rows]
     assert ops[0] == ops[1] == 2 * 4 * 32 * 16 + 32 * 16
@@ -86,6 +84,32 @@ def test_another_package_is_checked_with_the_gates_that_it_chose(monkeypatch):
     peers.check(Dense, "cpu")
     with pytest.raises(SystemExit, match="Wrong is wrong.*not timed"):
         peers.check(Wrong, "cpu")
+
+
+def test_layers_that_mix_types_run_under_autocast(monkeypatch):
+    peers = load(monkeypatch, "peers")
+
+    class Mixed(torch.nn.Linear):
+        def forward(self, x_TD):
+            return super().forward(x_TD.float())
+
+    for kind, wrapped in ((torch.nn.Linear, False), (Mixed, True)):
+        layer = kind(8, 8).to(torch.bfloat16)
+        x_TD = torch.randn(4, 8, dtype=torch.bfloat16, requires_grad=True)
+        found = peers.suited(layer, x_TD)
+        assert isinstance(found, peers.Autocast) == wrapped
+        y_TD = found(x_TD)
+        assert y_TD.dtype == torch.bfloat16 and x_TD.grad is None and layer.weight.grad is None
+        assert torch.equal(y_TD, torch.nn.functional.linear(x_TD, layer.weight, layer.bias))
+        assert peers.suited(kind(8, 8), x_TD.float()).__class__ is kind
+
+
+@pytest.mark.slow
+def test_all_layers_get_bfloat16(moe_layer):
+    found = benchmark("moe_layer.py", *SMALL, "--dtype", "bfloat16")
+    names = {row[0] for row in found["rows"]}
+    assert names == {*moe_layer.MIXTURES, "dense", *moe_layer.PEERS} - {"davidmrau"}
+    assert "bfloat16" in found["title"]
 
 
 @pytest.mark.slow

@@ -1,0 +1,158 @@
+"""Whole updates of lstm_moe as they were at a commit, and as they are now, in turns.
+
+    python benchmarks/before.py 5a6a59f
+
+The commit is unpacked into a temporary folder and its C extensions are built there, as its
+pyproject.toml has them. Each version is a process of its own that does an update when it is told
+to, with the same batch as the other one. On CPUs. --dtype is that of now, --before-dtype that of
+before.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import tomllib
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+from contenders import CONTENDERS, PAPER, SMALL, batch, ops
+from harness import DTYPES, LIMITS, Limits, middle, parser, ratios, report, start, take_turns
+
+ROOT = Path(__file__).resolve().parents[1]
+WORDS = 50
+
+
+@contextmanager
+def unpacked(commit: str) -> Iterator[Path]:
+    """A folder with that commit and its C extensions, as long as it is needed.
+
+    Raises:
+        SystemExit: there is no such commit, or no contenders.py in it.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        command = ["git", "-C", str(ROOT), "archive", "--format=tar", commit]
+        packed = subprocess.run(command, capture_output=True)
+        if packed.returncode:
+            reason = packed.stderr.decode().strip().rpartition("\n")[2]
+            raise SystemExit(f"error: {commit} cannot be unpacked: {reason}")
+        subprocess.run(["tar", "-x", "-C", name], input=packed.stdout, check=True)
+        folder = Path(name).resolve()
+        if not (folder / "benchmarks" / "contenders.py").exists():
+            raise SystemExit(f"error: {commit} has no benchmarks/contenders.py: choose a later one")
+        build(folder)
+        yield folder
+
+
+def build(folder: Path) -> None:
+    """Compile the extensions of a checkout into it.
+
+    Raises:
+        SystemExit: one cannot be compiled.
+    """
+    project = tomllib.loads((folder / "pyproject.toml").read_text())
+    for module in project["tool"]["setuptools"].get("ext-modules", []):
+        path = module["name"].replace(".", "/") + sysconfig.get_config_var("EXT_SUFFIX")
+        command = [*shlex.split(os.environ.get("CC", "cc")), "-fPIC", "-shared"]
+        command += [*module.get("extra-compile-args", []), *module["sources"], "-o", path]
+        try:
+            subprocess.run([*command, "-lm"], cwd=folder, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SystemExit(f"error: {path} cannot be compiled: {error}") from error
+
+
+@contextmanager
+def updater(folder: Path, options: dict[str, object]) -> Iterator[subprocess.Popen]:
+    """A process that updates a model with the code of that folder, ready for the first line."""
+    where = [folder, folder / "benchmarks", os.environ.get("PYTHONPATH", "")]
+    script = Path(__file__).with_name("updater.py")
+    with subprocess.Popen(
+        [sys.executable, "-P", "-W", "ignore", script, json.dumps(options)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, map(str, where)))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            package = Path(answer(process))
+            if not package.is_relative_to(folder):
+                raise SystemExit(f"error: {package} is imported and not that of {folder}")
+            yield process
+        finally:
+            process.kill()
+
+
+def tell(process: subprocess.Popen) -> None:
+    """One update."""
+    process.stdin.write("update\n")
+    process.stdin.flush()
+    answer(process)
+
+
+def answer(process: subprocess.Popen) -> str:
+    """The next line.
+
+    Raises:
+        SystemExit: the process has ended.
+    """
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit("error: an update failed, see above")
+    return line.strip()
+
+
+def measure(folder: Path, args: Namespace) -> None:
+    """Let both versions take turns, and print the table."""
+    sizes = SMALL if args.quick else PAPER | {"moe_experts": args.experts}
+    sample = batch(args.sentences, args.length, args.vocabulary)
+    torch.save(sample, folder / "batch.pt")
+    options = {name: getattr(args, name) for name in ("quick", "experts", "vocabulary")}
+    options |= {"threads": torch.get_num_threads(), "batch": str(folder / "batch.pt")}
+    dtypes = {"before": args.before_dtype, "now": args.dtype}
+    limits = Limits(args, *({args.before_dtype} - {args.dtype}))
+    with (
+        updater(folder, options | {"dtype": dtypes["before"]}) as before,
+        updater(ROOT, options | {"dtype": dtypes["now"]}) as now,
+    ):
+        turns = {"before": partial(tell, before), "now": partial(tell, now)}
+        seconds = take_turns(turns, args.rounds, args.device, limits)
+    cost, rows = ops(CONTENDERS["lstm_moe"], sizes, args.vocabulary), []
+    for name, commit in {"before": args.commit, "now": "this"}.items():
+        speed = sample["ntokens"] / middle(seconds[name])
+        times = ratios(seconds, "before", name)
+        shares = limits.shares(6 * cost * speed, dtypes[name])
+        rows.append([name, commit, dtypes[name], f"{speed:,.0f}", times, *shares])
+    heads = ["version", "commit", "dtype", "target tokens/s", "speed, times before's", *LIMITS]
+    title = f"Updates of {sample['ntokens']:,} target tokens, before and now"
+    report(title, heads, rows, {"seconds": seconds}, args, limits=limits)
+
+
+def main() -> None:
+    """The command line."""
+    command = parser(__doc__)
+    command.add_argument("commit", help="what to compare with, such as 5a6a59f")
+    command.add_argument("--sentences", type=int, default=128)
+    command.add_argument("--length", type=int, default=32, help="of a sentence, with its end")
+    command.add_argument("--vocabulary", type=int, default=32_000)
+    command.add_argument("--experts", type=int, default=PAPER["moe_experts"])
+    command.add_argument("--before-dtype", choices=DTYPES, default="float32")
+    command.set_defaults(rounds=5)
+    args = command.parse_args()
+    start(args)
+    if args.device != "cpu":
+        raise SystemExit("error: before.py measures on CPUs: leave --device out")
+    if args.quick:
+        args.rounds, args.sentences, args.length, args.vocabulary = 2, 4, 6, WORDS
+    with unpacked(args.commit) as folder:
+        measure(folder, args)
+
+
+if __name__ == "__main__":
+    main()
