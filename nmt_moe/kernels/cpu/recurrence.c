@@ -10,14 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* L steps, B sentences, D the width, C cells, S source positions; M is D, or 2 D with attention.
-   Numbers lie by rows and are float32; weights may be bfloat16. */
+/* L steps, B rows, D the width, C cells, S source positions; M is D, or 2 D with attention. Numbers
+   lie by rows and are float32; weights may be bfloat16. In a search several rows read one sentence
+   of the source, of which there are Z. */
 typedef struct {
-    long steps, batch, dim, cells, positions, threads;
+    long steps, batch, dim, cells, positions, sentences, threads;
     int precision, attends;
     Operand w_recurrent, w_project, w_query; /* [4C, M]; [D, C] or NULL; [D, D] */
-    const float *keys, *source, *v;          /* [B, S, D], twice; [D], NULL: the keys have it */
-    const unsigned char *padding;            /* [B, S] */
+    const float *keys, *source, *v;          /* [Z, S, D], twice; [D], NULL: the keys have it */
+    const unsigned char *padding;            /* [Z, S] */
     const float *inputs;                     /* [L, B, 4C], which gates may be */
     float *gates, *read, *c;                 /* [L, B, 4C], [L + 1, B, M], [L + 1, B, C] */
     float *tanh, *out;                       /* [L, B, C] */
@@ -136,10 +137,10 @@ TARGET static void softmax(float *x, const unsigned char *padding, long n) {
     for (long i = 0; i < n; i++) x[i] = padding[i] ? 0 * sum : x[i] / sum;
 }
 
-/* The weights and the context of a sentence. */
+/* The weights and the context of a row. */
 TARGET static void attend(const Recurrence *r, long t, long b) {
-    long D = r->dim, S = r->positions;
-    const float *query = r->query + (t * r->batch + b) * D, *keys = r->keys + b * S * D;
+    long D = r->dim, S = r->positions, sentence = b / (r->batch / r->sentences);
+    const float *query = r->query + (t * r->batch + b) * D, *keys = r->keys + sentence * S * D;
     float *weights = r->weights + (b * r->steps + t) * S;
     float *context = r->read + (t * r->batch + b) * 2 * D, bounded[D];
     if (!r->v)
@@ -158,9 +159,9 @@ TARGET static void attend(const Recurrence *r, long t, long b) {
         }
         weights[s] = _mm512_reduce_add_ps(sum);
     }
-    softmax(weights, r->padding + b * S, S);
+    softmax(weights, r->padding + sentence * S, S);
     memset(context, 0, D * sizeof(float));
-    for (long s = 0; s < S; s++) add_to(context, weights[s], r->source + (b * S + s) * D, D);
+    for (long s = 0; s < S; s++) add_to(context, weights[s], r->source + (sentence * S + s) * D, D);
 }
 
 /* The gradient of the query of a sentence, and of its scores, from that of the context. */

@@ -17,7 +17,8 @@ class _Task(ctypes.Structure):
     """As in ``recurrence.c``."""
 
     _fields_ = [
-        *((n, ctypes.c_long) for n in ("steps", "batch", "dim", "cells", "positions", "threads")),
+        *((n, ctypes.c_long) for n in ("steps", "batch", "dim", "cells")),
+        *((n, ctypes.c_long) for n in ("positions", "sentences", "threads")),
         *((n, ctypes.c_int) for n in ("precision", "attends")),
         *((n, Operand) for n in ("w_recurrent", "w_project", "w_query")),
         *((n, ctypes.c_void_p) for n in ("keys", "source", "v", "padding", "inputs")),
@@ -39,7 +40,10 @@ class Weights:
 
 @dataclass
 class Source:
-    """What the attention reads, float32 and by rows."""
+    """What the attention reads, float32 and by rows.
+
+    Equally many rows of a recurrence, side by side, may read one sentence; without a gradient.
+    """
 
     keys_BSD: Tensor
     source_BSD: Tensor
@@ -195,7 +199,8 @@ def _run(
         "out": steps.out_LBC,
     }
     if source is not None and weights.query_DD is not None:
-        task.positions, task.w_query = source.pad_BS.shape[1], operand(weights.query_DD)
+        task.sentences, task.positions = source.pad_BS.shape
+        task.w_query = operand(weights.query_DD)
         tensors |= {"keys": source.keys_BSD, "source": source.source_BSD, "padding": source.pad_BS}
         tensors |= {"v": source.v_D, "query": steps.query_LBD, "weights": steps.weights_BLS}
     for key, tensor in (tensors | more).items():
