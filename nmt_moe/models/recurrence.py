@@ -12,11 +12,12 @@ from torch.autograd.function import once_differentiable
 
 from nmt_moe.kernels.cpu import recurrence as kernel
 from nmt_moe.kernels.cpu.buffers import empty_activations
-from nmt_moe.kernels.cpu.product import BFLOAT16, Precision, precision
+from nmt_moe.kernels.cpu.product import BFLOAT16, FLOAT32, Precision, precision
 from nmt_moe.kernels.cpu.recurrence import Gradients, Source, Steps, Weights
 from nmt_moe.kernels.linear import of_weight
 from nmt_moe.models import loops
 
+_FEW = 4  # steps, as of a search, for which the weights are not worth packing
 State = tuple[Tensor, Tensor]
 """Output ``[B, D]`` and cells ``[B, C]`` of an LSTM after its last step."""
 
@@ -41,6 +42,8 @@ def run(
         read = (source.keys_BSD, source.source_BSD, source.pad_BS, source.v_D)
     matrices = (weights.recurrent_GM, weights.project_DC, weights.query_DD)
     how = precision(*(x for x in (inputs_LBG, *state, *matrices, *read) if _real(x)))
+    if how == FLOAT32 and len(inputs_LBG) < _FEW and not torch.is_grad_enabled():
+        how = None
     tensors = (inputs_LBG, *state, *matrices, *read)
     if how is None:
         tensors = tuple(_at_autocast_precision(tensors))
