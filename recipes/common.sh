@@ -128,6 +128,13 @@ stage() {
     attended python -m nmt_moe.runs stage "$@"
 }
 
+# Prints the option by which one process trains in bfloat16 on a processor that has it; nothing where
+# there is a GPU, or where experts are spread over processes, which --amp excludes.
+bfloat16_on_cpu() {
+    [[ -z $GPUS ]] || return 0
+    python -c 'import torch; print("" if torch.cuda.is_available() else "--amp")'
+}
+
 # step STEP...: without a stage, in RUN_DIR.
 step() {
     attended python -m nmt_moe.runs step "$@"

@@ -36,7 +36,8 @@ stage corpus python -m nmt_moe.corpus.phrasebook --target "$TARGET" --out "$RUN_
 stage wordpieces --after corpus wordpieces "$VOCABULARY" "$MAX_PIECES" "$TEXT" en "$TARGET"
 stage binary --after wordpieces binary "${LANGUAGES[@]}" --joined-dictionary
 stage training --after binary \
-    train "${LANGUAGES[@]}" "${MODEL[@]}" "${LOSS[@]}" "${OPTIMIZER[@]}" "${LENGTH[@]}"
+    train "${LANGUAGES[@]}" "${MODEL[@]}" "${LOSS[@]}" "${OPTIMIZER[@]}" "${LENGTH[@]}" \
+    $(bfloat16_on_cpu)
 translate_test
 stage report --after examples python -m nmt_moe.report "$RUN_DIR/training/checkpoint_best.pt" \
     "$TEXT/test.en" "$TEXT/test.$TARGET" --out "$RUN_DIR/report/report.html"

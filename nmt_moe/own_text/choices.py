@@ -228,6 +228,8 @@ def _of(
     if machine.gpus:
         options["bf16" if machine.bf16 else "fp16"] = True
         options |= {"distributed-world-size": 1} if size["one_gpu"] else {}
+    elif machine.bf16 and not any(name.endswith(("fp16", "bf16")) for name in settings):
+        options["amp"] = True
     chosen = {
         key: f"{value}".lower() if value is True else f"{value}" for key, value in options.items()
     }
@@ -266,6 +268,8 @@ def _described(chosen: Choices, row: Mapping[str, Any], parameters: int) -> list
         f"size {chosen.size}: {layers}; {options['optimizer']}, learning rate {options['lr']}, "
         f"batches of {chosen.max_tokens:,} wordpieces; no shared embeddings (results/tying)",
     ]
+    if options.get("amp") == "true":
+        reasons.append("products in bfloat16, which this processor has (docs/speed.md)")
     if chosen.given:
         said = ", ".join(f"{name}={value}" for name, value in chosen.given.items())
         reasons.append(f"as set: {said}")

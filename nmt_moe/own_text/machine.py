@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from nmt_moe.corpus.workers import cores
+from nmt_moe.kernels.cpu import bfloat16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Machine:
     gpu: str = ""
     """Its name."""
     bf16: bool = False
-    """Whether the GPU computes with bfloat16."""
+    """Whether the GPU, or without one the processor, computes with bfloat16."""
 
     @classmethod
     def here(cls) -> "Machine":
@@ -30,7 +31,7 @@ class Machine:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         threads = min(cores(), torch.get_num_threads())
         if not count:
-            return cls(cores=threads, memory=_memory())
+            return cls(cores=threads, memory=_memory(), bf16=bfloat16.pays())
         found = torch.cuda.get_device_properties(0)
         return cls(
             cores=threads,

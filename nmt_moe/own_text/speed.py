@@ -26,7 +26,8 @@ def multiply_adds(machine: Machine) -> float | None:
     fastest, end, steps = float("inf"), time.monotonic() + _SECONDS, 0
     while steps < _STEPS or time.monotonic() < end:
         begun = time.monotonic()
-        scores_BTV = model(pieces_BS, lengths_B, pieces_BS)[0]
+        with torch.autocast("cpu", torch.bfloat16, enabled=machine.bf16):
+            scores_BTV = model(pieces_BS, lengths_B, pieces_BS)[0]
         cross_entropy(scores_BTV.flatten(0, 1), pieces_BS.flatten()).backward()
         fastest, steps = min(fastest, time.monotonic() - begun), steps + 1
     return work(model) * pieces_BS.numel() / fastest

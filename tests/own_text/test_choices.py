@@ -48,6 +48,16 @@ def test_less_time_means_a_smaller_model_and_fewer_updates() -> None:
     assert made(140_000, machine=fast, time=1200.0).size == "medium"
 
 
+def test_a_processor_with_bfloat16_uses_it() -> None:
+    narrow = replace(TWO_CORES, bf16=True)
+    assert "--amp" not in made(1000).options
+    found = made(1000, machine=narrow)
+    assert "--amp" in found.options and any("bfloat16" in reason for reason in found.reasons)
+    for name in ("amp=false", "bf16=true", "memory_efficient_bf16=true"):
+        settings = dict([name.split("=")])
+        assert "--amp" not in made(1000, machine=narrow, settings=settings).options
+
+
 def test_the_speed_of_this_machine() -> None:
     assert 1e8 < multiply_adds(TWO_CORES) < 1e13  # type: ignore[operator]
     assert multiply_adds(GPUS) is None
