@@ -8,6 +8,7 @@
 #define DEPTH 256 /* units of a sum between two visits of c: a panel of 32 KiB */
 #define MOST_ROWS (36 * ROWS) /* of a tile of c, and its columns: what is packed fits in the cache */
 #define MOST_COLUMNS 512
+#define TOGETHER 4 /* panels of the second operand that are packed at a time */
 
 size_t rows_units(long m, long k, int precision) { return m * units(k, precision) + 16; }
 
@@ -114,83 +115,97 @@ TARGET_BF16 INLINE __m512i load_step(const Operand *x, long at, long left, long 
     return _mm512_permutexvar_epi16(pairs, both);
 }
 
-/* Steps `from` to `to` of `lines` lines, the first of which is number `line`, into a panel of `width`
-   units a step. May write 16 units past its end. */
-TARGET_BF16 INLINE void panel(
-    const Operand *x, long line, long lines, long from, long to, long width, int precision,
-    uint32_t *out) {
-    long step = precision == BFLOAT16 ? 2 : 1, count = (to - from + step - 1) / step;
-    long size = x->type == BFLOAT16 ? 2 : 4;
-    for (long group = 0; group < width; group += 16) {
-        long at = (line + group) * x->line + from * x->step;
-        if (x->step == 1) {
-            for (long s = 0; s < count; s += 16) {
-                __m512i rows[16];
-                UNROLL for (int i = 0; i < 16; i++) {
-                    long left = group + i < lines ? to - from - s * step : 0;
-                    rows[i] = load_line(x, at + i * x->line + s * step, left, precision);
-                }
-                turn(rows);
-                if (s + 16 <= count) {
-                    UNROLL for (int i = 0; i < 16; i++)
-                        _mm512_storeu_si512(out + (s + i) * width + group, rows[i]);
-                } else {
-                    for (int i = 0; i < count - s; i++)
-                        _mm512_storeu_si512(out + (s + i) * width + group, rows[i]);
-                }
+/* `lines` lines from number `line` on, in a panel of `width` units a step. */
+typedef struct {
+    long line, lines, width;
+    uint32_t *to;
+} Panel;
+
+/* A panel of lines whose steps are neighbours. May write 16 units past its end. */
+TARGET_BF16 INLINE void turned_panel(
+    const Operand *x, const Panel *panel, long from, long end, int precision) {
+    long step = precision == BFLOAT16 ? 2 : 1, count = (end - from + step - 1) / step;
+    for (long group = 0; group < panel->width; group += 16) {
+        long at = (panel->line + group) * x->line + from;
+        for (long s = 0; s < count; s += 16) {
+            uint32_t *to = panel->to + s * panel->width + group;
+            __m512i rows[16];
+            UNROLL for (int i = 0; i < 16; i++) {
+                long left = group + i < panel->lines ? end - from - s * step : 0;
+                rows[i] = load_line(x, at + i * x->line + s * step, left, precision);
             }
-        } else {
-            for (long s = 0; s < count; s++) {
-                long here = at + s * step * x->step, steps = to - from - s * step;
-                /* The next panel's, too: hardware does not fetch across pages. */
-                for (long i = 0; i < step; i++)
-                    _mm_prefetch(
-                        (const char *)x->at + (here + width + i * x->step) * size, _MM_HINT_T1);
-                __m512i unit = load_step(x, here, lines - group, steps, precision);
-                _mm512_storeu_si512(out + s * width + group, unit);
+            turn(rows);
+            if (s + 16 <= count) {
+                UNROLL for (int i = 0; i < 16; i++)
+                    _mm512_storeu_si512(to + i * panel->width, rows[i]);
+            } else {
+                for (int i = 0; i < count - s; i++)
+                    _mm512_storeu_si512(to + i * panel->width, rows[i]);
             }
         }
     }
 }
 
-TARGET_BF16 static void panel_float32(
-    const Operand *x, long line, long lines, long from, long to, long width, uint32_t *out) {
-    panel(x, line, lines, from, to, width, FLOAT32, out);
+#define AHEAD 4 /* steps that are fetched before they are needed: each is another page */
+
+/* Panels of lines that are neighbours: all panels of a step, and then the next step, as steps may be
+   a power of two apart and push each other out of the caches. */
+TARGET_BF16 INLINE void straight_panels(
+    const Operand *x, const Panel *panels, int number, long from, long end, int precision) {
+    long step = precision == BFLOAT16 ? 2 : 1, size = x->type == BFLOAT16 ? 2 : 4;
+    for (long i = from, s = 0; i < end; i += step, s++)
+        for (int p = 0; p < number; p++) {
+            const Panel *panel = panels + p;
+            for (long group = 0; group < panel->width; group += 16) {
+                long at = (panel->line + group) * x->line + i * x->step;
+                const char *next = (const char *)x->at + (at + AHEAD * step * x->step) * size;
+                _mm_prefetch(next, _MM_HINT_T0);
+                if (step == 2) _mm_prefetch(next + x->step * size, _MM_HINT_T0);
+                __m512i unit = load_step(x, at, panel->lines - group, end - i, precision);
+                uint32_t *to = panel->to + s * panel->width + group;
+                /* What follows the last step may be written already. */
+                _mm512_mask_storeu_epi32(to, first(panel->width - group), unit);
+            }
+        }
 }
 
-TARGET_BF16 static void panel_bfloat16(
-    const Operand *x, long line, long lines, long from, long to, long width, uint32_t *out) {
-    panel(x, line, lines, from, to, width, BFLOAT16, out);
-}
+#define PANELS(NAME, PRECISION) \
+    TARGET_BF16 static void NAME( \
+        const Operand *x, const Panel *panels, int number, long from, long end) { \
+        if (x->step != 1) \
+            straight_panels(x, panels, number, from, end, PRECISION); \
+        else \
+            for (int p = 0; p < number; p++) turned_panel(x, panels + p, from, end, PRECISION); \
+    }
+PANELS(panels_float32, FLOAT32)
+PANELS(panels_bfloat16, BFLOAT16)
 
-static void any_panel(
-    const Operand *x, long line, long lines, long from, long to, long width, int precision,
-    uint32_t *out) {
-    (precision == BFLOAT16 ? panel_bfloat16 : panel_float32)(x, line, lines, from, to, width, out);
+/* Steps from to the one before end of all panels, the first ones first. */
+static void write_panels(
+    const Operand *x, const Panel *panels, int number, long from, long end, int precision) {
+    (precision == BFLOAT16 ? panels_bfloat16 : panels_float32)(x, panels, number, from, end);
 }
 
 void pack_rows(const Operand *a, long m, long k, int precision, long from, long end, uint32_t *to) {
     long whole = units(k, precision), first = units(from, precision);
     long count = units(end, precision) - first;
+    uint32_t part[(count + 1) * 16];
     for (long p = 0; p < panels_of(m); p++) {
         long row = first_row(m, p), rows = first_row(m, p + 1) - row;
         uint32_t *out = to + row * whole + first * rows;
-        if (count == whole) {
-            any_panel(a, row, rows, from, end, rows, precision, out);
-            continue;
-        }
-        /* What follows may be another thread's part, which is written by now: keep it. */
-        uint32_t part[(count + 1) * 16];
-        any_panel(a, row, rows, from, end, rows, precision, part);
-        memcpy(out, part, count * rows * sizeof(uint32_t));
+        /* What follows a part may be another thread's, which is written by now: keep it. */
+        Panel panel = {row, rows, rows, count == whole ? out : part};
+        write_panels(a, &panel, 1, from, end, precision);
+        if (count != whole) memcpy(out, part, count * rows * sizeof(uint32_t));
     }
 }
 
 void pack_columns(
     const Operand *b, long columns, long k, int precision, long n, long end, uint32_t *to) {
-    for (; n < end; n += LINES)
-        any_panel(
-            b, n, least(LINES, columns - n), 0, k, LINES, precision, to + n * units(k, precision));
+    for (; n < end; n += LINES) {
+        Panel panel = {n, least(LINES, columns - n), LINES, to + n * units(k, precision)};
+        write_panels(b, &panel, 1, 0, k, precision);
+    }
 }
 
 /* `rows` x 32 sums over `depth` units, added to `add` unless that is NULL. */
@@ -261,29 +276,35 @@ void multiply(
 
 /* Rows m to m + rows and columns n to n + columns of c. */
 static int block(const Product *task, long m, long rows, long n, long columns) {
-    int precision = task->precision;
+    int precision = task->precision, few = 0;
     long step = precision == BFLOAT16 ? 2 : 1, whole = units(task->k, precision);
     size_t a_units = rounded_up(rows * DEPTH + 16, 16);
-    uint32_t *a = scratch(a_units + LINES * DEPTH + 16), *b = a + a_units;
+    uint32_t *a = scratch(a_units + TOGETHER * LINES * DEPTH), *b = a + a_units;
+    Panel down[MOST_ROWS / ROWS], across[TOGETHER];
     if (!a) return 1;
     for (long from = 0; from < whole || !from; from += DEPTH) {
-        long depth = least(DEPTH, whole - from), to = least(task->k, (from + depth) * step);
+        long depth = least(DEPTH, whole - from), end = least(task->k, (from + depth) * step);
         for (long p = 0; p < panels_of(rows); p++) {
             long row = first_row(rows, p), wide = first_row(rows, p + 1) - row;
-            any_panel(&task->a, m + row, wide, from * step, to, wide, precision, a + row * depth);
+            down[p] = (Panel){m + row, wide, wide, a + row * depth};
         }
+        write_panels(&task->a, down, panels_of(rows), from * step, end, precision);
         const float *add = from ? task->c : task->add;
         long add_row = from ? task->c_row : task->add_row;
         for (long j = n; j < n + columns; j += LINES) {
-            long wide = least(LINES, n + columns - j);
-            any_panel(&task->b, j, wide, from * step, to, LINES, precision, b);
-            for (long p = 0; p < panels_of(rows); p++) {
-                long row = first_row(rows, p), next = first_row(rows, p + 1);
-                any_tile(
-                    next - row, depth, a + row * depth, b, precision,
-                    add ? add + (m + row) * add_row + j : NULL, add_row,
-                    task->c + (m + row) * task->c_row + j, task->c_row, wide);
+            if ((j - n) % (TOGETHER * LINES) == 0) {
+                for (few = 0; few < TOGETHER && j + few * LINES < n + columns; few++) {
+                    long column = j + few * LINES, wide = least(LINES, n + columns - column);
+                    across[few] = (Panel){column, wide, LINES, b + few * LINES * depth};
+                }
+                write_panels(&task->b, across, few, from * step, end, precision);
             }
+            const Panel *lines = across + (j - n) / LINES % TOGETHER;
+            for (long p = 0; p < panels_of(rows); p++)
+                any_tile(
+                    down[p].width, depth, down[p].to, lines->to, precision,
+                    add ? add + down[p].line * add_row + j : NULL, add_row,
+                    task->c + down[p].line * task->c_row + j, task->c_row, lines->lines);
         }
     }
     return 0;
