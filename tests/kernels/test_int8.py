@@ -1,6 +1,6 @@
 """Products in int8: exact where all numbers are whole, and layers against loops in float64."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -86,21 +86,61 @@ def test_zeros_and_what_is_not_finite(kind) -> None:
         int8.pack(torch.empty(1, 70_000))
 
 
-def test_a_row_does_not_depend_on_the_others_or_the_threads(kind) -> None:
-    torch.manual_seed(1)
-    w, x_MK = packed(torch.randn(300, 512)), torch.randn(100, 512)
+def with_threads(compute: Callable[[], Tensor]) -> Tensor:
+    """What one thread computes, which must be what three compute."""
     threads, found = torch.get_num_threads(), []
     try:
-        for number in (1, 2):
+        for number in (1, 3):
             torch.set_num_threads(number)
-            found.append(int8.linear(x_MK, w))
+            found.append(compute())
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(*found)
+    return found[0]
+
+
+def test_a_row_does_not_depend_on_the_others_or_the_threads(kind) -> None:
+    torch.manual_seed(1)
+    w, x_MK = packed(torch.randn(300, 512)), torch.randn(100, 512)
+    found = with_threads(lambda: int8.linear(x_MK, w))
     if kind != "torch":
         for first, rows in [(0, 1), (3, 8), (50, 33)]:
             part = slice(first, first + rows)
-            assert torch.equal(int8.linear(x_MK[part], w), found[0][part])
+            assert torch.equal(int8.linear(x_MK[part], w), found[part])
+
+
+def test_nothing_depends_on_the_threads() -> None:
+    """Of sizes at which several threads are used."""
+    torch.manual_seed(1)
+    dim, cells, rows = 64, 128, 70
+    gates = [packed(int8.by_cells(torch.randn(4 * cells, dim) / 8)) for _ in range(3)]
+    w = Recurrent(
+        *gates[:2],
+        packed(torch.randn(dim, cells) / 8),
+        torch.randn(4 * cells),
+        packed(torch.randn(dim, dim) / 8),
+        gates[2],
+    )
+    state = torch.randn(rows, dim), torch.randn(rows, cells)
+    source = Source(*torch.randn(2, rows, 9, dim), torch.zeros(rows, 9, dtype=torch.bool), None)
+    for steps in (1, 5):
+        x_LBI = torch.randn(steps, rows, dim)
+        for read in (None, source):
+            with_threads(lambda x=x_LBI, s=read: torch.cat(int8.recurrence(w, x, *state, s)[:1]))
+    experts = packed(torch.randn(7, 96, dim)), packed(torch.randn(7, dim, 96))
+    expert_A, order_A = torch.randint(0, 7, (800,)).sort()
+    counts_E = torch.bincount(expert_A, minlength=7)
+    x_TD, gate_A = torch.randn(200, dim), torch.rand(800)
+    with_threads(lambda: int8.mixture(*experts, x_TD, counts_E, order_A // 4, gate_A))
+
+
+def test_nothing_to_do(kind) -> None:
+    w = packed(torch.randn(70, 16))
+    assert int8.linear(torch.empty(0, 16), w).shape == (0, 70)
+    experts = packed(torch.randn(2, 9, 16)), packed(torch.randn(2, 16, 9))
+    none = torch.zeros(0).long()
+    found = int8.mixture(*experts, torch.empty(0, 16), torch.zeros(2).long(), none, torch.empty(0))
+    assert found.shape == (0, 16)
 
 
 def test_rows_and_weights_come_back() -> None:

@@ -16,6 +16,7 @@
 #define PANEL 64
 #define CELLS (PANEL / 4)
 #define SMALL (1 << 22) /* multiplications that one thread does before others have begun */
+#define MANY 128 /* rows, for which weights come as fast as they are used */
 #define CHUNK 48 /* rows of an expert whose hidden activations stay in the cache */
 
 /* [panels, depth / 4, PANEL, 4] numbers, a scale for each channel */
@@ -226,66 +227,69 @@ int int8_recurrence(const Recurrence *task) {
     size_t L = task->steps, B = task->rows, D = task->dim, C = task->cells, I = task->inputs;
     size_t panels = whole(C, CELLS) / CELLS, width = panels * PANEL, out_row = panels * CELLS;
     size_t dim_panels = whole(D, PANEL) / PANEL;
-    int ahead = L > 1, attends = task->keys != NULL;
-    size_t size = rows_size(L * B, I) + 2 * rows_size(B, D) + rows_size(B, out_row) +
-                  (ahead ? L * B * width * 4 : 0) + B * out_row * 4 + B * D * 4 + 8 * 64;
+    /* The inputs' share of the gates is one product for several steps, if these have few rows. */
+    size_t together = max(1, min(L, MANY / max(B, 1)));
+    int ahead = together > 1, attends = task->keys != NULL;
+    size_t size = rows_size(together * B, I) + 2 * rows_size(B, D) + rows_size(B, C) +
+                  (ahead ? together * B * width * 4 : 0) + B * out_row * 4 + B * D * 4 + 8 * 64;
     char *memory = aligned_alloc(64, whole(size, 64)), *rest = memory;
     if (!memory) return 1;
-    Rows x = take_rows(&rest, L * B, I), h = take_rows(&rest, B, D);
+    Rows x = take_rows(&rest, together * B, I), h = take_rows(&rest, B, D);
     Rows context = take_rows(&rest, B, D), projected = take_rows(&rest, B, C);
-    float *gates = take(&rest, ahead ? L * B * width * 4 : 0);
+    float *gates = take(&rest, ahead ? together * B * width * 4 : 0);
     float *out = take(&rest, B * out_row * 4), *query = take(&rest, B * D * 4);
     size_t weights = 4 * C * (I + D) + (task->projection.w ? C * D : 0);
-    /* The inputs' share of the gates is one product for all steps. */
-    Product inputs = {&task->input, task->bias, gates, L * B, width, width, 0};
 #pragma omp parallel num_threads(useful(B, weights, task->threads))
-    {
+    for (size_t t = 0; t < L; t++) {
+        const float *before = task->h + t * B * D;
+        float *after = task->h + (t + 1) * B * D;
+        if (t % together == 0) {
+            size_t rows = min(together, L - t) * B;
+            const float *inputs = task->x + t * B * I;
+            Product shares = {&task->input, task->bias, gates, rows, width, width, 0};
 #pragma omp for
-        for (size_t m = 0; m < L * B; m++) f.quantize(task->x, I, I, &x, m, m + 1);
-        if (ahead) {
+            for (size_t m = 0; m < rows; m++) f.quantize(inputs, I, I, &x, m, m + 1);
+            if (ahead) {
 #pragma omp for
-            for (size_t panel = 0; panel < panels; panel++)
-                f.linear(&inputs, &x, panel, panel + 1);
+                for (size_t panel = 0; panel < panels; panel++)
+                    f.linear(&shares, &x, panel, panel + 1);
+            }
         }
-        for (size_t t = 0; t < L; t++) {
-            const float *before = task->h + t * B * D;
-            float *after = task->h + (t + 1) * B * D;
 #pragma omp for
-            for (size_t m = 0; m < B; m++) f.quantize(before, D, D, &h, m, m + 1);
-            if (attends) {
-                Product queries = {&task->query, NULL, query, B, D, D, 0};
-                Attention attention = {
-                    task->keys, task->source, task->v, task->pad, task->weights + t * task->length,
-                    task->contexts + t * B * D, task->length, D, task->keys_row, task->keys_step,
-                    task->source_row, task->source_step, L * task->length};
+        for (size_t m = 0; m < B; m++) f.quantize(before, D, D, &h, m, m + 1);
+        if (attends) {
+            Product queries = {&task->query, NULL, query, B, D, D, 0};
+            Attention attention = {
+                task->keys, task->source, task->v, task->pad, task->weights + t * task->length,
+                task->contexts + t * B * D, task->length, D, task->keys_row, task->keys_step,
+                task->source_row, task->source_step, L * task->length};
 #pragma omp for
-                for (size_t panel = 0; panel < dim_panels; panel++)
-                    f.linear(&queries, &h, panel, panel + 1);
+            for (size_t panel = 0; panel < dim_panels; panel++)
+                f.linear(&queries, &h, panel, panel + 1);
 #pragma omp for
-                for (size_t m = 0; m < B; m++) {
-                    f.attend(&attention, query + m * D, m);
-                    f.quantize(attention.context, D, D, &context, m, m + 1);
-                }
+            for (size_t m = 0; m < B; m++) {
+                f.attend(&attention, query + m * D, m);
+                f.quantize(attention.context, D, D, &context, m, m + 1);
             }
-            Cells cells = {
-                {&task->recurrent}, {&h}, 1, ahead ? gates + t * B * width : task->bias,
-                task->c, out, B, C, ahead ? width : 0, out_row};
-            if (attends) cells.w[cells.parts] = &task->context, cells.x[cells.parts++] = &context;
-            if (!ahead) cells.w[cells.parts] = &task->input, cells.x[cells.parts++] = &x;
+        }
+        const float *add = ahead ? gates + t % together * B * width : task->bias;
+        Cells cells = {
+            {&task->recurrent}, {&h}, 1, add, task->c, out, B, C, ahead ? width : 0, out_row};
+        if (attends) cells.w[cells.parts] = &task->context, cells.x[cells.parts++] = &context;
+        if (!ahead) cells.w[cells.parts] = &task->input, cells.x[cells.parts++] = &x;
 #pragma omp for
-            for (size_t panel = 0; panel < panels; panel++) f.cells(&cells, panel, panel + 1);
-            if (task->projection.w) {
-                Product projection = {&task->projection, NULL, after, B, D, D, 0};
+        for (size_t panel = 0; panel < panels; panel++) f.cells(&cells, panel, panel + 1);
+        if (task->projection.w) {
+            Product projection = {&task->projection, NULL, after, B, D, D, 0};
 #pragma omp for
-                for (size_t m = 0; m < B; m++) f.quantize(out, out_row, C, &projected, m, m + 1);
+            for (size_t m = 0; m < B; m++) f.quantize(out, out_row, C, &projected, m, m + 1);
 #pragma omp for
-                for (size_t panel = 0; panel < dim_panels; panel++)
-                    f.linear(&projection, &projected, panel, panel + 1);
-            } else {
+            for (size_t panel = 0; panel < dim_panels; panel++)
+                f.linear(&projection, &projected, panel, panel + 1);
+        } else {
 #pragma omp for
-                for (size_t m = 0; m < B; m++)
-                    memcpy(after + m * D, out + m * out_row, D * sizeof(float));
-            }
+            for (size_t m = 0; m < B; m++)
+                memcpy(after + m * D, out + m * out_row, D * sizeof(float));
         }
     }
     free(memory);

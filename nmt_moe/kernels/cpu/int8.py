@@ -184,7 +184,10 @@ def recurrence(
     (steps, batch, inputs), dim = x_LBI.shape, h_BD.shape[1]
     if library is None:
         return _recurrence(w, x_LBI, h_BD, c_BC, source)
-    x_LBI, c_BC = _ready(x_LBI).contiguous(), _ready(c_BC).clone(memory_format=torch.contiguous_format)
+    x_LBI, c_BC = (
+        _ready(x_LBI).contiguous(),
+        _ready(c_BC).clone(memory_format=torch.contiguous_format),
+    )
     h_LBD = x_LBI.new_empty(steps + 1, batch, dim)
     h_LBD[0] = h_BD
     task = _Recurrence(steps, batch, inputs, dim, c_BC.shape[1], torch.get_num_threads())

@@ -46,7 +46,9 @@ def quantize(model: nn.Module) -> nn.Module:
     if getattr(model, "int8", False):
         raise UserError("the model is in int8 already")
     if not hasattr(model, "int8"):
-        raise UserError(f"int8 is for translation models of lstm_moe, not for {type(model).__name__}")
+        raise UserError(
+            f"int8 is for translation models of lstm_moe, not for {type(model).__name__}"
+        )
     state = model.state_dict()
     replace_weights(model.eval())
     model.load_state_dict(state)
