@@ -16,8 +16,8 @@ from nmt_moe.trained.folder import ABOUT, CARD, MODEL, ModelFolder
 from nmt_moe.trained.loading import load
 
 _NOTE = (
-    "The weights of this copy are in int8, for translating on CPUs; it cannot be trained. Scores are "
-    "those of the model in float32."
+    "The weights of this copy are in int8, for translating on CPUs; it cannot be trained. Scores "
+    "are those of the model in float32."
 )
 
 

@@ -98,11 +98,10 @@ def test_no_weight_in_float32_is_left() -> None:
     state = model.state_dict()
     assert sum(weight.nbytes for weight in state.values()) < 0.3 * before
     floats = {name: weight for name, weight in state.items() if weight.is_floating_point()}
-    assert all("gate" in name or weight.dim() == 1 or "experts" in name and "scale" in name
+    assert all("gate" in name or weight.dim() == 1 or ("experts" in name and "scale" in name)
                for name, weight in floats.items())  # fmt: skip
     experts = model.decoder.feed_forwards["1"].moe.experts
     assert experts.w_in.panels.nbytes == 4 * 64 * 128
-    assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_one_matrix_stays_one() -> None:

@@ -1,4 +1,4 @@
-"""Products with weights in int8, as a search needs them: ``int8.c``, or torch where that is missing.
+"""Products with weights in int8, as a search needs them: ``int8.c``, or torch without that.
 
 Every output channel of a weight has a scale, and every row of the other operand has one that is
 found as the row comes; sums are whole numbers.

@@ -63,10 +63,8 @@ def replace_weights(model: nn.Module) -> None:
     _replace(model, {})
     for module in model.modules():
         for name, parameter in module._parameters.items():
-            if parameter is not None:
-                if parameter.is_meta:
-                    parameter = nn.Parameter(_in_memory(parameter))
-                module._parameters[name] = parameter.requires_grad_(False)
+            if parameter is not None and parameter.is_meta:
+                module._parameters[name] = nn.Parameter(_in_memory(parameter))
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.is_meta:
                 module._buffers[name] = _in_memory(buffer)
