@@ -78,6 +78,11 @@ def test_zeros_and_what_is_not_finite(kind) -> None:
     w_NK[5], x_MK[1] = 0, 0
     found = int8.linear(x_MK, packed(w_NK))
     assert found.isfinite().all() and not found[1].any() and not found[:, 5].any()
+    for bad, place in [(torch.inf, 3), (torch.nan, 4), (torch.nan, 29), (-torch.inf, 29)]:
+        wrong_MK = x_MK.clone()
+        wrong_MK[0, place] = bad
+        rows = int8.linear(wrong_MK, packed(w_NK))
+        assert rows[0, 6:].isnan().all() and torch.equal(rows[1:], found[1:])
     for bad in (torch.inf, torch.nan):
         w_NK[3, 3] = bad
         with pytest.raises(UserError, match="weights that are not finite numbers"):

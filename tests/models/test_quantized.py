@@ -128,5 +128,8 @@ def test_what_cannot_be_is_one_line() -> None:
         model.train()
     with pytest.raises(UserError, match="int8 is for translation models of lstm_moe, not for"):
         quantize(build_model("lstm_moe_lm"))
+    if int8.library is not None:
+        with pytest.raises(UserError, match="computes in float32: leave out --fp16"):
+            scores(copy.deepcopy(model).half())
     with pytest.raises(UserError, match="translates on CPUs: use --device cpu"):
         model.decoder.output(torch.empty(1, 24, device="meta"))

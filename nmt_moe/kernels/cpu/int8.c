@@ -61,6 +61,8 @@ typedef struct {
     size_t length, dim, keys_row, keys_step, source_row, source_step, weights_row;
 } Attention;
 
+typedef int FourBytes __attribute__((may_alias));
+
 static inline size_t min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t max(size_t a, size_t b) { return a > b ? a : b; }
 static inline size_t whole(size_t a, size_t b) { return (a + b - 1) / b * b; }

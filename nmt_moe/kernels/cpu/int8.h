@@ -7,7 +7,7 @@
    DOT(sum, w, a)   sum + the products of four bytes of w, without sign, and of a, with sign */
 
 typedef float NAME(vec) __attribute__((vector_size(4 * LANES)));
-typedef int NAME(ints) __attribute__((vector_size(4 * LANES)));
+typedef int NAME(ints) __attribute__((vector_size(4 * LANES), may_alias));
 typedef signed char NAME(bytes) __attribute__((vector_size(LANES)));
 typedef float NAME(unaligned) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef signed char NAME(unaligned_bytes) __attribute__((vector_size(LANES), aligned(1), may_alias));
@@ -32,7 +32,7 @@ INLINE void NAME(tile)(
         UNROLL for (int c = 0; c < COLUMNS; c++)
             line[c] = *(const ints *)(w + k * PANEL + c * 4 * LANES);
         UNROLL for (int r = 0; r < rows; r++) {
-            ints four = (ints){0} + *(const int *)(a + r * a_row + k);
+            ints four = (ints){0} + *(const FourBytes *)(a + r * a_row + k);
             UNROLL for (int c = 0; c < COLUMNS; c++) sum[r][c] = DOT(sum[r][c], line[c], four);
         }
     }
@@ -87,15 +87,16 @@ TARGET static void NAME(quantize)(
             ints size = (ints)load(row + k) & 0x7fffffff; /* ordered as the numbers are */
             most = SELECT(size > most, size, most);
         }
-        float largest = 0;
-        for (int i = 0; i < LANES; i++) {
-            float size = ((vec)most)[i];
-            largest = size > largest ? size : largest;
-        }
+        int largest_size = 0; /* what is not finite is larger than all numbers */
+        for (int i = 0; i < LANES; i++) largest_size = most[i] > largest_size ? most[i] : largest_size;
         for (size_t k = whole; k < columns; k++) {
-            float size = row[k] < 0 ? -row[k] : row[k];
-            largest = size > largest ? size : largest;
+            int size;
+            memcpy(&size, row + k, sizeof(int));
+            size &= 0x7fffffff;
+            largest_size = size > largest_size ? size : largest_size;
         }
+        float largest;
+        memcpy(&largest, &largest_size, sizeof(float));
         /* The inverse of a smaller scale is no number. */
         float inverse = largest > 1e-30f ? 127 / largest : 0;
         signed char *to_row = out->a + m * out->stride;

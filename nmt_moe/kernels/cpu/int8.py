@@ -254,6 +254,10 @@ def _ready(x: Tensor) -> Tensor:
 
 
 def _weight(packed: Packed) -> _Weight:
+    if packed.scale.dtype != torch.float32:
+        raise UserError(
+            "a model in int8 computes in float32: leave out --fp16, half() or bfloat16()"
+        )
     return _Weight(packed.panels.data_ptr(), packed.scale.data_ptr())
 
 
