@@ -120,6 +120,9 @@ def test_what_cannot_be_is_one_line(model, small, language_folder, tmp_path, cap
     assert "is in int8, which has no mean" in error(
         capsys, "checkpoint", "average", "--out", tmp_path / "mean.pt", small.checkpoint
     )
+    assert "is in int8, for translating only: name the one in float32" in error(
+        capsys, "report", small.path, text, text
+    )
     language = language_folder / "checkpoint_best.pt"
     assert "is no translation model, and int8 is for those alone" in error(
         capsys, "translate", language, text, "--int8"

@@ -113,11 +113,6 @@ class Int8Experts(nn.Module):
 class _Turned(Int8Weight):
     """Of experts, whose weights in float32 have the inputs first."""
 
-    @property
-    def shape(self) -> torch.Size:
-        """That of the weights in float32."""
-        return torch.Size([*self.several, self.inputs, self.outputs])
-
     def _ordered(self, weight: Tensor) -> Tensor:
         return weight.transpose(-2, -1)
 
@@ -130,8 +125,8 @@ class Int8Mixture(MixtureOfExperts):
     @property
     def ops_per_token(self) -> int:
         """Multiply-adds of a token: the gates that see it, and its experts."""
-        _, dim, hidden_dim = self.experts.w_in.shape
-        expert = 2 * dim * hidden_dim
+        w_in = self.experts.w_in
+        expert = 2 * w_in.inputs * w_in.outputs
         return self.gate.ops_per_token + self.experts_per_token * expert
 
     def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
