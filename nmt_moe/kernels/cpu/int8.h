@@ -9,8 +9,10 @@
 typedef float NAME(vec) __attribute__((vector_size(4 * LANES)));
 typedef int NAME(ints) __attribute__((vector_size(4 * LANES), may_alias));
 typedef signed char NAME(bytes) __attribute__((vector_size(LANES)));
+typedef int NAME(unaligned_ints) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float NAME(unaligned) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef signed char NAME(unaligned_bytes) __attribute__((vector_size(LANES), aligned(1), may_alias));
+typedef signed char NAME(unaligned_bytes)
+    __attribute__((vector_size(LANES), aligned(1), may_alias));
 #define vec NAME(vec)
 #define ints NAME(ints)
 #define load(p) (*(const NAME(unaligned) *)(p))
@@ -30,7 +32,7 @@ INLINE void NAME(tile)(
     for (size_t k = 0; k < depth; k += 4) {
         ints line[COLUMNS];
         UNROLL for (int c = 0; c < COLUMNS; c++)
-            line[c] = *(const ints *)(w + k * PANEL + c * 4 * LANES);
+            line[c] = *(const NAME(unaligned_ints) *)(w + k * PANEL + c * 4 * LANES);
         UNROLL for (int r = 0; r < rows; r++) {
             ints four = (ints){0} + *(const FourBytes *)(a + r * a_row + k);
             UNROLL for (int c = 0; c < COLUMNS; c++) sum[r][c] = DOT(sum[r][c], line[c], four);
@@ -88,7 +90,8 @@ TARGET static void NAME(quantize)(
             most = SELECT(size > most, size, most);
         }
         int largest_size = 0; /* what is not finite is larger than all numbers */
-        for (int i = 0; i < LANES; i++) largest_size = most[i] > largest_size ? most[i] : largest_size;
+        for (int i = 0; i < LANES; i++)
+            largest_size = most[i] > largest_size ? most[i] : largest_size;
         for (size_t k = whole; k < columns; k++) {
             int size;
             memcpy(&size, row + k, sizeof(int));
