@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.kernels.cpu import int8
-from nmt_moe.kernels.cpu.int8 import Packed, Recurrent, Source
+from nmt_moe.kernels.cpu import int8, int8_torch, int8_weights
+from nmt_moe.kernels.cpu.int8_weights import Packed, Recurrent, Source
 
 KINDS = ["any", "avx2", "avx-vnni", "avx512-vnni", "torch"]
 
@@ -31,7 +31,7 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def packed(w: Tensor) -> Packed:
-    return Packed(*int8.pack(w), *w.shape[-2:])
+    return Packed(*int8_weights.pack(w), *w.shape[-2:])
 
 
 def whole(*shape: int) -> Tensor:
@@ -86,9 +86,9 @@ def test_zeros_and_what_is_not_finite(kind) -> None:
     for bad in (torch.inf, torch.nan):
         w_NK[3, 3] = bad
         with pytest.raises(UserError, match="weights that are not finite numbers"):
-            int8.pack(w_NK)
+            int8_weights.pack(w_NK)
     with pytest.raises(UserError, match="70,000 inputs is too wide"):
-        int8.pack(torch.empty(1, 70_000))
+        int8_weights.pack(torch.empty(1, 70_000))
 
 
 def with_threads(compute: Callable[[], Tensor]) -> Tensor:
@@ -118,7 +118,7 @@ def test_nothing_depends_on_the_threads() -> None:
     """Of sizes at which several threads are used."""
     torch.manual_seed(1)
     dim, cells, rows = 64, 128, 70
-    gates = [packed(int8.by_cells(torch.randn(4 * cells, dim) / 8)) for _ in range(3)]
+    gates = [packed(int8_weights.by_cells(torch.randn(4 * cells, dim) / 8)) for _ in range(3)]
     w = Recurrent(
         *gates[:2],
         packed(torch.randn(dim, cells) / 8),
@@ -152,18 +152,18 @@ def test_rows_and_weights_come_back() -> None:
     torch.manual_seed(1)
     w_NK = torch.randn(70, 33)
     w = packed(w_NK)
-    back_NK = int8.unpack(w.panels, w.scale, 70, 33)
+    back_NK = int8_weights.unpack(w.panels, w.scale, 70, 33)
     assert ((back_NK - w_NK).abs() <= w.scale[:70, None] * 0.501).all()
     numbers = torch.tensor([0, 69, 64, 3, 3])
-    assert torch.equal(int8.rows(w, numbers), back_NK[numbers])
+    assert torch.equal(int8_weights.rows(w, numbers), back_NK[numbers])
 
 
 def in_float64(w: Packed) -> Tensor:
-    return int8.unpack(w.panels, w.scale, w.outputs, w.inputs).double()
+    return int8_weights.unpack(w.panels, w.scale, w.outputs, w.inputs).double()
 
 
 def product(x_MK: Tensor, w: Packed) -> Tensor:
-    return int8.rounded(x_MK.float()).double() @ in_float64(w).t()
+    return int8_torch.rounded(x_MK.float()).double() @ in_float64(w).t()
 
 
 def same(found: Tensor, right: Tensor) -> bool:
@@ -190,13 +190,13 @@ def test_steps_of_an_lstm(kind, steps, rows, inputs, dim, cells, attention) -> N
     torch.manual_seed(steps)
 
     def gates(width: int) -> Packed:
-        return packed(int8.by_cells(torch.randn(4 * cells, width) * width**-0.5))
+        return packed(int8_weights.by_cells(torch.randn(4 * cells, width) * width**-0.5))
 
     w = Recurrent(
         input=gates(inputs),
         recurrent=gates(dim),
         projection=packed(torch.randn(dim, cells) * cells**-0.5) if cells != dim else None,
-        bias=int8.by_cells(torch.randn(4 * cells)),
+        bias=int8_weights.by_cells(torch.randn(4 * cells)),
         query=packed(torch.randn(dim, dim) * dim**-0.5) if attention else None,
         context=gates(dim) if attention else None,
     )

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nmt_moe.kernels.cpu import int8
-from nmt_moe.kernels.cpu.int8 import Recurrent, Source
+from nmt_moe.kernels.cpu import int8, int8_weights
+from nmt_moe.kernels.cpu.int8_weights import Recurrent, Source
 from nmt_moe.models.attention import MultiplicativeAttention
 from nmt_moe.models.lstm import State, zero_state
 from nmt_moe.models.quantized.weights import FLOAT, Int8Weight, rename
@@ -16,11 +16,11 @@ class _Gates(Int8Weight):
     """Of the gates, in the order of cells."""
 
     def __init__(self, cells: int, inputs: int) -> None:
-        super().__init__(-(-cells // int8.CELLS) * int8.PANEL, inputs)
+        super().__init__(-(-cells // int8_weights.CELLS) * int8_weights.PANEL, inputs)
         self.rows = 4 * cells
 
     def _ordered(self, weight: Tensor) -> Tensor:
-        return int8.by_cells(weight) if len(weight) == self.rows else weight
+        return int8_weights.by_cells(weight) if len(weight) == self.rows else weight
 
 
 class _Layer(nn.Module):
@@ -42,7 +42,7 @@ class _Layer(nn.Module):
         rename(state_dict, prefix, self.names)
         found = [state_dict.pop(prefix + name, None) for name in self.biases]
         if None not in found:
-            state_dict[f"{prefix}bias"] = int8.by_cells(sum(found))
+            state_dict[f"{prefix}bias"] = int8_weights.by_cells(sum(found))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _weights(self, **more: Any) -> Recurrent:

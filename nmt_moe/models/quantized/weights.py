@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt_moe.kernels.cpu import int8
-from nmt_moe.kernels.cpu.int8 import Packed
+from nmt_moe.kernels.cpu.int8_weights import PANEL, Packed, pack, packed_shape, rows
 from nmt_moe.moe import MixtureOfExperts, Routing
 from nmt_moe.moe.experts import Experts
 
@@ -30,9 +30,9 @@ class Int8Weight(nn.Module):
     def __init__(self, outputs: int, inputs: int, several: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.outputs, self.inputs, self.several = outputs, inputs, several
-        shape = int8.packed_shape(outputs, inputs)
+        shape = packed_shape(outputs, inputs)
         self.register_buffer("panels", torch.empty(*several, *shape, dtype=torch.uint8))
-        self.register_buffer("scale", torch.empty(*several, shape[0] * int8.PANEL))
+        self.register_buffer("scale", torch.empty(*several, shape[0] * PANEL))
 
     @property
     def packed(self) -> Packed:
@@ -47,9 +47,10 @@ class Int8Weight(nn.Module):
         given = state_dict.pop(prefix + FLOAT, None)
         if given is not None:
             w_NK = self._ordered(given)
-            found = int8.pack(w_NK) if w_NK.shape[-2:] == (self.outputs, self.inputs) else (w_NK,)
-            # Another shape is left to torch, which says what is wrong.
-            state_dict |= dict(zip((f"{prefix}panels", f"{prefix}scale"), found, strict=False))
+            if w_NK.shape[-2:] == (self.outputs, self.inputs):
+                state_dict[f"{prefix}panels"], state_dict[f"{prefix}scale"] = pack(w_NK)
+            else:  # which torch says
+                state_dict[f"{prefix}panels"] = w_NK
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _ordered(self, weight: Tensor) -> Tensor:
@@ -85,7 +86,7 @@ class Int8Embedding(Int8Linear):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The rows of these words, ``[..., K]``."""
-        return int8.rows(self.packed, tokens.reshape(-1)).view(*tokens.shape, -1)
+        return rows(self.packed, tokens.reshape(-1)).view(*tokens.shape, -1)
 
 
 class Int8Experts(nn.Module):
