@@ -79,7 +79,8 @@ class Evaluate(OnDevice):
         hypotheses = _translated(translator, sources)
         found = scored(hypotheses, references, target, self.resamples)
         content = evaluation.content(found, sources, references, hypotheses)
-        shown = [f"{self.model}, {self.source}, {len(pairs):,} lines"]
+        how = " in int8" if self.int8 else ""
+        shown = [f"{self.model}{how}, {self.source}, {len(pairs):,} lines"]
         shown += score_lines(content["scores"])
         if self.against is not None:
             compared = evaluation.compare(hypotheses, other, references, target, self.resamples)

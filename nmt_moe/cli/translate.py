@@ -99,6 +99,7 @@ class Translate(OnDevice):
     def run(self) -> None:
         from nmt_moe.common.lines import read_lines
         from nmt_moe.trained.device import find_device
+        from nmt_moe.trained.folder import in_int8
         from nmt_moe.trained.loading import load
         from nmt_moe.translate.documents import files
         from nmt_moe.translate.documents.lines import text_lines
@@ -114,7 +115,7 @@ class Translate(OnDevice):
             source_lang=self.source_lang,
             target_lang=self.target_lang,
             sentencepiece_model=self.sentencepiece_model,
-            device=find_device(self.device, self.int8),
+            device=find_device(self.device, self.int8 or in_int8(self.checkpoint)),
             int8=self.int8,
         )
         translator = model.translator(**{name: getattr(self, name) for name in RANGES})

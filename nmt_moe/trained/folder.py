@@ -131,6 +131,11 @@ def read(folder: str | Path) -> ModelFolder:
     return ModelFolder(path, about)
 
 
+def in_int8(given: str | Path) -> bool:
+    """Whether that is a model's folder with weights in int8."""
+    return (Path(given) / ABOUT).is_file() and bool(read(given).about.get("int8"))
+
+
 def description(model: ModelFolder) -> Iterator[str]:
     """What ``nmt-moe model info`` prints of a folder that was checked."""
     about, directions = model.about, model.directions

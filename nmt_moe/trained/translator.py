@@ -16,6 +16,7 @@ from fairseq.utils import apply_to_sample, resolve_max_positions
 from nmt_moe.common.errors import UserError
 from nmt_moe.trained.alignment import Aligned, places
 from nmt_moe.trained.device import find_device
+from nmt_moe.trained.folder import in_int8
 from nmt_moe.trained.search import (
     BATCH_SIZE,
     BEAM,
@@ -91,7 +92,7 @@ class Translator:
         if isinstance(model, str | Path):
             # By name: opening makes a model, whose translator this is.
             load = importlib.import_module("nmt_moe.trained.loading").load
-            place = find_device(device, int8)
+            place = find_device(device, int8 or in_int8(model))
             model = load(model, target_lang=target_lang, device=place, int8=int8)
         elif int8:
             raise UserError("int8 is for a model that is opened here: give load(..., int8=True)")

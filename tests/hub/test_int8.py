@@ -63,6 +63,27 @@ def test_a_packed_model_translates(model, small, monkeypatch, capsys) -> None:
     assert Translator(small.path).translate(KNOWN) == found
 
 
+def test_where_there_is_a_gpu_the_cpu_is_taken(model, small, monkeypatch, capsys) -> None:
+    expected = translated(monkeypatch, capsys, str(small.path), "--device", "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert translated(monkeypatch, capsys, str(small.path)) == expected
+    assert translated(monkeypatch, capsys, str(model.path), "--int8") == expected
+    assert Translator(small.path).translate(KNOWN) == expected
+
+
+def test_scores_of_both(model, small, tmp_path, capsys) -> None:
+    """The model has learnt to repeat what it knows."""
+    text = tmp_path / "text"
+    text.write_text("\n".join(KNOWN))
+    capsys.readouterr()
+    arguments = ["evaluate", str(model.path), str(text), str(text), "--resamples", "2"]
+    assert main([*arguments, "--int8"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{model.path} in int8, {text}, 12 lines"
+    assert float(lines[1].split()[1]) > 80
+    assert main([*arguments, "--against", str(small.path)]) == 0
+
+
 def test_what_a_packed_model_holds(model, small, capsys) -> None:
     assert small.about["int8"] and small.about["sha256"] != model.about["sha256"]
     kept = {name: value for name, value in small.about.items() if name not in ("int8", "sha256")}

@@ -105,8 +105,8 @@ static inline size_t whole(size_t a, size_t b) { return (a + b - 1) / b * b; }
 #include "int8.h"
 #endif
 
-/* Four products of vectors of 32 bits, in the order of the bytes of this processor, whose lowest
-   byte comes first */
+/* Four products of vectors of 32 bits. Which byte comes first does not matter: it is the same of w
+   and of a. */
 #define NAME(name) name##_any
 #define TARGET
 #define LANES 4
