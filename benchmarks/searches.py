@@ -1,5 +1,6 @@
 """Models that translate, each under one interface, for generate.py.
 
+lstm_moe int8         ours with weights in int8
 fairseq transformer   fairseq's own, base (60 million parameters), one matrix for all embeddings
 ctranslate2           the same weights in CTranslate2 through its own converter, in float32 and in
                       int8, where it is installed (``pip install -e '.[bench]'``)
@@ -18,13 +19,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from contenders import CONTENDERS, Options, batch, products, source_products
+from contenders import CONTENDERS, Options, batch, ours, products, source_products
 from fairseq.models import build_model
 from fairseq.models.transformer import base_architecture
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from torch import Tensor, nn
 
 from nmt_moe.models.architectures import dictionary
+from nmt_moe.models.quantized.model import quantize
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
 
 BEAM = 4
@@ -97,6 +99,11 @@ def typed(model: nn.Module, args: argparse.Namespace) -> nn.Module:
     return model.to(args.device, getattr(torch, args.dtype))
 
 
+def in_int8(model: nn.Module, args: argparse.Namespace) -> nn.Module:
+    """With weights in int8, on a CPU."""
+    return quantize(model)
+
+
 def by_fairseq(
     kind: Callable[..., nn.Module],
     sizes: Options,
@@ -114,10 +121,9 @@ def by_fairseq(
     reference = partial(random_model, kind, sizes, vocabulary)
     model = convert(reference(), args)
     words = dictionary(vocabulary)
-    ours = hasattr(model.decoder, "feed_forwards")
     task = (
         GNMTTranslationTask(GNMTTranslationConfig(), words, words)
-        if ours
+        if hasattr(model.decoder, "feed_forwards")
         else TranslationTask(TranslationConfig(), words, words)
     )
 
@@ -189,7 +195,7 @@ SEARCHES: dict[str, Callable[[Options, int, argparse.Namespace], Translator]] = 
     for name, kind in CONTENDERS.items()
     if name != "joeynmt"  # has no step-by-step decoder here
 }
-# A model of other products is a line here: partial(by_fairseq, kind, convert=..., dtype="int8").
+SEARCHES["lstm_moe int8"] = partial(by_fairseq, ours, convert=in_int8, dtype="int8")
 SEARCHES["fairseq transformer"] = partial(by_fairseq, transformer)
 NOTES: list[str] = []
 if importlib.util.find_spec("ctranslate2"):

@@ -38,6 +38,8 @@ def average(files: list[str], out: str, force: bool = False) -> None:
     found = [Checkpoint.complete(file) for file in dict.fromkeys(files)]
     newest = max(found, key=attrgetter("updates"))
     for checkpoint in found:
+        if any(weight.dtype == torch.uint8 for weight in checkpoint.model.values()):
+            raise UserError(f"{checkpoint.path} is in int8, which has no mean: take float32")
         _check_same(newest, checkpoint)
         dictionaries.check_same(newest, checkpoint)
     models = [newest.model, *(one.model for one in found if one is not newest)]

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nmt_moe.cli.arguments import option, positional
+from nmt_moe.cli.arguments import option, positional, switch
 from nmt_moe.cli.translate import OnDevice
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import (
@@ -45,6 +45,7 @@ class Evaluate(OnDevice):
         None, "language to translate into, needed where the model has several", metavar="LANGUAGE"
     )
     beam: int = option(BEAM, "beam size", RANGES["beam"])
+    int8: bool = switch("open models with weights in int8, for translating faster on CPUs")
     resamples: int = option(1000, "samples of the bootstrap", integers(2))
     per_line: Path | None = option(
         None, "write a table with the scores and the translation of each line; -: print it"
@@ -78,7 +79,8 @@ class Evaluate(OnDevice):
         hypotheses = _translated(translator, sources)
         found = scored(hypotheses, references, target, self.resamples)
         content = evaluation.content(found, sources, references, hypotheses)
-        shown = [f"{self.model}, {self.source}, {len(pairs):,} lines"]
+        how = " in int8" if self.int8 else ""
+        shown = [f"{self.model}{how}, {self.source}, {len(pairs):,} lines"]
         shown += score_lines(content["scores"])
         if self.against is not None:
             compared = evaluation.compare(hypotheses, other, references, target, self.resamples)
@@ -96,7 +98,8 @@ class Evaluate(OnDevice):
     def _open(self, model: str) -> "Translator":
         from nmt_moe.trained.translator import Translator
 
-        return Translator(model, target_lang=self.target_lang, device=self.device, beam=self.beam)
+        how: dict[str, Any] = {"target_lang": self.target_lang, "device": self.device}
+        return Translator(model, **how, beam=self.beam, int8=self.int8)
 
     def _other(self, against: str, sources: Sequence[str]) -> list[str]:
         """The translations of the other system."""

@@ -40,16 +40,27 @@ class Pack(Command):
         None, "the file, .zip or .tar.gz (default: MODEL.zip, beside the folder)"
     )
     force: bool = switch("replace the file if it exists")
+    int8: bool = switch(
+        "pack weights in int8, a quarter of the size, for translating on CPUs: the folder in the "
+        "file and the file by default are named MODEL-int8"
+    )
 
     def run(self) -> None:
         from nmt_moe.trained import folder, packing
 
         model = folder.read(self.folder)
         path = model.path.resolve()
-        out = self.out or path.with_name(f"{path.name}.zip")
+        out = self.out or path.with_name(f"{path.name}{'-int8' if self.int8 else ''}.zip")
         if out.exists() and not self.force:
             raise UserError(f"there is {out} already: give --force to replace it")
-        packing.pack(model, out)
+        packing.check(model, out)
+        if self.int8:
+            from nmt_moe.trained.int8 import converted
+
+            with converted(model, out.absolute().parent) as smaller:
+                packing.pack(smaller, out)
+        else:
+            packing.pack(model, out)
         print(f"{out}: {bytes_text(out.stat().st_size)}")
 
 

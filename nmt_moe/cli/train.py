@@ -140,7 +140,13 @@ class Train(Command):
             )
         if self.out.absolute() == self.start.absolute():
             raise UserError(f"--out {self.out} is the model of --from: name a new folder")
-        directions = read(self.start).directions
+        start = read(self.start)
+        if start.about.get("int8"):
+            raise UserError(
+                f"--from {self.start} is in int8, for translating only: give the model in float32 "
+                "that it was packed from"
+            )
+        directions = start.directions
         first = directions[0]
         if (self.source or first[0], self.target or first[1]) != first:
             raise UserError(

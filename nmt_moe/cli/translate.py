@@ -84,6 +84,7 @@ class Translate(OnDevice):
         f"(default: {BUFFER_LINES:,}; 1 at a terminal)",
         integers(1),
     )
+    int8: bool = switch("open the model with weights in int8, for translating faster on CPUs")
     progress: bool = switch("show the progress on stderr, as at a terminal")
 
     def in_own_process(self) -> None:
@@ -98,6 +99,7 @@ class Translate(OnDevice):
     def run(self) -> None:
         from nmt_moe.common.lines import read_lines
         from nmt_moe.trained.device import find_device
+        from nmt_moe.trained.folder import in_int8
         from nmt_moe.trained.loading import load
         from nmt_moe.translate.documents import files
         from nmt_moe.translate.documents.lines import text_lines
@@ -113,7 +115,8 @@ class Translate(OnDevice):
             source_lang=self.source_lang,
             target_lang=self.target_lang,
             sentencepiece_model=self.sentencepiece_model,
-            device=find_device(self.device),
+            device=find_device(self.device, self.int8 or in_int8(self.checkpoint)),
+            int8=self.int8,
         )
         translator = model.translator(**{name: getattr(self, name) for name in RANGES})
         source = self.source_lang or translator.source_lang

@@ -139,6 +139,8 @@ class StackConfig(_Balance):  # type: ignore[misc, valid-type]
 class LSTMMoEConfig(StackConfig):
     """The translation model (appendix E)."""
 
+    # Of a checkpoint that only translates; --int8 of --task gnmt_translation sets it, too.
+    int8_weights: bool = _plain(False, argparse.SUPPRESS)
     encoder_layers: int = option(3, integers(1), "LSTM layers of the encoder")
     decoder_layers: int = option(2, integers(1), "LSTM layers of the decoder")
     encoder_bidirectional: bool = _plain(

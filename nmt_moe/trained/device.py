@@ -5,14 +5,14 @@ import torch
 from nmt_moe.common.errors import UserError
 
 
-def find_device(name: str | None) -> torch.device:
-    """The device of that name; None: a GPU if there is one, else the CPU.
+def find_device(name: str | None, int8: bool = False) -> torch.device:
+    """The device of that name; None: a GPU if there is one, else the CPU; for int8 the CPU.
 
     Raises:
         UserError: there is none.
     """
     if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() and not int8 else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

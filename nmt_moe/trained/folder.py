@@ -131,6 +131,11 @@ def read(folder: str | Path) -> ModelFolder:
     return ModelFolder(path, about)
 
 
+def in_int8(given: str | Path) -> bool:
+    """Whether that is a model's folder with weights in int8."""
+    return (Path(given) / ABOUT).is_file() and bool(read(given).about.get("int8"))
+
+
 def description(model: ModelFolder) -> Iterator[str]:
     """What ``nmt-moe model info`` prints of a folder that was checked."""
     about, directions = model.about, model.directions
@@ -138,6 +143,8 @@ def description(model: ModelFolder) -> Iterator[str]:
     spoken = ", ".join(map(between, directions))
     yield f"{model.path}: {spoken}; {bytes_text(size)}, all files as they were written"
     versions = ", ".join(f"{part} {version}" for part, version in about["versions"].items())
+    if about.get("int8"):
+        yield "weights in int8, for translating on CPUs"
     yield f"made {about['created']} by nmt_moe {about['nmt_moe']}: {versions}"
     for one in about.get("text") or ():
         yield f"text: {one['pairs']:,} pairs of {one['name']}"

@@ -18,6 +18,7 @@ from nmt_moe.checkpoint import dictionaries
 from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import UserError
 from nmt_moe.fairseq_fixes import threads
+from nmt_moe.models import quantized
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
 from nmt_moe.trained.model import TrainedModel
 from nmt_moe.trained.vocabulary import dictionary_files, read_dictionary
@@ -30,6 +31,7 @@ def load(
     sentencepiece_model: Path | None = None,
     data: Path | None = None,
     device: str | torch.device = "cpu",
+    int8: bool = False,
 ) -> TrainedModel:
     """Load a checkpoint of a translation or language model, or several as an ensemble.
 
@@ -43,10 +45,12 @@ def load(
         data: a folder of ``fairseq-preprocess`` that provides dictionaries and languages where
             those of the training are gone.
         device: where to put the models.
+        int8: open translation models with weights in int8, for translating on CPUs; those that are
+            packed so are in any case.
 
     Raises:
-        UserError: a file is missing or damaged, holds another kind of model, or does not belong to
-            the others.
+        UserError: a file is missing or damaged, holds another kind of model, does not belong to the
+            others, or is in int8 and the device is no CPU.
     """
     threads.one_after_fork()
     first, *others = [one for given in checkpoints for one in _read(given)]
@@ -54,6 +58,8 @@ def load(
     if translates(first):
         languages = _languages(first, source_lang, target_lang, data)
         names = [f"dict.{language}.txt" for language in languages]
+    elif int8:
+        raise UserError(f"{first.path} is no translation model, and int8 is for those alone")
     elif (task_name := first.options("task").get("_name")) != "language_modeling":
         raise UserError(
             f"{first.path} was trained with --task {task_name}: models of translation and of "
@@ -62,10 +68,12 @@ def load(
     files = dictionary_files([*_folders(first), *([data] if data else [])], names)
     cfg = _options(first)
     task = _task(cfg.task, languages, list(map(read_dictionary, files)))
-    models = [_model(first, task, files)]
+    models = [_model(first, task, files, int8)]
     for other in others:
         _check_together(other, languages, task, files)
-        models.append(_model(other, task, files))
+        models.append(_model(other, task, files, int8))
+    if torch.device(device).type != "cpu" and any(getattr(one, "int8", False) for one in models):
+        raise UserError(f"{first.path} is in int8, which is for CPUs: use --device cpu")
     return TrainedModel(
         path=first.path,
         cfg=cfg,
@@ -166,9 +174,11 @@ def _check_together(
             )
 
 
-def _model(checkpoint: Checkpoint, task: Any, files: Sequence[Path]) -> Any:
+def _model(checkpoint: Checkpoint, task: Any, files: Sequence[Path], int8: bool) -> Any:
     """Build the model of a checkpoint, which must have the dictionaries of the task."""
     path, state = str(checkpoint.path), checkpoint.state | {"cfg": _options(checkpoint)}
+    if int8:
+        quantized.ask_for(state["cfg"].model)
     named = {"source": str(files[0]), "target": str(files[-1])}
     dictionaries.check(path, state, dictionaries.symbols_of(task), named)
     try:

@@ -38,15 +38,20 @@ def pack(model: ModelFolder, out: Path) -> None:
     Raises:
         UserError: the folder is damaged, or the ending is another.
     """
-    if not out.name.endswith(ENDINGS):
-        raise UserError(f"{out}: the name of a packed model ends with {' or '.join(ENDINGS)}")
-    if model.path.resolve() in out.resolve().parents:
-        raise UserError(f"{out} is in the folder that is packed: write to another place")
+    check(model, out)
     model.check()
     top = PurePosixPath(model.path.resolve().name)
     files = {str(top / name): model.path / name for name in _names(model.path)}
     with atomic_write([out], "wb") as [file]:
         (_zip if out.name.endswith(".zip") else _tar)(files, file)
+
+
+def check(model: ModelFolder, out: Path) -> None:
+    """Raise a :class:`UserError` for a file that a model cannot be packed into."""
+    if not out.name.endswith(ENDINGS):
+        raise UserError(f"{out}: the name of a packed model ends with {' or '.join(ENDINGS)}")
+    if model.path.resolve() in out.resolve().parents:
+        raise UserError(f"{out} is in the folder that is packed: write to another place")
 
 
 def _names(path: Path) -> list[str]:

@@ -16,6 +16,7 @@ from fairseq.utils import apply_to_sample, resolve_max_positions
 from nmt_moe.common.errors import UserError
 from nmt_moe.trained.alignment import Aligned, places
 from nmt_moe.trained.device import find_device
+from nmt_moe.trained.folder import in_int8
 from nmt_moe.trained.search import (
     BATCH_SIZE,
     BEAM,
@@ -59,6 +60,7 @@ class Translator:
         target_lang: the language to translate into, needed where a model that is opened here has
             several.
         device: for a model that is opened here; None: a GPU if there is one.
+        int8: open the model with weights in int8, for translating on CPUs.
         beam: width of the search.
         batch_size: sentences that are translated together.
         max_pieces: a longer sentence is translated in parts.
@@ -77,6 +79,7 @@ class Translator:
         source_lang: str | None = None,
         target_lang: str | None = None,
         device: str | None = None,
+        int8: bool = False,
         beam: int = BEAM,
         batch_size: int = BATCH_SIZE,
         max_pieces: int = MAX_PIECES,
@@ -89,7 +92,10 @@ class Translator:
         if isinstance(model, str | Path):
             # By name: opening makes a model, whose translator this is.
             load = importlib.import_module("nmt_moe.trained.loading").load
-            model = load(model, target_lang=target_lang, device=find_device(device))
+            place = find_device(device, int8 or in_int8(model))
+            model = load(model, target_lang=target_lang, device=place, int8=int8)
+        elif int8:
+            raise UserError("int8 is for a model that is opened here: give load(..., int8=True)")
         if model.languages is None:
             raise UserError(f"{model.path} does not translate: it is a language model")
         cfg = replace(model.task.cfg, gnmt_alpha=gnmt_alpha, gnmt_beta=gnmt_beta)

@@ -56,8 +56,8 @@ def test_other_models_of_the_papers_size_cost_the_same(monkeypatch):
 def test_searches(measured):
     found = measured("generate")
     names = [row[0] for row in found["rows"]]
-    assert names[:5] == [*OURS, "fairseq transformer"]
-    assert names[5:] == CTRANSLATE2
+    assert names[:6] == [*OURS, "lstm_moe int8", "fairseq transformer"]
+    assert names[6:] == CTRANSLATE2
     for way in ("batch", "alone"):
         assert {name: len(x) for name, x in found["figures"]["seconds"][way].items()} == (
             dict.fromkeys(names, 2)

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+from nmt_moe import load
 from tests.commands import PLUGIN, Finished, run, train
 
 
@@ -40,6 +42,30 @@ def test_interactive_with_a_length_weight_alone_divides_the_score(data, trained)
 def test_negative_weights_are_one_line(data, trained) -> None:
     error = generate(data, trained, *GNMT, "--gnmt-beta", -1, fails=True).error()
     assert error.strip() == "--gnmt-beta must be at least 0, not -1.0"
+
+
+def test_weights_in_int8(data, trained) -> None:
+    """Scores of the same translations, which a first pass found, are a little different."""
+    options = [*GNMT, "--score-reference"]
+    whole, small = (lines(generate(data, trained, *options, *o), "H") for o in ([], ["--int8"]))
+    assert len(whole) == len(small) == 20 and whole != small
+    for one, other in zip(whole, small, strict=True):
+        scores = [float(line.split("\t")[1]) for line in (one, other)]
+        assert scores[0] == pytest.approx(scores[1], abs=0.05)
+
+
+def test_int8_is_for_translating_alone(data, trained, tmp_path) -> None:
+    into = tmp_path / "new"
+    error = train(data, into, *GNMT, "--int8", fails=True).error()
+    assert error == "--int8 is for translating: train without it, and give it to fairseq-generate"
+    error = train(data, into, "--int8-weights", fails=True).error()
+    assert error.startswith("a model in int8 is for translating only: train the one in float32")
+    state = torch.load(trained)
+    state["model"] = load(trained, int8=True).model.state_dict()
+    torch.save(state, tmp_path / "small.pt")
+    for option in ("--finetune-from-model", "--restore-file"):
+        error = train(data, into, option, tmp_path / "small.pt", fails=True).error()
+        assert "this model is in int8, for translating only: train the one in float32" in error
 
 
 @pytest.mark.slow

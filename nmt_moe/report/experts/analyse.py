@@ -13,6 +13,7 @@ import numpy as np
 from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.progress import Progress
+from nmt_moe.models import quantized
 from nmt_moe.models.architectures import LANGUAGE, TRANSLATION
 from nmt_moe.plan import counts
 from nmt_moe.report.experts.attention import AttentionTally
@@ -34,12 +35,14 @@ def open_model(path: Path, **options: Any) -> TrainedModel:
         options: as for :func:`nmt_moe.trained.loading.load`.
 
     Raises:
-        UserError: it is no checkpoint, or not of a model of this package.
+        UserError: it is no checkpoint, not of a model of this package, or in int8.
     """
     checkpoint = Checkpoint.complete(path)
     arch = checkpoint.options("model")["_name"]
     if arch not in TRANSLATION | LANGUAGE:
         raise UserError(f"{path} is of --arch {arch}, which is none of this package")
+    if quantized.is_asked_for(checkpoint.options("model")):
+        raise UserError(f"{path} is in int8, for translating only: name the one in float32")
     return load(checkpoint, **options)
 
 
