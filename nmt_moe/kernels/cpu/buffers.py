@@ -17,9 +17,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 _MOST = 2  # of a weight: a gradient, and that of the next batch of the same update
 _LARGE = 2**16  # numbers; less than that, the allocator itself uses again
 _PATIENCE = 1000  # requests, after which memory that none of them took is given back
+_CLEANED = 100  # requests from one look for it to the next
 _lock = threading.Lock()
 _kept: WeakIdKeyDictionary = WeakIdKeyDictionary()
-_activations: list["_Buffer"] = []
+_activations: dict[tuple[int, torch.dtype], list["_Buffer"]] = {}
+"""By the number of numbers and their type."""
 _requests = itertools.count()
 
 
@@ -42,18 +44,18 @@ def empty_activations(like: Tensor, *shape: int) -> Tensor:
     size = 1 << (numbers - 1).bit_length()
     with _lock:
         now = next(_requests)
-        free = [buffer for buffer in _activations if _uses(buffer.memory) == _UNUSED]
-        fit = [buffer for buffer in free if _fits(buffer.memory, (size,), like.dtype)]
+        buffers = _activations.setdefault((size, like.dtype), [])
+        fit = [buffer for buffer in buffers if _free(buffer)]
         if fit:
             found = max(fit, key=lambda buffer: buffer.taken)
         else:
             with torch.inference_mode(False):  # it may be for a training later
                 found = _Buffer(torch.empty(size, dtype=like.dtype), now)
-            _activations.append(found)
+            buffers.append(found)
         found.taken = now
-        for buffer in free:
-            if now - buffer.taken > _PATIENCE:
-                _activations.remove(buffer)
+        if now % _CLEANED == 0:
+            for buffers in _activations.values():
+                buffers[:] = [x for x in buffers if now - x.taken <= _PATIENCE or not _free(x)]
         # Not this view itself, which autograd would not let anybody change in place.
         x = found.memory[:numbers].view(shape)
         return like.new_empty(0).set_(x.untyped_storage(), 0, x.shape, x.stride())
@@ -77,6 +79,10 @@ def empty_gradient(weight: Tensor) -> Tensor:
             return torch.empty_like(weight)
         buffers.append(torch.empty_like(weight, requires_grad=False))
         return buffers[-1].detach()
+
+
+def _free(buffer: _Buffer) -> bool:
+    return _uses is not None and _uses(buffer.memory) == _UNUSED
 
 
 def _fits(buffer: Tensor, size: tuple[int, ...], dtype: torch.dtype) -> bool:
