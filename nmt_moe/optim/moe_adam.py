@@ -231,6 +231,8 @@ class MoEAdam(torch.optim.Optimizer):
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             maximize=False,
+            # One pass on CPUs, where torch does not choose it by itself.
+            fused=True if all(param.device.type == "cpu" for param in params) else None,
         )
         for (param, _), updated in zip(pairs, params, strict=True):
             if updated is not param:

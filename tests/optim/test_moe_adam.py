@@ -112,10 +112,11 @@ def test_is_adam_where_the_squared_gradient_has_rank_one():
 def test_dense_parameters_and_all_plain_ones_are_updated_by_torchs_adam(plain, weight_decay):
     ours, theirs = twins()
     options = {"lr": 0.01, "betas": (0.9, 0.98), "weight_decay": weight_decay}
+    fused = options | {"fused": True}
     optimizer = MoEAdam(ours, plain=plain, **options)
-    adam = torch.optim.AdamW(theirs, **options)
+    adam = torch.optim.AdamW(theirs, **fused)
     if not weight_decay:
-        adam = torch.optim.Adam(theirs, **options)
+        adam = torch.optim.Adam(theirs, **fused)
     for _ in range(50):
         random_gradients(ours, theirs, unused=(1,))
         optimizer.step()
