@@ -4,7 +4,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from nmt_moe.kernels.cpu import linear as kernel
-from nmt_moe.models.attention import attention_weights
+from nmt_moe.models.attention import attention_weights, context
 from nmt_moe.models.cell import step, step_backward
 from nmt_moe.models.recurrence import of_weight
 
@@ -48,7 +48,7 @@ class AttentionRecurrence(torch.autograd.Function):
         for t in range(steps):
             kernel.linear(h_LBD[t], w_query_DD, out=query_LBD[t])
             weights_BLS[:, t] = attention_weights(query_LBD[t], keys_BSD, pad_BS, v_D)
-            context_LBD[t] = weights_BLS[:, t : t + 1].bmm(source_BSD).squeeze(1)
+            context_LBD[t] = context(weights_BLS[:, t], source_BSD)
             kernel.linear(read_LBM[t], w_recurrent_GM, inputs_LBG[t], out=gates_LBG[t])
             step(gates_LBG[t], c_LBC[t], c_LBC[t + 1], tanh_LBC[t], out_LBC[t])
             if w_project_DC is None:

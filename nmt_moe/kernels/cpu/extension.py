@@ -15,6 +15,7 @@ def _load() -> ctypes.CDLL | None:
     pointer, size, number = ctypes.c_void_p, ctypes.c_long, ctypes.c_float
     loaded.factored_squares.argtypes = [pointer] * 3 + [size] * 4
     loaded.factored_update.argtypes = [pointer] * 5 + [number] * 2 + [size] * 4
+    loaded.best_of_rows.argtypes = [pointer] * 3 + [size] * 3 + [pointer] * 2 + [size] * 2
     return loaded
 
 
