@@ -1,6 +1,7 @@
 """``--task gnmt_translation``: translation whose search uses the score of Wu et al. 2016."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fairseq.tasks import register_task
@@ -9,12 +10,14 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from nmt_moe.common import ranges
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import numbers, option
+from nmt_moe.corpus import shortlist
+from nmt_moe.corpus.shortlist import Shortlist
 from nmt_moe.tasks.gnmt_score import GNMTGenerator, GNMTGeneratorWithAlignment
 
 
 @dataclass
 class GNMTTranslationConfig(TranslationConfig):
-    """The options of fairseq's task, and the two weights of the score."""
+    """The options of fairseq's task, the two weights of the score, and a shortlist."""
 
     gnmt_alpha: float = option(
         0.2,
@@ -24,6 +27,13 @@ class GNMTTranslationConfig(TranslationConfig):
     )
     gnmt_beta: float = option(
         0.2, numbers(0), "weight of the coverage penalty for source that no attention was on"
+    )
+    shortlist: str = field(
+        default="",
+        metadata={
+            "help": "file of 'nmt-moe model shortlist': translations have only the pieces that it "
+            "allows, which makes the search faster"
+        },
     )
 
 
@@ -40,6 +50,7 @@ class GNMTTranslationTask(TranslationTask):
     def __init__(self, cfg: GNMTTranslationConfig, src_dict: Any, tgt_dict: Any) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
         ranges.check(GNMTTranslationConfig, cfg)
+        self._tables: dict[str, Shortlist] = {}
 
     def build_generator(
         self,
@@ -54,14 +65,15 @@ class GNMTTranslationTask(TranslationTask):
         Args:
             models: an ensemble, whose attention is averaged.
             args: fairseq's options of generation. Those that change the search itself, such as
-                sampling, constraints or a diverse beam, keep their meaning. ``gnmt_alpha`` and
-                ``gnmt_beta`` among them replace the task's.
+                sampling, constraints or a diverse beam, keep their meaning. ``gnmt_alpha``,
+                ``gnmt_beta`` and ``shortlist`` among them replace the task's.
             seq_gen_cls: a generator class to use instead of ours.
             extra_gen_cls_kwargs: further arguments of the generator.
             kwargs: passed on to fairseq's.
 
         Raises:
-            UserError: fairseq's own length normalisation is asked for too.
+            UserError: fairseq's own length normalisation is asked for too, or the shortlist is
+                missing or that of another vocabulary.
         """
         extra = dict(extra_gen_cls_kwargs or {})
         if seq_gen_cls is None and not getattr(args, "score_reference", False):
@@ -74,12 +86,21 @@ class GNMTTranslationTask(TranslationTask):
                 name: getattr(args, name, getattr(self.cfg, name))
                 for name in ("gnmt_alpha", "gnmt_beta")
             }
-            extra |= weights
+            extra |= weights | {"shortlist": self._shortlist(getattr(args, "shortlist", None))}
             if weights["gnmt_beta"] > 0:
                 _show_attention(models)
         return super().build_generator(
             models, args, seq_gen_cls=seq_gen_cls, extra_gen_cls_kwargs=extra, **kwargs
         )
+
+    def _shortlist(self, given: str | None) -> Shortlist | None:
+        path = given or self.cfg.shortlist
+        if not path:
+            return None
+        if path not in self._tables:
+            pieces = self.source_dictionary.symbols, self.target_dictionary.symbols
+            self._tables[path] = shortlist.read(Path(path), *pieces)
+        return self._tables[path]
 
 
 def _check_normalisation(args: Any) -> None:

@@ -4,6 +4,7 @@ import math
 from argparse import Namespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from fairseq.sequence_generator import SequenceGenerator
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nmt_moe.common.errors import UserError
+from nmt_moe.corpus.shortlist import Shortlist
 from nmt_moe.models.architectures import build, config
 from nmt_moe.tasks.fast_search import FastSearch
 from nmt_moe.tasks.gnmt_translation import GNMTTranslationConfig, GNMTTranslationTask
@@ -232,3 +234,74 @@ def test_numbers_that_are_not_finite_are_one_line() -> None:
         search.generate([], sample_of([[4, 5]]))
     with pytest.raises(UserError, match="--min-len 9 is above"):
         generator(lstm_moe(), min_len=9, max_len_b=5).generate([], sample_of([[4]]))
+
+
+class Only(nn.Module):
+    """An output layer that makes all other words impossible."""
+
+    def __init__(self, output: nn.Module, words: list[int]) -> None:
+        super().__init__()
+        self.output, self.words = output, words
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.output(x)
+        others = torch.ones(logits.shape[-1], dtype=torch.bool)
+        others[self.words] = False
+        return logits.masked_fill(others, -math.inf)
+
+
+def table(words: dict[int, list[int]], common: list[int]) -> Shortlist:
+    sizes = [len(words.get(word, [])) for word in range(24)]
+    pieces = [piece for word in range(24) for piece in words.get(word, [])]
+    first = np.cumsum([0, *sizes])
+    return Shortlist(*(np.array(x, np.int64) for x in (common, first, pieces)))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_shortlist_is_a_softmax_of_its_words(tied) -> None:
+    options = dict(share_decoder_input_output_embed=tied)
+    torch.manual_seed(9)
+    model = opinionated(build(config("lstm_moe", SMALL | options), len(dictionary())))
+    allowed = table({4: [7, 9, 12], 5: [13, 20], 6: [9], 8: [22, 23]}, [0, 1, 2, 3, 11])
+    sample = sample_of([[4, 5, 6], [5]])
+    options = dict(beam=4, max_len_b=8, unkpen=0.5, lenpen=0.7)
+    search = generator(model, extra=dict(shortlist=allowed), **options)
+    found, [alone] = (search.generate([], one) for one in (sample, sample_of([[5]])))
+    assert {t for one in alone for t in one["tokens"].tolist()} <= {0, 2, 3, 11, 13, 20}
+    model.decoder.output = Only(model.decoder.output, [0, 1, 2, 3, 7, 9, 11, 12, 13, 20])
+    plain = generator(model, **options)
+    same(found, SequenceGenerator._generate(plain, sample))
+
+
+def test_a_shortlist_of_all_words_changes_nothing() -> None:
+    model, sample = lstm_moe(), sample_of([[4, 5, 6], [7]])
+    every = table({}, list(range(24)))
+    found = generator(model, extra=dict(shortlist=every), beam=5, max_len_b=8).generate([], sample)
+    same(found, generator(model, beam=5, max_len_b=8).generate([], sample))
+
+
+def test_a_shortlist_of_fewer_words_than_the_beam_is_wide() -> None:
+    search = generator(lstm_moe(), extra=dict(shortlist=table({}, [9])), beam=8, max_len_b=5)
+    [found] = search.generate([], sample_of([[4, 5]]))
+    assert 1 <= len(found) <= 8 and {t for x in found for t in x["tokens"].tolist()} <= {2, 3, 9}
+
+
+def test_searches_that_have_no_shortlist() -> None:
+    words = dictionary()
+    task = TranslationTask(TranslationConfig(), words, words)
+    extra = dict(shortlist=table({}, list(range(24))))
+
+    def search(models: list[nn.Module], **options: Any) -> None:
+        args = Namespace(beam=2, max_len_b=5, **options)
+        made = task.build_generator(models, args, FastSearch, dict(extra))
+        made.generate(models, sample_of([[4, 5]]))
+
+    for models, options in (
+        ([lstm_moe()], dict(sampling=True)),
+        ([lstm_moe(1), lstm_moe(2)], {}),
+        ([lstm_moe()], dict(no_repeat_ngram_size=2)),
+    ):
+        with pytest.raises(UserError, match="--shortlist is for a plain beam search of one model"):
+            search(models, **options)
+    with pytest.raises(UserError, match="--shortlist is for --arch lstm_moe"):
+        search([transformer()])
