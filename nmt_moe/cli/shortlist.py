@@ -21,7 +21,7 @@ class Learn(Command):
     source: Path = positional("text in the source language, may be packed", "SOURCE")
     target: Path = positional("its translation, line by line", "TARGET")
     out: Path = required("the table", metavar="FILE")
-    each: int = option(100, "pieces of the target for each piece of the source", integers(1))
+    each: int = option(50, "pieces of the target for each piece of the source", integers(1))
     frequent: int = option(
         500, "most frequent pieces of the target, which all sentences may have", integers(0)
     )
@@ -58,7 +58,8 @@ class Learn(Command):
                 progress.add(1)
         if not len(source):
             raise UserError(f"{self.source}: there is no line to learn from")
-        with Progress("learn", "pieces", total=len(words[0])) as progress:
+        steps = (1 + lexicon.ROUNDS) * len(words[0])
+        with Progress("learn", "steps", total=steps) as progress:
             table = lexicon.learn(
                 source,
                 target,

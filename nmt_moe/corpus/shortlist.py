@@ -90,7 +90,7 @@ def read(path: Path, source: Sequence[str], target: Sequence[str]) -> Shortlist:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise UserError(f"--shortlist {path}: cannot be read: {error.strerror or error}") from None
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             if file["format"] != _FORMAT:
@@ -102,13 +102,13 @@ def read(path: Path, source: Sequence[str], target: Sequence[str]) -> Shortlist:
         table = Shortlist(common_N, np.concatenate([[0], sizes_S.cumsum()]), pieces_N)
     except _DAMAGED:
         raise UserError(
-            f"{path} is no shortlist of 'nmt-moe model shortlist', or is damaged"
+            f"--shortlist {path} is no table of 'nmt-moe model shortlist', or is damaged"
         ) from None
     for side, given, own in zip(("source", "target"), vocabularies, (source, target), strict=True):
         if given != _digest(own):
             raise UserError(
-                f"{path} was learned for another vocabulary of the {side} than this model has: "
-                "learn one with 'nmt-moe model shortlist'"
+                f"--shortlist {path} was learned for another vocabulary of the {side} than this "
+                "model has: learn one with 'nmt-moe model shortlist'"
             )
     return table
 

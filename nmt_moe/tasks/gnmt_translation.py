@@ -42,7 +42,8 @@ class GNMTTranslationTask(TranslationTask):
     """fairseq's translation task with another score; for any model that shows its attention.
 
     Raises:
-        UserError: a weight that is negative or no number.
+        UserError: a weight that is negative or no number, or a shortlist that is missing or that of
+            another vocabulary.
     """
 
     cfg: GNMTTranslationConfig
@@ -51,6 +52,7 @@ class GNMTTranslationTask(TranslationTask):
         super().__init__(cfg, src_dict, tgt_dict)
         ranges.check(GNMTTranslationConfig, cfg)
         self._tables: dict[str, Shortlist] = {}
+        self._shortlist(None)  # or an error comes after all else is loaded
 
     def build_generator(
         self,
