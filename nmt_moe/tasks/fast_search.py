@@ -23,8 +23,6 @@ from nmt_moe.tasks.beam import Beam
 from nmt_moe.tasks.decoding import Decoding
 from nmt_moe.tasks.words import Words
 
-_PROBABILITIES = ("get_normalized_probs", "get_normalized_probs_scriptable")
-
 
 class FastSearch(SequenceGenerator):
     """Takes the fast way for what it covers, and fairseq's for all other options and models.
@@ -140,18 +138,14 @@ def _shares(model: Any) -> bool:
 
 def _has_softmax(model: Any) -> bool:
     """Whether its probabilities are the softmax of the decoder's output."""
-    usual = {"get_normalized_probs": [BaseFairseqModel, TransformerModelBase]}
-    return (
-        getattr(model.decoder, "adaptive_softmax", None) is None
-        and all(
-            getattr(type(model), name)
-            in [getattr(one, name) for one in usual.get(name, [BaseFairseqModel])]
-            for name in _PROBABILITIES
+    return getattr(model.decoder, "adaptive_softmax", None) is None and all(
+        getattr(getattr(part, name), "__func__", None)  # that of an instance may be another
+        in [getattr(usual, name) for usual in kinds]
+        for part, kinds in (
+            (model, (BaseFairseqModel, TransformerModelBase)),
+            (model.decoder, (FairseqDecoder,)),
         )
-        and all(
-            getattr(type(model.decoder), name) is getattr(FairseqDecoder, name)
-            for name in _PROBABILITIES
-        )
+        for name in ("get_normalized_probs", "get_normalized_probs_scriptable")
     )
 
 

@@ -199,6 +199,18 @@ def test_an_adaptive_softmax_is_left_to_fairseq() -> None:
     assert search.generate([], sample_of([[4, 5]]))
 
 
+@pytest.mark.parametrize("of", ["model", "decoder"])
+def test_probabilities_of_another_kind_are_left_to_fairseq(of) -> None:
+    model = lstm_moe()
+    part = model if of == "model" else model.decoder
+    probabilities = part.get_normalized_probs
+    part.get_normalized_probs = lambda *a, **k: probabilities(*a, **k).index_fill(
+        -1, torch.tensor([EOS]), -50.0
+    )
+    [[best, *_]] = generator(model, beam=2, max_len_b=7).generate([], sample_of([[4, 5]]))
+    assert len(best["tokens"]) == 8
+
+
 def test_what_it_returns_can_be_changed_and_trained_on() -> None:
     """fairseq-generate divides the scores in place, and a training goes on after a search."""
     model = lstm_moe()
