@@ -25,6 +25,7 @@ COMMANDS: dict[Words, tuple[str, str]] = {
     ("model", "info"): ("model:Info", "check a model's folder, and show what it is"),
     ("model", "pack"): ("model:Pack", "make one file of a model's folder"),
     ("model", "unpack"): ("model:Unpack", "make a model's folder of such a file"),
+    ("model", "shortlist"): ("shortlist:Learn", "learn which pieces translations may need"),
     ("checkpoint", "average"): ("checkpoint:Average", "the mean of the weights of several"),
     ("checkpoint", "inspect"): ("checkpoint:Inspect", "show what a checkpoint or a part is"),
     ("checkpoint", "merge"): ("checkpoint:Merge", "make one complete checkpoint of parts"),

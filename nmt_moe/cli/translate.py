@@ -77,6 +77,11 @@ class Translate(OnDevice):
         "longest sentence that is translated as a whole, in wordpieces",
         RANGES["max_pieces"],
     )
+    shortlist: Path | None = option(
+        None,
+        "file of 'nmt-moe model shortlist': translations have only the pieces that it allows, "
+        "which makes the search faster",
+    )
     lines_are_sentences: bool = switch("do not split lines into sentences")
     buffer_lines: int | None = option(
         None,
@@ -118,7 +123,8 @@ class Translate(OnDevice):
             device=find_device(self.device, self.int8 or in_int8(self.checkpoint)),
             int8=self.int8,
         )
-        translator = model.translator(**{name: getattr(self, name) for name in RANGES})
+        numbers = {name: getattr(self, name) for name in RANGES}
+        translator = model.translator(**numbers, shortlist=self.shortlist)
         source = self.source_lang or translator.source_lang
         if source != translator.source_lang:
             language(source)  # refuses what is none

@@ -71,7 +71,7 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
 
 
 def _losses(logits_NV: Tensor, target_N: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """``[N]`` each: minus the logarithm of the target's probability, and the sum of those of all."""
+    """``[N]`` each: minus the logarithm of the target's probability, and their sum over all."""
     nll_N, all_N = (torch.empty_like(target_N, dtype=dtype) for _ in range(2))
     for rows in _parts(logits_NV):
         log_NV = logits_NV[rows].log_softmax(1, dtype=dtype)

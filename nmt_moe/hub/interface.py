@@ -159,7 +159,7 @@ class Hub(GeneratorHubInterface):
 class TranslationHub(Hub):
     """A translation model or an ensemble, which searches as ``nmt-moe translate``."""
 
-    search_options = Hub.search_options | {"gnmt_alpha", "gnmt_beta"}
+    search_options = Hub.search_options | {"gnmt_alpha", "gnmt_beta", "shortlist"}
 
     def __init__(
         self,

@@ -68,7 +68,12 @@ def _others(counts: list[int], in_c: experts.Groups) -> Iterator[tuple[int, slic
 
 
 def experts_forward(
-    x_AD: Tensor, w_in: Tensor, w_out: Tensor, counts_E: Tensor, keep_hidden: bool, how: int | None = None
+    x_AD: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    counts_E: Tensor,
+    keep_hidden: bool,
+    how: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The output, and ``hidden_AH``, which has no rows if it is not kept."""
     counts = counts_E.tolist()

@@ -41,7 +41,7 @@ class MultiplicativeAttention(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The context ``[B, D]`` and the attention weights ``[B, S]``; 0 on padding."""
         weights_BS = attention_weights(self.query(query_BD), keys_BSD, pad_BS, self.v_of_scores)
-        return torch.bmm(weights_BS.unsqueeze(1), source_BSD).squeeze(1), weights_BS
+        return context(weights_BS, source_BSD), weights_BS
 
     @property
     def v_of_scores(self) -> Tensor | None:
@@ -70,23 +70,38 @@ class AdditiveAttention(MultiplicativeAttention):
 
 
 def attention_weights(
-    query_BD: Tensor, keys_BSD: Tensor, pad_BS: Tensor, v_D: Tensor | None
+    query_RD: Tensor, keys_BSD: Tensor, pad_BS: Tensor, v_D: Tensor | None
 ) -> Tensor:
-    """The softmax of the scores, ``[B, S]``, in float32 at least; 0 on padding.
+    """The softmax of the scores, ``[R, S]``, in float32 at least; 0 on padding.
 
     Args:
-        query_BD: the projected query, ``yW``.
+        query_RD: the projected queries, ``yW``: equally many for each sentence, side by side.
         keys_BSD: from :meth:`MultiplicativeAttention.keys`.
         pad_BS: true on padding.
         v_D: ``V`` of additive attention; None: multiplicative attention.
     """
+    query_BQD = by_sentence(query_RD, len(keys_BSD))
     if v_D is None:
-        scores_BS = torch.bmm(keys_BSD, torch.tanh(query_BD).unsqueeze(2)).squeeze(2)
+        scores_BQS = torch.bmm(keys_BSD, torch.tanh(query_BQD).mT).mT
     else:
-        scores_BS = torch.tanh(keys_BSD + query_BD.unsqueeze(1)) @ v_D
-    scores_BS = at_least_float32(scores_BS).masked_fill(pad_BS, float("-inf"))
+        scores_BQS = torch.tanh(keys_BSD.unsqueeze(1) + query_BQD.unsqueeze(2)) @ v_D
+    pad_B1S = pad_BS.unsqueeze(1)
+    scores_BQS = at_least_float32(scores_BQS).masked_fill(pad_B1S, float("-inf"))
     # A sentence of padding only, as in an empty batch, would be 0/0.
-    return scores_BS.softmax(1).type_as(query_BD).masked_fill(pad_BS, 0)
+    weights_BQS = scores_BQS.softmax(2).type_as(query_RD).masked_fill(pad_B1S, 0)
+    return weights_BQS.flatten(0, 1)
+
+
+def context(weights_RS: Tensor, source_BSD: Tensor) -> Tensor:
+    """The means ``[R, D]`` of the source by weights, which are those of
+    :func:`attention_weights`."""
+    return by_sentence(weights_RS, len(source_BSD)).bmm(source_BSD).flatten(0, 1)
+
+
+def by_sentence(x_RN: Tensor, sentences: int) -> Tensor:
+    """``[B, Q, N]`` of ``[B*Q, N]``, also where there is no sentence."""
+    rows, width = x_RN.shape
+    return x_RN.view(sentences, rows // max(sentences, 1), width)
 
 
 ATTENTIONS: dict[str, type[MultiplicativeAttention]] = {

@@ -57,7 +57,7 @@ class LSTMMoEDecoder(IncrementalDecoder):
         Args:
             prev_output_tokens: ``[B, L]``, shifted right, padded on the right. With an
                 incremental state only the last column is read.
-            encoder_out: what the encoder returned.
+            encoder_out: what the encoder returned, or :meth:`share_source` made of it.
             incremental_state: fairseq's cache between the steps of a beam search.
 
         Returns:
@@ -66,10 +66,12 @@ class LSTMMoEDecoder(IncrementalDecoder):
         """
         prev_output_tokens, cache = self.resume(prev_output_tokens, incremental_state)
         source_BSD = encoder_out["encoder_out"][0].transpose(0, 1)
-        keys_BSD = cache.get("keys")
-        if keys_BSD is None:
-            keys_BSD = self.attention.keys(source_BSD)
-        new_cache = {"keys": keys_BSD}
+        new_cache = {}
+        if "keys" in encoder_out:
+            [keys_BSD] = encoder_out["keys"]
+        else:
+            keys_BSD = cache["keys"] if cache else self.attention.keys(source_BSD)
+            new_cache["keys"] = keys_BSD
         pad_BS = encoder_out["encoder_padding_mask"][0]
 
         pad_BL = prev_output_tokens.eq(self.padding_idx)
@@ -90,3 +92,11 @@ class LSTMMoEDecoder(IncrementalDecoder):
             x_LBD = self.feed_forwards.after(number, x_LBD, pad_BL, routing)
         self.keep(new_cache, incremental_state)
         return x_LBD.transpose(0, 1), {"attn": [attn_BLS], "routing": routing}
+
+    def share_source(self, encoder_out: dict) -> dict:
+        """The encoder's output for a search that does not repeat it for each hypothesis: with it
+        the decoder takes equally many rows of tokens for each sentence, side by side, and without
+        a gradient. ``reorder_encoder_out`` selects sentences of it."""
+        source_BSD = encoder_out["encoder_out"][0].transpose(0, 1).contiguous()
+        shared = {"encoder_out": [source_BSD.transpose(0, 1)]}
+        return encoder_out | shared | {"keys": [self.attention.keys(source_BSD)]}

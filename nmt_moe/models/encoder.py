@@ -79,12 +79,12 @@ class LSTMMoEEncoder(FairseqEncoder):
 
     def reorder_encoder_out(self, encoder_out: dict, new_order: Tensor) -> dict:
         """Select and reorder the sentences ``new_order`` of an output, for beam search."""
+        by_sentence = {"encoder_padding_mask", "keys"} & encoder_out.keys()
         return {
             "encoder_out": [x.index_select(1, new_order) for x in encoder_out["encoder_out"]],
-            "encoder_padding_mask": [
-                x.index_select(0, new_order) for x in encoder_out["encoder_padding_mask"]
-            ],
             "routing": {},  # of another batch
+        } | {
+            name: [x.index_select(0, new_order) for x in encoder_out[name]] for name in by_sentence
         }
 
     def max_positions(self) -> int:

@@ -1,11 +1,13 @@
 """A decoder as fairseq asks for one: its features and logits, and its cache in a beam search."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fairseq.models import FairseqIncrementalDecoder
 from torch import Tensor, nn
 
 from nmt_moe.models.linear import apply
+from nmt_moe.models.output import of_words
 from nmt_moe.models.sharing import check_alone
 
 _CACHE = "lstm_moe"  # our key in fairseq's incremental state
@@ -36,6 +38,11 @@ class IncrementalDecoder(FairseqIncrementalDecoder):
     def output_layer(self, features: Tensor, **_: Any) -> Tensor:
         """The logits ``[B, L, V]`` of features ``[B, L, D]``."""
         return apply(self.output, features, wide=True)
+
+    def output_of(self, words_N: Tensor) -> Callable[[Tensor], Tensor]:
+        """What makes the logits ``[..., N]`` of these words of features ``[..., D]``."""
+        layer = of_words(self.output, words_N)
+        return lambda features: apply(layer, features)
 
     @property
     def embed_tokens(self) -> nn.Embedding:

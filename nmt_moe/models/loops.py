@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nmt_moe.kernels.cpu import linear as kernel
 from nmt_moe.kernels.cpu.recurrence import Gradients, Source, Steps, Weights
-from nmt_moe.models.attention import attention_weights
+from nmt_moe.models.attention import attention_weights, context
 from nmt_moe.models.cell import step, step_backward
 
 
@@ -42,7 +42,7 @@ def _attend(made: Steps, weights: Weights, source: Source, t: int) -> None:
     query_BD, weights_BS = made.query_LBD[t], made.weights_BLS[:, t]
     kernel.linear(made.h_LBD[t], weights.query_DD, out=query_BD)
     weights_BS[:] = attention_weights(query_BD, source.keys_BSD, source.pad_BS, source.v_D)
-    context_BD = weights_BS.unsqueeze(1).bmm(source.source_BSD).squeeze(1)
+    context_BD = context(weights_BS, source.source_BSD)
     made.read_LBM[t, :, : context_BD.shape[1]] = context_BD
 
 

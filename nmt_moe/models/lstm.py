@@ -55,9 +55,8 @@ class LSTM(nn.Module):
         out_LBD, (h_1BD, c_1BC) = self.lstm(x_LBD, (state[0][None], state[1][None]))
         return out_LBD, (h_1BD[0], c_1BC[0])
 
-
     def _by_steps(self, x_LBD: Tensor) -> bool:
-        """Whether our recurrence is faster than torch's layer; not if something has replaced that."""
+        """Whether our recurrence is faster than torch's layer, unless something replaced that."""
         if x_LBD.device.type != "cpu" or type(self.lstm) not in (nn.LSTM, RecurrentLSTM):
             return False
         return self.cells != self.dim or precision(x_LBD, self.lstm.weight_hh_l0) is not None

@@ -1,5 +1,6 @@
 """The last layer of a model: logits of all words, or what an adaptive softmax makes them of."""
 
+from collections.abc import Callable
 from typing import Any
 
 import fairseq.modules
@@ -35,6 +36,10 @@ class TiedOutput(nn.Module):
     def forward(self, x_BLD: Tensor) -> Tensor:
         """The logits ``[B, L, V]``."""
         return apply(self.words, apply(self.projection, x_BLD), wide=True)
+
+    def of_words(self, words_N: Tensor) -> nn.Module:
+        """The same for some of the words, as :func:`of_words`."""
+        return nn.Sequential(self.projection, of_words(self.words, words_N))
 
 
 class AdaptiveSoftmax(fairseq.modules.AdaptiveSoftmax):
@@ -102,6 +107,29 @@ def make_output(cfg: StackConfig, embedding: nn.Embedding, symbols: int) -> nn.M
 def make_adaptive_softmax(cfg: StackConfig, symbols: int) -> AdaptiveSoftmax | None:
     """The adaptive softmax, where the options have one."""
     return AdaptiveSoftmax(cfg, symbols) if cfg.adaptive_softmax_cutoff else None
+
+
+def of_words(output: nn.Module, words_N: Tensor) -> nn.Module:
+    """An output layer that makes only the logits ``[..., N]`` of some words, without a gradient.
+
+    Args:
+        output: a linear layer, or one with a method ``of_words``.
+        words_N: the numbers of the words, in the order of the logits.
+
+    Raises:
+        UserError: it has no logits.
+    """
+    if isinstance(output, nn.Linear):
+        weight = output.weight.detach().index_select(0, words_N)
+        made = nn.Linear(output.in_features, len(words_N), bias=False, device="meta")
+        made.weight = nn.Parameter(weight, requires_grad=False)
+        if output.bias is not None:
+            made.bias = nn.Parameter(output.bias.detach()[words_N], requires_grad=False)
+        return made
+    some: Callable[[Tensor], nn.Module] | None = getattr(output, "of_words", None)
+    if some is None:
+        raise UserError(f"--shortlist: {type(output).__name__} computes all words only")
+    return some(words_N)
 
 
 def word_layer(decoder: Any) -> Any:

@@ -80,7 +80,9 @@ class _Recurrence(torch.autograd.Function):
             steps = loops.forward(inputs_LBG, h_BD, c_BC, *_parts(*tensors))
         else:
             weights, read = tensors[:3], tensors[3:]
-            ctx.dtypes = [None if x is None else x.dtype for x in (inputs_LBG, h_BD, c_BC, *tensors)]
+            ctx.dtypes = [
+                None if x is None else x.dtype for x in (inputs_LBG, h_BD, c_BC, *tensors)
+            ]
             inputs_LBG, h_BD, c_BC, *read = (
                 x.float().contiguous() if _real(x) else x for x in (inputs_LBG, h_BD, c_BC, *read)
             )

@@ -17,10 +17,11 @@ import math
 from typing import Any
 
 import torch
-from fairseq.sequence_generator import SequenceGenerator, SequenceGeneratorWithAlignment
+from fairseq.sequence_generator import SequenceGeneratorWithAlignment
 from torch import Tensor
 
 from nmt_moe.common.errors import UserError
+from nmt_moe.tasks.fast_search import FastSearch
 
 
 def length_penalty(lengths: Tensor, alpha: float) -> Tensor:
@@ -103,9 +104,9 @@ class _GNMTScore:
         return coverage_penalty(coverage_HS, lengths_H, self.beta)
 
 
-class GNMTGenerator(_GNMTScore, SequenceGenerator):
+class GNMTGenerator(_GNMTScore, FastSearch):
     """fairseq's beam search, with the score of GNMT."""
 
 
-class GNMTGeneratorWithAlignment(_GNMTScore, SequenceGeneratorWithAlignment):
+class GNMTGeneratorWithAlignment(_GNMTScore, SequenceGeneratorWithAlignment, FastSearch):
     """The same for ``--print-alignment``."""

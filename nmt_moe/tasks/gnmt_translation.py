@@ -1,6 +1,7 @@
 """``--task gnmt_translation``: translation whose search uses the score of Wu et al. 2016."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fairseq.tasks import register_task
@@ -9,13 +10,15 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from nmt_moe.common import ranges
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import numbers, option
+from nmt_moe.corpus import shortlist
+from nmt_moe.corpus.shortlist import Shortlist
 from nmt_moe.models import quantized
 from nmt_moe.tasks.gnmt_score import GNMTGenerator, GNMTGeneratorWithAlignment
 
 
 @dataclass
 class GNMTTranslationConfig(TranslationConfig):
-    """The options of fairseq's task, the two weights of the score, and the weights in int8."""
+    """The options of fairseq's task, the two weights of the score, int8 and a shortlist."""
 
     gnmt_alpha: float = option(
         0.2,
@@ -33,6 +36,13 @@ class GNMTTranslationConfig(TranslationConfig):
             "memory; for models of lstm_moe"
         },
     )
+    shortlist: str = field(
+        default="",
+        metadata={
+            "help": "file of 'nmt-moe model shortlist': translations have only the pieces that it "
+            "allows, which makes the search faster"
+        },
+    )
 
 
 @register_task("gnmt_translation", dataclass=GNMTTranslationConfig)
@@ -40,7 +50,8 @@ class GNMTTranslationTask(TranslationTask):
     """fairseq's translation task with another score; for any model that shows its attention.
 
     Raises:
-        UserError: a weight that is negative or no number.
+        UserError: a weight that is negative or no number, or a shortlist that is missing or that of
+            another vocabulary.
     """
 
     cfg: GNMTTranslationConfig
@@ -48,6 +59,8 @@ class GNMTTranslationTask(TranslationTask):
     def __init__(self, cfg: GNMTTranslationConfig, src_dict: Any, tgt_dict: Any) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
         ranges.check(GNMTTranslationConfig, cfg)
+        self._tables: dict[str, Shortlist] = {}
+        self._shortlist(None)  # or an error comes after all else is loaded
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build a model; with ``--int8`` the one of a checkpoint in int8.
@@ -76,14 +89,15 @@ class GNMTTranslationTask(TranslationTask):
         Args:
             models: an ensemble, whose attention is averaged.
             args: fairseq's options of generation. Those that change the search itself, such as
-                sampling, constraints or a diverse beam, keep their meaning. ``gnmt_alpha`` and
-                ``gnmt_beta`` among them replace the task's.
+                sampling, constraints or a diverse beam, keep their meaning. ``gnmt_alpha``,
+                ``gnmt_beta`` and ``shortlist`` among them replace the task's.
             seq_gen_cls: a generator class to use instead of ours.
             extra_gen_cls_kwargs: further arguments of the generator.
             kwargs: passed on to fairseq's.
 
         Raises:
-            UserError: fairseq's own length normalisation is asked for too.
+            UserError: fairseq's own length normalisation is asked for too, or the shortlist is
+                missing or that of another vocabulary.
         """
         extra = dict(extra_gen_cls_kwargs or {})
         if seq_gen_cls is None and not getattr(args, "score_reference", False):
@@ -96,12 +110,21 @@ class GNMTTranslationTask(TranslationTask):
                 name: getattr(args, name, getattr(self.cfg, name))
                 for name in ("gnmt_alpha", "gnmt_beta")
             }
-            extra |= weights
+            extra |= weights | {"shortlist": self._shortlist(getattr(args, "shortlist", None))}
             if weights["gnmt_beta"] > 0:
                 _show_attention(models)
         return super().build_generator(
             models, args, seq_gen_cls=seq_gen_cls, extra_gen_cls_kwargs=extra, **kwargs
         )
+
+    def _shortlist(self, given: str | None) -> Shortlist | None:
+        path = given or self.cfg.shortlist
+        if not path:
+            return None
+        if path not in self._tables:
+            pieces = self.source_dictionary.symbols, self.target_dictionary.symbols
+            self._tables[path] = shortlist.read(Path(path), *pieces)
+        return self._tables[path]
 
 
 def _check_normalisation(args: Any) -> None:

@@ -93,6 +93,7 @@ class TrainedModel:
         max_pieces: int = MAX_PIECES,
         gnmt_alpha: float = 0.2,
         gnmt_beta: float = 0.2,
+        shortlist: str | Path | None = None,
     ) -> Translator:
         """A translator of sentences with this model, the same as ``nmt-moe translate``.
 
@@ -102,10 +103,12 @@ class TrainedModel:
             max_pieces: a longer sentence is translated in parts.
             gnmt_alpha: weight of the length normalisation.
             gnmt_beta: weight of the coverage penalty.
+            shortlist: file of ``nmt-moe model shortlist``, whose pieces translations are made of.
 
         Raises:
             UserError: it is a language model, its sentencepiece model is missing, the target
-                language is needed, or a number is out of range.
+                language is needed, a number is out of range, or the shortlist is missing or that of
+                another vocabulary.
         """
         return Translator(
             self,
@@ -114,6 +117,7 @@ class TrainedModel:
             max_pieces=max_pieces,
             gnmt_alpha=gnmt_alpha,
             gnmt_beta=gnmt_beta,
+            shortlist=shortlist,
         )
 
     def tag(self) -> str | None:

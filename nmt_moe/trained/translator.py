@@ -66,10 +66,13 @@ class Translator:
         max_pieces: a longer sentence is translated in parts.
         gnmt_alpha: weight of the length normalisation.
         gnmt_beta: weight of the coverage penalty.
+        shortlist: file of ``nmt-moe model shortlist``, whose pieces translations are made of; None:
+            all pieces.
 
     Raises:
         UserError: the model is missing or damaged, it is a language model, its sentencepiece model
-            is missing, the target language is needed, or a number is out of range.
+            is missing, the target language is needed, a number is out of range, or the shortlist
+            is missing or that of another vocabulary.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Translator:
         max_pieces: int = MAX_PIECES,
         gnmt_alpha: float = 0.2,
         gnmt_beta: float = 0.2,
+        shortlist: str | Path | None = None,
     ) -> None:
         search = beam, batch_size, max_pieces, gnmt_alpha, gnmt_beta
         for (name, allowed), value in zip(RANGES.items(), search, strict=True):
@@ -98,7 +102,11 @@ class Translator:
             raise UserError("int8 is for a model that is opened here: give load(..., int8=True)")
         if model.languages is None:
             raise UserError(f"{model.path} does not translate: it is a language model")
-        cfg = replace(model.task.cfg, gnmt_alpha=gnmt_alpha, gnmt_beta=gnmt_beta)
+        if shortlist is not None and len(model.models) > 1:
+            raise UserError("a shortlist is for one model: leave it out for an ensemble")
+        weights = {"gnmt_alpha": gnmt_alpha, "gnmt_beta": gnmt_beta}
+        table = "" if shortlist is None else str(shortlist)
+        cfg = replace(model.task.cfg, **weights, shortlist=table)
         task = type(model.task)(cfg, model.task.source_dictionary, model.task.target_dictionary)
         self.source_lang = source_lang or model.source_lang
         """The language of the text, whose rules split it into sentences."""

@@ -36,7 +36,9 @@ def test_loss_and_gradient(words, epsilon):
 def test_what_is_not_finite_is_seen(value):
     logits_NV = torch.randn(4, 40)
     logits_NV[2, 39] = value
-    loss, nll = smoothed_cross_entropy(logits_NV.requires_grad_(), torch.full((4,), 5), 0.1, PADDING)
+    loss, nll = smoothed_cross_entropy(
+        logits_NV.requires_grad_(), torch.full((4,), 5), 0.1, PADDING
+    )
     assert not loss.isfinite() and not nll.isfinite()
 
 

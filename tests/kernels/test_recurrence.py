@@ -87,7 +87,9 @@ def test_functions_are_right_to_the_last_bits():
         for parameter in layer.parameters():
             parameter.zero_()
         # Gates: input, forget, candidate, output.
-        inputs_LBG = torch.cat([torch.full_like(x, 50), x * 0, x, torch.full_like(x, 50)])[None, None]
+        inputs_LBG = torch.cat([torch.full_like(x, 50), x * 0, x, torch.full_like(x, 50)])[
+            None, None
+        ]
         weights = recurrence.Weights(layer.lstm.weight_hh_l0, None)
         zero = torch.zeros(1, len(x))
         made = recurrence.forward(inputs_LBG.clone(), zero, zero, weights, None, product.FLOAT32)

@@ -37,6 +37,7 @@ TEXTS = {  # lists that are text, each with some that are none
     "adaptive_softmax_cutoff": ("x", "0", "5,2", "1,,x"),
     "encoder_embed_path": ("nowhere.txt",),
     "decoder_embed_path": ("nowhere.txt",),
+    "shortlist": ("nowhere", "."),
     "adam_betas": ("(0.9, 1)", "(-0.1, 0.9)", "0.9", "x", "(0.9, nan)", "(1, 2, 3)", ""),
 }
 

@@ -30,9 +30,7 @@ class _Task(ctypes.Structure):
     ]
 
 
-def groups_for(
-    counts: list[int], x_AD: Tensor, *weights: Tensor, how: Precision = None
-) -> Groups:
+def groups_for(counts: list[int], x_AD: Tensor, *weights: Tensor, how: Precision = None) -> Groups:
     """The groups that are best computed here; the largest first, so that threads end together.
 
     Args:

@@ -16,6 +16,7 @@ def _load() -> ctypes.CDLL | None:
     loaded.product.argtypes = [pointer, size]
     loaded.factored_squares.argtypes = [pointer] * 3 + [size] * 4
     loaded.factored_update.argtypes = [pointer] * 5 + [number] * 2 + [size] * 4
+    loaded.best_of_rows.argtypes = [pointer] * 3 + [size] * 3 + [pointer] * 2 + [size] * 2
     return loaded
 
 

@@ -53,12 +53,13 @@ typedef struct {
     size_t rows, count, add_row, out_row;
 } Cells;
 
-/* keys and source are [rows, length, dim], their rows and steps so far apart; v may be NULL */
+/* keys and source are [sentences, length, dim], their rows and steps so far apart; `each` rows side by
+   side read the same sentence; v may be NULL */
 typedef struct {
     const float *keys, *source, *v;
     const unsigned char *pad;
     float *weights, *context;
-    size_t length, dim, keys_row, keys_step, source_row, source_step, weights_row;
+    size_t length, each, dim, keys_row, keys_step, source_row, source_step, weights_row;
 } Attention;
 
 typedef int FourBytes __attribute__((may_alias));
@@ -220,7 +221,7 @@ typedef struct {
     const float *keys, *source, *v;
     const unsigned char *pad;
     float *contexts, *weights;
-    long length, keys_row, keys_step, source_row, source_step;
+    long length, each, keys_row, keys_step, source_row, source_step;
 } Recurrence;
 
 /* Returns 0, or 1 without memory. */
@@ -263,7 +264,8 @@ int int8_recurrence(const Recurrence *task) {
             Product queries = {&task->query, NULL, query, B, D, D, 0};
             Attention attention = {
                 task->keys, task->source, task->v, task->pad, task->weights + t * task->length,
-                task->contexts + t * B * D, task->length, D, task->keys_row, task->keys_step,
+                task->contexts + t * B * D, task->length, task->each, D, task->keys_row,
+                task->keys_step,
                 task->source_row, task->source_step, L * task->length};
 #pragma omp for
             for (size_t panel = 0; panel < dim_panels; panel++)

@@ -213,8 +213,8 @@ INLINE float NAME(sum)(vec v) {
 
 /* The softmax over the source of one query, and the context; additive where there is v */
 TARGET static void NAME(attend)(const Attention *task, float *query, size_t m) {
-    size_t D = task->dim, S = task->length, whole = D / LANES * LANES;
-    const unsigned char *pad = task->pad + m * S;
+    size_t D = task->dim, S = task->length, whole = D / LANES * LANES, sentence = m / task->each;
+    const unsigned char *pad = task->pad + sentence * S;
     float *weights = task->weights + m * task->weights_row, *context = task->context + m * D;
     if (!task->v) {
         float rest[LANES] = {0};
@@ -226,7 +226,7 @@ TARGET static void NAME(attend)(const Attention *task, float *query, size_t m) {
     float largest = -INFINITY;
     for (size_t s = 0; s < S; s++) {
         if (pad[s]) continue;
-        const float *key = task->keys + m * task->keys_row + s * task->keys_step;
+        const float *key = task->keys + sentence * task->keys_row + s * task->keys_step;
         vec sums = {0};
         float rest[2][LANES] = {{0}}, v_rest[LANES] = {0};
         memcpy(rest[0], key + whole, (D - whole) * sizeof(float));
@@ -252,7 +252,7 @@ TARGET static void NAME(attend)(const Attention *task, float *query, size_t m) {
     for (size_t s = 0; s < S; s++) {
         if (pad[s]) continue; /* of a sentence of padding only the context is 0 */
         weights[s] /= total;
-        const float *source = task->source + m * task->source_row + s * task->source_step;
+        const float *source = task->source + sentence * task->source_row + s * task->source_step;
         for (size_t d = 0; d < whole; d += LANES)
             store(context + d, load(context + d) + weights[s] * load(source + d));
         for (size_t d = whole; d < D; d++) context[d] += weights[s] * source[d];

@@ -38,7 +38,7 @@ class _Recurrence(ctypes.Structure):
         *((name, _Weight) for name in ("input", "recurrent", "projection", "query", "context")),
         *((name, ctypes.c_void_p) for name in ("bias", "x", "h", "c", "keys", "source", "v")),
         *((name, ctypes.c_void_p) for name in ("pad", "contexts", "weights")),
-        *((name, ctypes.c_long) for name in ("length", "keys_row", "keys_step")),
+        *((name, ctypes.c_long) for name in ("length", "each", "keys_row", "keys_step")),
         *((name, ctypes.c_long) for name in ("source_row", "source_step")),
     ]
 
@@ -100,7 +100,7 @@ def recurrence(
     tensors = {"bias": w.bias, "x": x_LBI, "h": h_LBD, "c": c_BC}
     if source is not None:
         keys_BSD, source_BSD = _ready(source.keys_BSD), _ready(source.source_BSD)
-        task.length = keys_BSD.shape[1]
+        task.length, task.each = keys_BSD.shape[1], batch // max(len(keys_BSD), 1)
         task.keys_row, task.keys_step, _ = keys_BSD.stride()
         task.source_row, task.source_step, _ = source_BSD.stride()
         context_LBD = x_LBI.new_empty(steps, batch, dim)

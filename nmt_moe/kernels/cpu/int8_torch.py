@@ -25,6 +25,8 @@ def recurrence(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As :func:`nmt_moe.kernels.cpu.int8.recurrence`."""
     outputs, contexts, attention = [], [], []
+    if source is not None:
+        source = _for_each(source, len(h_BD))
     inputs_LBG = linear(x_LBI.flatten(0, 1), w.input, w.bias).view(*x_LBI.shape[:2], -1)
     for gates_BG in inputs_LBG:
         if source is not None and w.query is not None and w.context is not None:
@@ -44,6 +46,13 @@ def recurrence(
     context_LBD = torch.stack(contexts) if contexts else nothing
     attention_BLS = torch.stack(attention, dim=1) if attention else nothing
     return torch.stack(outputs), c_BC, context_LBD, attention_BLS
+
+
+def _for_each(source: Source, rows: int) -> Source:
+    """A sentence for each row, where several rows, side by side, read the same."""
+    each = rows // max(len(source.keys_BSD), 1)
+    read = (source.keys_BSD, source.source_BSD, source.pad_BS)
+    return Source(*(x.repeat_interleave(each, 0) for x in read), source.v_D)
 
 
 def _attention(query_BD: Tensor, source: Source) -> Tensor:

@@ -82,6 +82,16 @@ def rows(packed: Packed, number_T: Tensor) -> Tensor:
     return numbers_TK * packed.scale[number_T].unsqueeze(1)
 
 
+def select(packed: Packed, number_N: Tensor) -> Packed:
+    """A weight of some of the output channels."""
+    outputs = len(number_N)
+    four_N = packed.panels[number_N // PANEL, :, number_N % PANEL]
+    more = -outputs % PANEL
+    panels = F.pad(four_N, (0, 0, 0, 0, 0, more), value=128).unflatten(0, (-1, PANEL))
+    scale = F.pad(packed.scale[number_N], (0, more))
+    return Packed(panels.transpose(1, 2).contiguous(), scale, outputs, packed.inputs)
+
+
 @dataclass(frozen=True)
 class Recurrent:
     """The weights of an LSTM layer, those of gates and their bias in the order of cells."""
@@ -98,7 +108,7 @@ class Recurrent:
 
 @dataclass(frozen=True)
 class Source:
-    """What an attention reads."""
+    """What an attention reads; equally many rows, side by side, may read one sentence."""
 
     keys_BSD: Tensor
     source_BSD: Tensor

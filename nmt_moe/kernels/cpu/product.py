@@ -1,8 +1,8 @@
 """Matrix products by ``product.c`` where it is faster than torch's library, or by torch.
 
-On AMD's processors with AVX-512 the library that torch calls uses half of each register: there
-``product.c`` has twice its speed in float32, and in bfloat16 what oneDNN has. On Intel's it has no
-more than torch, whose products stay. ``NMT_MOE_PRODUCTS`` overrules the table: ``own`` or ``torch``.
+On AMD's processors with AVX-512 the library that torch calls uses half of each register, and
+``product.c`` has twice its speed. On Intel's torch's products stay. ``NMT_MOE_PRODUCTS`` overrules
+this table: ``own`` or ``torch``.
 """
 
 import ctypes

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt_moe.kernels.cpu import int8
-from nmt_moe.kernels.cpu.int8_weights import PANEL, Packed, pack, packed_shape, rows
+from nmt_moe.kernels.cpu.int8_weights import PANEL, Packed, pack, packed_shape, rows, select
 from nmt_moe.moe import MixtureOfExperts, Routing
 from nmt_moe.moe.experts import Experts
 
@@ -65,6 +65,12 @@ class Int8Linear(Int8Weight):
         """``[..., K]`` to ``[..., N]``."""
         y = int8.linear(x.reshape(-1, x.shape[-1]), self.packed)
         return y.view(*x.shape[:-1], -1)
+
+    def of_words(self, words_N: Tensor) -> "Int8Linear":
+        """The same with some of the outputs, for a shortlist."""
+        made, packed = Int8Linear(0, self.inputs), select(self.packed, words_N)
+        made.panels, made.scale, made.outputs = packed.panels, packed.scale, packed.outputs
+        return made
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         rename(state_dict, prefix, {"weight": FLOAT})
