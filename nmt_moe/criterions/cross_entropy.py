@@ -56,8 +56,10 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad, _):
         if ctx.in_c:
-            factors = (float(grad), ctx.correct, ctx.other)
-            return kernel.gradient(*ctx.saved_tensors, *factors), None, None, None
+            logits_NV, target_N, logsumexp_N = ctx.saved_tensors
+            factors = {"scale": float(grad), "correct": ctx.correct, "other": ctx.other}
+            found = kernel.gradient(logits_NV, target_N, logsumexp_N, **factors)
+            return found, None, None, None
         logits_NV, target_N, real_N = ctx.saved_tensors
         grad_NV = torch.empty_like(logits_NV)
         scale_N1 = (real_N * grad).to(ctx.dtype).unsqueeze(1)

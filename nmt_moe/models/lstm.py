@@ -59,7 +59,8 @@ class LSTM(nn.Module):
         """Whether our recurrence is faster than torch's layer, unless something replaced that."""
         if x_LBD.device.type != "cpu" or type(self.lstm) not in (nn.LSTM, RecurrentLSTM):
             return False
-        return self.cells != self.dim or precision(x_LBD, self.lstm.weight_hh_l0) is not None
+        weights = self.lstm.parameters()
+        return self.cells != self.dim or precision(x_LBD, *weights) is not None
 
 
 class AttentionLSTM(nn.Module):

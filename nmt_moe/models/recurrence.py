@@ -4,7 +4,7 @@ The inputs' share of the gates is one product over all steps before it, and the 
 weight is one product over all steps after it.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ State = tuple[Tensor, Tensor]
 
 def run(
     inputs_LBG: Tensor, state: State, weights: Weights, source: Source | None = None
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+) -> tuple[Any, ...]:
     """Run over all steps.
 
     Args:
@@ -50,7 +50,7 @@ def run(
     with torch.autocast(inputs_LBG.device.type, enabled=False):
         found = _Recurrence.apply(how, *tensors)
     dtype = torch.bfloat16 if how == BFLOAT16 else None
-    return tuple(x if x is None or dtype is None else x.to(dtype) for x in found)  # type: ignore[return-value]
+    return tuple(x if x is None or dtype is None else x.to(dtype) for x in found)
 
 
 def _real(x: Tensor | None) -> bool:
@@ -67,7 +67,7 @@ def _at_autocast_precision(tensors: tuple[Tensor | None, ...]) -> list[Tensor | 
 
 
 def _parts(
-    recurrent_GM: Tensor, project_DC: Tensor | None, query_DD: Tensor | None, *read: Any
+    recurrent_GM: Tensor, project_DC: Tensor | None, query_DD: Any, *read: Any
 ) -> tuple[Weights, Source | None]:
     weights = Weights(recurrent_GM, project_DC, query_DD)
     return weights, None if read[0] is None else Source(*read)
@@ -75,18 +75,16 @@ def _parts(
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, how: Precision, inputs_LBG, h_BD, c_BC, *tensors):
+    def forward(ctx, how, inputs_LBG, h_BD, c_BC, *tensors):
         if how is None:
             steps = loops.forward(inputs_LBG, h_BD, c_BC, *_parts(*tensors))
         else:
-            weights, read = tensors[:3], tensors[3:]
-            ctx.dtypes = [
-                None if x is None else x.dtype for x in (inputs_LBG, h_BD, c_BC, *tensors)
-            ]
-            inputs_LBG, h_BD, c_BC, *read = (
-                x.float().contiguous() if _real(x) else x for x in (inputs_LBG, h_BD, c_BC, *read)
-            )
-            tensors = (*(None if w is None else w.contiguous() for w in weights), *read)
+            inputs = (inputs_LBG, h_BD, c_BC, *tensors)
+            ctx.dtypes = [None if x is None else x.dtype for x in inputs]
+            weights = (None if x is None else x.contiguous() for x in tensors[:3])
+            read = (x.float().contiguous() if _real(x) else x for x in tensors[3:])
+            tensors = (*weights, *read)
+            inputs_LBG, h_BD, c_BC = (x.float().contiguous() for x in inputs[:3])
             steps = kernel.forward(inputs_LBG, h_BD, c_BC, *_parts(*tensors), how)
         ctx.how = how
         ctx.save_for_backward(*tensors, *steps.tensors())
@@ -146,7 +144,7 @@ def _complete(
 ) -> list[Tensor | None]:
     """The gradients of all inputs, in the order of ``_Recurrence.forward``."""
     dh_LBD = gradients.read_LBM[:, :, -steps.h_LBD.shape[2] :]
-    project, attention = None, [None] * 5
+    project, attention = None, cast(list[Tensor | None], [None] * 5)
     if weights.project_DC is not None:
         project = _of_weight(dh_LBD[1:], steps.out_LBC, weights.project_DC, how)
     if source is not None and steps.query_LBD is not None:

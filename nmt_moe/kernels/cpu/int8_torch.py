@@ -51,8 +51,10 @@ def recurrence(
 def _for_each(source: Source, rows: int) -> Source:
     """A sentence for each row, where several rows, side by side, read the same."""
     each = rows // max(len(source.keys_BSD), 1)
-    read = (source.keys_BSD, source.source_BSD, source.pad_BS)
-    return Source(*(x.repeat_interleave(each, 0) for x in read), source.v_D)
+    keys, texts, pad = (
+        x.repeat_interleave(each, 0) for x in (source.keys_BSD, source.source_BSD, source.pad_BS)
+    )
+    return Source(keys, texts, pad, source.v_D)
 
 
 def _attention(query_BD: Tensor, source: Source) -> Tensor:

@@ -35,7 +35,8 @@ class Weights:
     recurrent_GM: Tensor
     """``G = 4*C``; ``M`` is ``D``, or ``2*D`` for context and output side by side."""
     project_DC: Tensor | None
-    query_DD: Tensor | None = None
+    """None: no projection."""
+    query_DD: Tensor = None  # type: ignore[assignment]
 
 
 @dataclass
@@ -71,8 +72,8 @@ class Steps:
     gates_LBG: Tensor
     tanh_LBC: Tensor
     out_LBC: Tensor
-    query_LBD: Tensor | None = None
-    weights_BLS: Tensor | None = None
+    query_LBD: Tensor = None  # type: ignore[assignment]
+    weights_BLS: Tensor = None  # type: ignore[assignment]
 
     def tensors(self) -> list[Tensor | None]:
         """All, in the order of the constructor's arguments."""
@@ -102,10 +103,10 @@ class Gradients:
     read_LBM: Tensor
     c_BC: Tensor
     gates_LBG: Tensor
-    query_LBD: Tensor | None = None
-    scores_BLS: Tensor | None = None
-    keys_BSD: Tensor | None = None
-    v_BD: Tensor | None = None
+    query_LBD: Tensor = None  # type: ignore[assignment]
+    scores_BLS: Tensor = None  # type: ignore[assignment]
+    keys_BSD: Tensor = None  # type: ignore[assignment]
+    v_BD: Tensor = None  # type: ignore[assignment]
 
 
 def forward(
@@ -191,7 +192,7 @@ def _run(
     task.w_recurrent = operand(weights.recurrent_GM)
     if weights.project_DC is not None:
         task.w_project = operand(weights.project_DC)
-    tensors = {
+    tensors: dict[str, Tensor | None] = {
         "gates": steps.gates_LBG,
         "read": steps.read_LBM,
         "c": steps.c_LBC,
