@@ -35,9 +35,10 @@ stage corpus python -m nmt_moe.corpus.phrasebook --target "$TARGET" --out "$RUN_
     --train "$TRAIN_PAIRS" --valid "$VALID_PAIRS" --test "$TEST_PAIRS" --seed "$SEED"
 stage wordpieces --after corpus wordpieces "$VOCABULARY" "$MAX_PIECES" "$TEXT" en "$TARGET"
 stage binary --after wordpieces binary "${LANGUAGES[@]}" --joined-dictionary
+PRECISION=$(bfloat16_on_cpu)
 stage training --after binary \
     train "${LANGUAGES[@]}" "${MODEL[@]}" "${LOSS[@]}" "${OPTIMIZER[@]}" "${LENGTH[@]}" \
-    $(bfloat16_on_cpu)
+    ${PRECISION:+"$PRECISION"}
 translate_test
 stage report --after examples python -m nmt_moe.report "$RUN_DIR/training/checkpoint_best.pt" \
     "$TEXT/test.en" "$TEXT/test.$TARGET" --out "$RUN_DIR/report/report.html"
