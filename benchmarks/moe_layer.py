@@ -1,7 +1,8 @@
 """The mixture-of-experts layer against a dense one of the same operations per token.
 
   ours        nmt_moe.moe.MixtureOfExperts, in training, gate included
-  dense       Linear -> ReLU -> Linear, with a hidden layer as wide as a token's experts together
+  dense       Linear -> ReLU -> Linear, with a hidden layer as wide as all experts of a token and
+              the same products
   loop        the same mixture written plainly: for each expert, index_select, two products,
               index_add
   grouped_mm  the same with torch's grouped matrix products, where this torch has them
@@ -45,6 +46,7 @@ from peers import check as check_peer
 from torch import Tensor, nn
 
 from nmt_moe.kernels.gpu.grouped_mm import runs_on
+from nmt_moe.models.linear import apply
 from nmt_moe.moe import MixtureOfExperts
 from nmt_moe.moe.dispatch import combine
 
@@ -151,6 +153,15 @@ def fits(kind: type[Loop] | type[Peer], parameters: int, device: str) -> bool:
     return 4 * kind.memory * parameters < free
 
 
+class Dense(nn.Sequential):
+    """Layers by the products that a dense model of this package has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self:
+            x = apply(layer, x)
+        return x
+
+
 class Table:
     """The rows, and the figures behind them."""
 
@@ -226,7 +237,7 @@ def main() -> None:
         x_TD = torch.randn(tokens, args.dim, **table.how).requires_grad_()
         dy_TD = torch.randn(tokens, args.dim, **table.how)
         active = args.k * args.hidden_dim
-        dense = nn.Sequential(
+        dense = Dense(
             nn.Linear(args.dim, active, bias=False),
             nn.ReLU(),
             nn.Linear(active, args.dim, bias=False),

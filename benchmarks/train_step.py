@@ -98,7 +98,8 @@ def main() -> None:
     sizes = SMALL if args.quick else PAPER | {"moe_experts": args.experts}
     if args.quick:
         args.rounds, args.sentences, args.length, args.vocabulary = 2, 4, 6, WORDS
-    arguments = ["--bf16"] if args.dtype == "bfloat16" else []
+    narrow = "--amp" if args.device == "cpu" else "--bf16"
+    arguments = [narrow] if args.dtype == "bfloat16" else []
     names = [name for name in CONTENDERS if name not in args.leave_out]
     for name in ("lstm_moe", "dense twin"):
         check_gradients(CONTENDERS[name])

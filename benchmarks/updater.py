@@ -29,7 +29,7 @@ def main() -> None:
     torch.manual_seed(1)
     sizes = SMALL if options["quick"] else PAPER | {"moe_experts": options["experts"]}
     model = CONTENDERS["lstm_moe"](sizes, options["vocabulary"])
-    arguments = ["--bf16"] if options["dtype"] == "bfloat16" else []
+    arguments = ["--amp"] if options["dtype"] == "bfloat16" else []
     trainer = make_trainer(model, options["vocabulary"], "cpu", *arguments)
     sample = torch.load(options["batch"])
     print(nmt_moe.__file__, file=answers, flush=True)

@@ -42,7 +42,8 @@ def own_linear_backward(
 
 def of_weight(dy_MN: Tensor, x_MK: Tensor, w_NK: Tensor, how: int | None) -> Tensor:
     """The gradient of ``w_NK``, of its type: ``dy^T x``."""
-    out = empty_gradient(w_NK) if w_NK.dtype == torch.float32 else None
+    plain = w_NK.dtype == torch.float32 and w_NK.stride(-1) == 1
+    out = empty_gradient(w_NK) if plain else None
     return mm(dy_MN.t(), x_MK, how, out=out).to(w_NK.dtype)
 
 

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.kernels import gpu
+from nmt_moe.kernels import gpu, linear
+from nmt_moe.kernels.cpu.product import precision
 from nmt_moe.kernels.gpu.logits import logits
 from nmt_moe.kernels.operators import operator
 from nmt_moe.moe.balance import load_probability
@@ -238,7 +239,11 @@ def _product(rows: Rows, weight: Tensor) -> Tensor:
     if rows.is_cuda and rows.dtype == weight.dtype == torch.bfloat16:
         return logits(rows, weight)
     rows = at_least_float32(rows)
-    return rows @ weight.to(rows.dtype)
+    w_ED = weight.to(rows.dtype).t()
+    how = precision(rows, w_ED)
+    if how is None or not linear.pays_for(rows, w_ED):
+        return rows @ w_ED.t()
+    return linear.linear(rows, w_ED, None, how)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
