@@ -2,7 +2,9 @@
 
 The layer and whole updates are measured in float32, and where the processor multiplies bfloat16 in
 that, too. With --device cuda it runs what a GPU is for, all in bfloat16: the layer with 65,536
-tokens and 32 and 512 experts, and whole updates. --quick leaves out busy.py, which trains.
+tokens and 32 and 512 experts, and whole updates. The search has one thread, as translators of others
+are compared by the core. --quick leaves out busy.py, which trains, and before.py, which needs the
+history of the repository.
 """
 
 import argparse
@@ -14,16 +16,20 @@ from pathlib import Path
 from peak import multiplies
 
 HERE = Path(__file__).parent
+BEFORE = "5a6a59f"
+"""The last commit whose products are all torch's."""
 CPU: dict[str, list[str]] = {
     "moe_layer": ["--rounds", "5"],
     "lstm": [],
     "train_step": [],
-    "generate": [],
+    "generate": ["--threads", "1"],
     "scaling": [],
+    "before": [BEFORE],
     "busy": ["--seconds", "6", "--settle", "2"],
 }
 BF16 = ["--dtype", "bfloat16"]
 CPU_BF16 = {
+    "before-bfloat16": [BEFORE, *BF16, "--before-dtype", "float32"],
     "moe_layer-bfloat16": [*BF16, "--rounds", "5", "--tokens", "4096"],
     "train_step-bfloat16": BF16,
 }
@@ -34,13 +40,15 @@ CUDA = {
 }
 """The options of each file of results; the benchmark is what comes before the hyphen."""
 
+SLOW = ("busy", "before", "before-bfloat16")
+
 
 def chosen(device: str, quick: bool) -> dict[str, list[str]]:
     """What is run."""
     if device == "cuda":
         return CUDA
     every = CPU | (CPU_BF16 if multiplies("bfloat16") else {})
-    return {name: options for name, options in every.items() if not quick or name != "busy"}
+    return {name: options for name, options in every.items() if not (quick and name in SLOW)}
 
 
 def main() -> int:
