@@ -250,6 +250,7 @@ OTHERS = {
     "own_text/programs.py": "a log, which grows while its program runs",
     "own_text/stages.py": "a folder that is put away",
     "own_text/model.py": "a checkpoint that gets its name once it is whole",
+    "trained/int8.py": "in a folder that is removed",
     "trained/packing.py": "a folder that gets its name once it is whole",
 }
 

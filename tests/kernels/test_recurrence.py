@@ -70,6 +70,18 @@ def test_outputs_and_gradients(sizes, kind, narrow):
     assert (found[2][0, :, 1:] == 0).all()  # nothing is read of padding
 
 
+def test_a_sentence_of_padding_only_has_no_context():
+    torch.manual_seed(0)
+    layer, attention = AttentionLSTM(8, 16), ATTENTIONS["multiplicative"](8)
+    x_LBD, source_BSD = torch.randn(3, 2, 8), torch.randn(2, 5, 8, requires_grad=True)
+    pad_BS = torch.tensor([[False] * 5, [True] * 5])
+    keys = attention.keys(source_BSD)
+    y, context, weights, _ = layer(x_LBD, attention, keys, source_BSD, pad_BS)
+    assert (context[:, 1] == 0).all() and (weights[1] == 0).all()
+    (y.sum() + context.sum()).backward()
+    assert (source_BSD.grad[1] == 0).all() and source_BSD.grad[0].isfinite().all()
+
+
 def test_a_sentence_does_not_depend_on_the_others():
     torch.manual_seed(0)
     layer, x_LBD = LSTM(24, 24, 40), torch.randn(5, 30, 24)

@@ -134,7 +134,7 @@ TARGET static void softmax(float *x, const unsigned char *padding, long n) {
         store(x + i, mask, exponential(_mm512_sub_ps(load(x + i, mask), number(most))));
         sum += _mm512_mask_reduce_add_ps(mask, load(x + i, mask));
     }
-    for (long i = 0; i < n; i++) x[i] = padding[i] ? 0 * sum : x[i] / sum;
+    for (long i = 0; i < n; i++) x[i] = padding[i] ? 0 : x[i] / sum; /* of padding only: all 0 */
 }
 
 /* The weights and the context of a row. */
