@@ -1,6 +1,5 @@
 #include "product.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
