@@ -121,6 +121,7 @@ def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -
 
 def is_expert(name: str) -> bool:
     """Whether a parameter of this name is a stack of expert matrices."""
+    name = name.removesuffix(".panels")  # in int8
     return name.endswith((".experts.w_in", ".experts.w_out"))
 
 

@@ -3,7 +3,9 @@
 import os
 import pickle
 import re
+import tarfile
 import zipfile
+import zlib
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,7 +35,23 @@ def explained(path: str) -> Iterator[None]:
     except (FileNotFoundError, IsADirectoryError, PermissionError, MemoryError, UserError):
         raise
     except Exception as error:  # torch.load has no one error for what it cannot read
+        if _is_packed(path):
+            raise UserError(f"{path} is packed: nmt-moe model unpack {path}") from error
         raise UserError(_damaged(path)) from error
+
+
+def _is_packed(path: str) -> bool:
+    """Whether it is a model's folder in an archive."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        else:
+            with tarfile.open(path) as packed:
+                names = packed.getnames()
+    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error):
+        return False
+    return any(name.endswith("/model.json") for name in names)
 
 
 def _damaged(path: str) -> str:

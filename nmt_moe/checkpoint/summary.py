@@ -62,7 +62,7 @@ def _distinct(named: Mapping[str, Tensor], options: Mapping[str, Any]) -> dict[s
     by_place = {
         (weight.data_ptr(), weight.shape): (name, weight)
         for name, weight in named.items()
-        if name not in second
+        if name not in second and f"{name.removesuffix('.scale')}.panels" not in named
     }
     return dict(by_place.values())
 

@@ -45,7 +45,10 @@ class Evaluate(OnDevice):
         None, "language to translate into, needed where the model has several", metavar="LANGUAGE"
     )
     beam: int = option(BEAM, "beam size", RANGES["beam"])
-    int8: bool = switch("open models with weights in int8, for translating faster on CPUs")
+    int8: bool = switch("open the model, but not OTHER, with weights in int8")
+    shortlist: Path | None = option(
+        None, "table of 'nmt-moe model shortlist' for the model, but not for OTHER", metavar="FILE"
+    )
     resamples: int = option(1000, "samples of the bootstrap", integers(2))
     per_line: Path | None = option(
         None, "write a table with the scores and the translation of each line; -: print it"
@@ -69,7 +72,7 @@ class Evaluate(OnDevice):
         if not pairs:
             raise UserError(f"{self.source} is empty: there is nothing to translate")
         sources, references = (list(side) for side in zip(*pairs, strict=True))
-        translator = self._open(self.model)
+        translator = self._open(self.model, int8=self.int8, shortlist=self.shortlist)
         other = self._other(self.against, sources) if self.against is not None else []
         target = self.target_lang or translator.target_lang
         numbered = [Pair(*pair, line) for line, pair in enumerate(pairs, 1)]
@@ -79,7 +82,7 @@ class Evaluate(OnDevice):
         hypotheses = _translated(translator, sources)
         found = scored(hypotheses, references, target, self.resamples)
         content = evaluation.content(found, sources, references, hypotheses)
-        how = " in int8" if self.int8 else ""
+        how = " in int8" * self.int8 + " with a shortlist" * (self.shortlist is not None)
         shown = [f"{self.model}{how}, {self.source}, {len(pairs):,} lines"]
         shown += score_lines(content["scores"])
         if self.against is not None:
@@ -95,11 +98,11 @@ class Evaluate(OnDevice):
             with atomic_write([self.json]) as [file]:
                 file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
-    def _open(self, model: str) -> "Translator":
+    def _open(self, model: str, **more: Any) -> "Translator":
         from nmt_moe.trained.translator import Translator
 
         how: dict[str, Any] = {"target_lang": self.target_lang, "device": self.device}
-        return Translator(model, **how, beam=self.beam, int8=self.int8)
+        return Translator(model, **how, beam=self.beam, **more)
 
     def _other(self, against: str, sources: Sequence[str]) -> list[str]:
         """The translations of the other system."""

@@ -1,5 +1,6 @@
 """``nmt-moe model shortlist``."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from nmt_moe.cli.arguments import Command, option, positional, required
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.progress import Progress, bytes_text
 from nmt_moe.common.ranges import integers
+
+_LOOKED_AT = 2000  # pairs, for what looks wrong with the text
 
 
 @dataclass(kw_only=True)
@@ -36,6 +39,8 @@ class Learn(Command):
         from nmt_moe.common.files import check_folder, check_no_input
         from nmt_moe.common.lines import read_pairs
         from nmt_moe.corpus import lexicon, shortlist
+        from nmt_moe.corpus.sources.pair import Pair
+        from nmt_moe.corpus.suspicions import look
         from nmt_moe.trained.loading import load
         from nmt_moe.trained.model import Encoder
 
@@ -51,13 +56,23 @@ class Learn(Command):
         encoder, task = Encoder(model), model.task
         words = task.source_dictionary, task.target_dictionary
         source, target = lexicon.Sentences(), lexicon.Sentences()
+        first: list[Pair] = []  # what looks wrong with the text is seen in these
         with Progress("read", "lines") as progress:
             for one, other in read_pairs(self.source, self.target):
+                if not one.strip() or not other.strip():
+                    continue
+                if len(first) < _LOOKED_AT:
+                    first.append(Pair(one, other, len(first) + 1))
                 source.add(encoder.source(one).tolist())
                 target.add(encoder.target(other).tolist())
                 progress.add(1)
         if not len(source):
             raise UserError(f"{self.source}: there is no line to learn from")
+        source_lang, target_lang = model.source_lang, self.target_lang or model.target_lang
+        known = source_lang and target_lang
+        for found in look(first, source_lang, target_lang) if known else []:
+            if found.kind in ("swapped", "language", "misaligned"):
+                print(f"warning: {self.source}, {self.target}: {found.message}", file=sys.stderr)
         steps = (1 + lexicon.ROUNDS) * len(words[0])
         with Progress("learn", "steps", total=steps) as progress:
             table = lexicon.learn(

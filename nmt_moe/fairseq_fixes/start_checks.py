@@ -22,6 +22,7 @@ from fairseq.utils import split_paths
 from nmt_moe.common import logged
 from nmt_moe.common.errors import ErrorOnEveryRank, UserError, suggestion
 from nmt_moe.common.ranges import integers, name_of
+from nmt_moe.kernels.cpu import product
 
 _LOGGER = logging.getLogger(__name__)
 _HIGHER_IS_BETTER = {"bleu": True, "accuracy": True} | dict.fromkeys(
@@ -36,6 +37,7 @@ def check_options(args: Namespace) -> None:
     What needs neither data nor model: the rest is looked at by :func:`check_restored` and
     :func:`check_metric`.
     """
+    product.usable()  # or the environment's mistake ends the first update
     adaptive = bool(getattr(args, "adaptive_softmax_cutoff", ""))
     if adaptive != (args.criterion == "adaptive_loss"):
         raise UserError(

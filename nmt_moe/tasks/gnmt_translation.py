@@ -100,6 +100,9 @@ class GNMTTranslationTask(TranslationTask):
                 missing or that of another vocabulary.
         """
         extra = dict(extra_gen_cls_kwargs or {})
+        table = self._shortlist(getattr(args, "shortlist", None))
+        if table is not None and getattr(args, "score_reference", False):
+            raise UserError("--shortlist is for a search: leave it out with --score-reference")
         if seq_gen_cls is None and not getattr(args, "score_reference", False):
             _check_normalisation(args)
             seq_gen_cls = GNMTGenerator
@@ -110,7 +113,7 @@ class GNMTTranslationTask(TranslationTask):
                 name: getattr(args, name, getattr(self.cfg, name))
                 for name in ("gnmt_alpha", "gnmt_beta")
             }
-            extra |= weights | {"shortlist": self._shortlist(getattr(args, "shortlist", None))}
+            extra |= weights | {"shortlist": table}
             if weights["gnmt_beta"] > 0:
                 _show_attention(models)
         return super().build_generator(

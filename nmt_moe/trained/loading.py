@@ -73,7 +73,7 @@ def load(
         _check_together(other, languages, task, files)
         models.append(_model(other, task, files, int8))
     if torch.device(device).type != "cpu" and any(getattr(one, "int8", False) for one in models):
-        raise UserError(f"{first.path} is in int8, which is for CPUs: use --device cpu")
+        raise UserError(f"{first.path} is opened in int8, which is for CPUs: let the device be cpu")
     return TrainedModel(
         path=first.path,
         cfg=cfg,

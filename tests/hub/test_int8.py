@@ -12,6 +12,7 @@ from fairseq.dataclass.configs import FairseqConfig
 from omegaconf import OmegaConf
 
 from nmt_moe import Translator, load
+from nmt_moe.checkpoint.summary import summary
 from nmt_moe.cli.main import main
 from nmt_moe.common.errors import UserError
 from nmt_moe.kernels.cpu import int8
@@ -84,6 +85,21 @@ def test_scores_of_both(model, small, tmp_path, capsys) -> None:
     assert main([*arguments, "--against", str(small.path)]) == 0
 
 
+def test_int8_is_compared_with_float32(model, tmp_path, monkeypatch, capsys) -> None:
+    text, opened = tmp_path / "text", []
+    text.write_text("\n".join(KNOWN))
+    make = Translator.__init__
+
+    def noted(self, model, **how) -> None:
+        opened.append(how.get("int8", False))
+        make(self, model, **how)
+
+    monkeypatch.setattr(Translator, "__init__", noted)
+    arguments = ["evaluate", str(model.path), str(text), str(text), "--resamples", "2", "--int8"]
+    assert main([*arguments, "--against", str(model.path)]) == 0
+    assert opened == [True, False]
+
+
 def test_what_a_packed_model_holds(model, small, capsys) -> None:
     assert small.about["int8"] and small.about["sha256"] != model.about["sha256"]
     kept = {name: value for name, value in small.about.items() if name not in ("int8", "sha256")}
@@ -102,6 +118,8 @@ def test_what_a_packed_model_holds(model, small, capsys) -> None:
     )
     assert main(["model", "info", str(small.path)]) == 0
     assert "weights in int8" in capsys.readouterr().out
+    of_both = (summary(str(one.checkpoint))["parameters_in_experts"] for one in (small, model))
+    assert next(of_both) >= next(of_both) > 0
 
 
 def test_the_same_folder_gives_the_same_bytes(model, tmp_path) -> None:
@@ -129,13 +147,19 @@ def test_what_cannot_be_is_one_line(model, small, language_folder, tmp_path, cap
     text = tmp_path / "text"
     text.write_text("a\n")
     capsys.readouterr()
+    for kind in ("zip", "tar.gz"):
+        packed = tmp_path / f"packed.{kind}"
+        assert main(["model", "pack", str(model.path), "--out", str(packed)]) == 0
+        capsys.readouterr()
+        found = error(capsys, "translate", packed, text)
+        assert found == f"error: {packed} is packed: nmt-moe model unpack {packed}"
     found = error(capsys, "model", "pack", small.path, "--int8")
     assert found == f"error: {small.path} is in int8 already: pack it without --int8"
     training = ["train", "--from", small.path, "--out", tmp_path / "new", text, text]
     assert "small is in int8, for translating only: give the model in float32" in error(
         capsys, *training
     )
-    assert "is in int8, which is for CPUs: use --device cpu" in error(
+    assert "is opened in int8, which is for CPUs: let the device be cpu" in error(
         capsys, "translate", small.path, text, "--device", "meta"
     )
     assert "is in int8, which has no mean" in error(

@@ -81,7 +81,7 @@ def test_what_is_refused(checkpoint, tmp_path, capsys) -> None:
     sides = [checkpoint.parent / "text.en", checkpoint.parent / "text.xx"]
     assert "is an input" in error("model", "shortlist", checkpoint, *sides, "--out", sides[0])
     assert "no folder" in error("model", "shortlist", checkpoint, *sides, "--out", "/gone/table")
-    (tmp_path / "empty").write_text("")
+    (tmp_path / "empty").write_text("\n \n\n")
     (tmp_path / "one").write_text("the dog\n")
     empty, one, out = tmp_path / "empty", tmp_path / "one", tmp_path / "new"
     assert "no line to learn from" in error(
