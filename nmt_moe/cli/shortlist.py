@@ -68,8 +68,7 @@ class Learn(Command):
                 progress.add(1)
         if not len(source):
             raise UserError(f"{self.source}: there is no line to learn from")
-        own, other_lang = model.source_lang, self.target_lang or model.target_lang
-        for found in look(first, own, other_lang) if own and other_lang else []:
+        for found in look(first, model.source_lang, model.target_lang or model.languages[1]):
             if found.kind in ("swapped", "language", "misaligned"):
                 print(f"warning: {self.source}, {self.target}: {found.message}", file=sys.stderr)
         steps = (1 + lexicon.ROUNDS) * len(words[0])

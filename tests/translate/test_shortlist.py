@@ -6,6 +6,8 @@ import pytest
 
 from nmt_moe import LSTMMoEModel, Translator
 from nmt_moe.cli.main import main
+from nmt_moe.corpus import suspicions
+from nmt_moe.corpus.suspicions import Suspicion
 from nmt_moe.trained import load
 from nmt_moe.trained.model import Encoder
 from tests.report.experts import sentences, write_checkpoint
@@ -94,3 +96,13 @@ def test_what_is_refused(checkpoint, tmp_path, capsys) -> None:
         "model", "shortlist", write_checkpoint(lm, "lstm_moe_lm"), *sides, "--out", out
     )
     assert not out.exists()
+
+
+def test_text_that_looks_wrong_is_warned_of(checkpoint, tmp_path, monkeypatch, capsys) -> None:
+    wrong = [Suspicion("swapped", (1, 80), "all lines: source and target look swapped")]
+    looked = []
+    monkeypatch.setattr(suspicions, "look", lambda *given: looked.append(given) or wrong)
+    learn(checkpoint, tmp_path / "table")
+    assert "text.xx: all lines: source and target look swapped" in capsys.readouterr().err
+    [(pairs, source, target)] = looked
+    assert (len(pairs), source, target) == (80, "en", "xx")
