@@ -97,15 +97,16 @@ def tell(process: subprocess.Popen) -> None:
 
 
 def answer(process: subprocess.Popen) -> str:
-    """The next line.
+    """The next answer; other packages print lines of their own as they are imported.
 
     Raises:
         SystemExit: the process has ended.
     """
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit("error: an update failed, see above")
-    return line.strip()
+    for line in process.stdout:
+        kind, _, text = line.partition("answer: ")
+        if not kind:
+            return text.strip()
+    raise SystemExit("error: an update failed, see above")
 
 
 def measure(folder: Path, args: Namespace) -> None:

@@ -32,10 +32,10 @@ def main() -> None:
     arguments = ["--amp"] if options["dtype"] == "bfloat16" else []
     trainer = make_trainer(model, options["vocabulary"], "cpu", *arguments)
     sample = torch.load(options["batch"])
-    print(nmt_moe.__file__, file=answers, flush=True)
+    print(f"answer: {nmt_moe.__file__}", file=answers, flush=True)
     for _ in sys.stdin:
         update(trainer, sample)
-        print("done", file=answers, flush=True)
+        print("answer: done", file=answers, flush=True)
 
 
 if __name__ == "__main__":
