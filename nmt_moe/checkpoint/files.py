@@ -5,7 +5,6 @@ import pickle
 import re
 import tarfile
 import zipfile
-import zlib
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -49,7 +48,7 @@ def _is_packed(path: str) -> bool:
         else:
             with tarfile.open(path) as packed:
                 names = packed.getnames()
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error):
+    except Exception:  # zipfile and tarfile have no one error for damage either
         return False
     return any(name.endswith("/model.json") for name in names)
 
