@@ -28,7 +28,7 @@ _ROUNDS = 100_000  # of a first try
 
 
 @cache
-def library() -> ctypes.CDLL | None:
+def compiled() -> ctypes.CDLL | None:
     """peak.c, compiled for this machine; None, and a line that says why, where that fails."""
     with tempfile.TemporaryDirectory() as folder:
         built = Path(folder, "peak.so")
@@ -54,7 +54,7 @@ def library() -> ctypes.CDLL | None:
 
 def multiplies(dtype: str) -> bool:
     """Whether the processor has an instruction for it; no where nothing is known."""
-    found = library() if dtype in DTYPES else None
+    found = compiled() if dtype in DTYPES else None
     return found is not None and getattr(found, f"in_{dtype}")() > 0
 
 
@@ -106,7 +106,7 @@ def multiply_adds(dtype: str, threads: int, tries: int = TRIES) -> Bound | None:
     """
     if not multiplies(dtype):
         return None
-    found = library()
+    found = compiled()
     loop = getattr(found, f"fma_{dtype}")
     rounds = _ROUNDS
     while (seconds := timed(partial(loop, rounds))) < SECONDS / 2:
@@ -121,7 +121,7 @@ def memory(threads: int, tries: int = MEMORY_TRIES, smallest: int = SMALLEST) ->
 
     A copied byte counts twice: it is read and written.
     """
-    found = library()
+    found = compiled()
     if found is None:
         return {}
     size = max(smallest, 4 * _largest_cache() if smallest == SMALLEST else 0) // threads

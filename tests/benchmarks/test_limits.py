@@ -18,7 +18,7 @@ from tests.commands import run
 @pytest.fixture
 def peak(monkeypatch):
     peak = load(monkeypatch, "peak")
-    if peak.library() is None:
+    if peak.compiled() is None:
         pytest.skip("no C compiler")
     return peak
 
@@ -30,7 +30,7 @@ def harness(monkeypatch):
 
 def test_every_multiply_add_that_is_counted_is_done(peak):
     """By the sums: each starts elsewhere, and all of them come back as one number."""
-    library, rounds = peak.library(), 10
+    library, rounds = peak.compiled(), 10
     counted = {dtype: getattr(library, f"in_{dtype}")() for dtype in peak.DTYPES}
     # Each of the sums tends to 0.001 / (1 - 0.999): their number times the lanes were counted.
     sums = round(library.fma_float32(100_000))
@@ -46,7 +46,7 @@ def test_every_multiply_add_that_is_counted_is_done(peak):
 
 
 def test_memory_is_read_and_copied(peak):
-    library = peak.library()
+    library = peak.compiled()
     x, y = torch.randint(256, (2, 4096), dtype=torch.uint8)
     library.copy_memory(y.data_ptr(), x.data_ptr(), 4000)
     assert torch.equal(x[:4000], y[:4000]) and not torch.equal(x, y)
@@ -68,7 +68,7 @@ def test_threads_multiply_the_work(peak, monkeypatch):
     bound = peak.multiply_adds("float32", 3, tries=2)
     bound()
     assert ran == [3, 3] and len(bound.seconds) == 2
-    assert bound.amount % (3 * peak.library().in_float32()) == 0
+    assert bound.amount % (3 * peak.compiled().in_float32()) == 0
     bound.seconds = [0.5, 0.25]
     assert bound.rate == 4 * bound.amount
     assert peak.multiply_adds("float64", 1) is None
@@ -76,7 +76,7 @@ def test_threads_multiply_the_work(peak, monkeypatch):
 
 def test_without_a_compiler_peaks_are_unknown(harness, monkeypatch, capfd):
     monkeypatch.setenv("CC", "no-such-compiler")
-    harness.multiply_adds.__globals__["library"].cache_clear()
+    harness.multiply_adds.__globals__["compiled"].cache_clear()
     try:
         args = Namespace(dtype="float32", device="cpu", quick=True)
         limits = harness.Limits(args, "int8")
@@ -86,7 +86,7 @@ def test_without_a_compiler_peaks_are_unknown(harness, monkeypatch, capfd):
         [line] = capfd.readouterr().err.splitlines()
         assert line.startswith("peaks are unknown") and "no-such-compiler" in line
     finally:
-        harness.multiply_adds.__globals__["library"].cache_clear()
+        harness.multiply_adds.__globals__["compiled"].cache_clear()
 
 
 def test_shares_and_roofline(harness, monkeypatch):
@@ -151,5 +151,5 @@ def test_own_work_is_not_that_of_others(monkeypatch):
 
 
 def test_the_source_names_what_python_calls(peak):
-    assert isinstance(peak.library(), ctypes.CDLL)
+    assert isinstance(peak.compiled(), ctypes.CDLL)
     assert peak.multiplies("float32")
