@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nmt_moe.kernels.cpu.buffers import empty_activations, empty_gradient
-from nmt_moe.kernels.cpu.product import mm, pays
+from nmt_moe.kernels.cpu.product import Precision, mm, pays, precision
 from nmt_moe.kernels.operators import operator
 
 
@@ -23,9 +23,11 @@ def linear(x_MK: Tensor, w_NK: Tensor, bias_N: Tensor | None, how: int) -> Tenso
     return y_MN
 
 
-def pays_for(x_MK: Tensor, w_NK: Tensor) -> bool:
-    """Whether :func:`linear` is faster than torch's layer."""
-    return pays(len(x_MK), *w_NK.shape)
+def precision_for(x_MK: Tensor, w_NK: Tensor, bias_N: Tensor | None = None) -> Precision:
+    """That of :func:`linear`; None: torch's layer is what is fastest, or all that can."""
+    how = precision(x_MK, w_NK, bias_N)
+    # Asked first, as a compiler does not know how many rows there will be.
+    return how if how is None or pays(len(x_MK), *w_NK.shape) else None
 
 
 def own_linear(x_MK: Tensor, w_NK: Tensor, bias_N: Tensor | None, how: int) -> Tensor:

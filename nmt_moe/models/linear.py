@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nmt_moe.kernels import linear as large
 from nmt_moe.kernels.cpu import linear as small
-from nmt_moe.kernels.cpu.product import BFLOAT16, precision
+from nmt_moe.kernels.cpu.product import BFLOAT16
 
 
 class RecurrentLinear(nn.Linear):
@@ -45,8 +45,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, wide: bool = F
         if bias is not None:
             y += bias
     else:
-        how = precision(x, weight, bias)
-        if how is None or not large.pays_for(rows, weight):
+        how = large.precision_for(rows, weight, bias)
+        if how is None:
             return F.linear(x, weight, bias)
         y = large.linear(rows, weight, bias, how)
         if how == BFLOAT16 and not wide:

@@ -16,20 +16,12 @@ def forward(
     inputs_LBG: Tensor, h_BD: Tensor, c_BC: Tensor, weights: Weights, source: Source | None
 ) -> Steps:
     """Run over all steps; see :func:`nmt_moe.kernels.cpu.recurrence.forward`."""
-    steps, (batch, dim) = len(inputs_LBG), h_BD.shape
-    read_LBM = h_BD.new_empty(steps + 1, batch, weights.recurrent_GM.shape[1])
-    c_LBC = h_BD.new_empty(steps + 1, batch, c_BC.shape[1])
-    tanh_LBC, out_LBC = torch.empty_like(c_LBC[1:]), torch.empty_like(c_LBC[1:])
-    made = Steps(read_LBM, c_LBC, inputs_LBG, tanh_LBC, out_LBC)
-    if source is not None:
-        made.query_LBD = h_BD.new_empty(steps, batch, dim)
-        made.weights_BLS = h_BD.new_empty(batch, steps, source.pad_BS.shape[1])
-    h_LBD = made.h_LBD
-    h_LBD[0], c_LBC[0] = h_BD, c_BC
+    made = Steps.begun(inputs_LBG, h_BD, c_BC, weights, source)
+    h_LBD, c_LBC, tanh_LBC, out_LBC = made.h_LBD, made.c_LBC, made.tanh_LBC, made.out_LBC
     for t, gates_BG in enumerate(inputs_LBG):
         if source is not None:
             _attend(made, weights, source, t)
-        kernel.linear(read_LBM[t], weights.recurrent_GM, gates_BG, out=gates_BG)
+        kernel.linear(made.read_LBM[t], weights.recurrent_GM, gates_BG, out=gates_BG)
         step(gates_BG, c_LBC[t], c_LBC[t + 1], tanh_LBC[t], out_LBC[t])
         if weights.project_DC is None:
             h_LBD[t + 1] = out_LBC[t]

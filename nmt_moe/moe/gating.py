@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.kernels import gpu, linear
-from nmt_moe.kernels.cpu.product import precision
 from nmt_moe.kernels.gpu.logits import logits
 from nmt_moe.kernels.operators import operator
 from nmt_moe.moe.balance import load_probability
@@ -240,8 +239,8 @@ def _product(rows: Rows, weight: Tensor) -> Tensor:
         return logits(rows, weight)
     rows = at_least_float32(rows)
     w_ED = weight.to(rows.dtype).t()
-    how = precision(rows, w_ED)
-    if how is None or not linear.pays_for(rows, w_ED):
+    how = linear.precision_for(rows, w_ED)
+    if how is None:
         return rows @ w_ED.t()
     return linear.linear(rows, w_ED, None, how)
 

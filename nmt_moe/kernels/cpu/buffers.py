@@ -45,7 +45,7 @@ def empty_activations(like: Tensor, *shape: int) -> Tensor:
     with _lock:
         now = next(_requests)
         buffers = _activations.setdefault((size, like.dtype), [])
-        fit = [buffer for buffer in buffers if _free(buffer)]
+        fit = [buffer for buffer in buffers if _unused(buffer.memory)]
         if fit:
             found = max(fit, key=lambda buffer: buffer.taken)
         else:
@@ -54,8 +54,8 @@ def empty_activations(like: Tensor, *shape: int) -> Tensor:
             buffers.append(found)
         found.taken = now
         if now % _CLEANED == 0:
-            for buffers in _activations.values():
-                buffers[:] = [x for x in buffers if now - x.taken <= _PATIENCE or not _free(x)]
+            for some in _activations.values():
+                some[:] = [x for x in some if now - x.taken <= _PATIENCE or not _unused(x.memory)]
         # Not this view itself, which autograd would not let anybody change in place.
         x = found.memory[:numbers].view(shape)
         return like.new_empty(0).set_(x.untyped_storage(), 0, x.shape, x.stride())
@@ -73,7 +73,7 @@ def empty_gradient(weight: Tensor) -> Tensor:
         buffers = _kept.setdefault(weight, [])
         buffers[:] = [buffer for buffer in buffers if _fits(buffer, weight.shape, weight.dtype)]
         for buffer in buffers:
-            if _uses(buffer) == _UNUSED:
+            if _unused(buffer):
                 return buffer.detach()
         if len(buffers) == _MOST:
             return torch.empty_like(weight)
@@ -81,8 +81,9 @@ def empty_gradient(weight: Tensor) -> Tensor:
         return buffers[-1].detach()
 
 
-def _free(buffer: _Buffer) -> bool:
-    return _uses is not None and _uses(buffer.memory) == _UNUSED
+def _unused(memory: Tensor) -> bool:
+    """Whether no tensor but this one uses it."""
+    return _uses is not None and _uses(memory) == _UNUSED
 
 
 def _fits(buffer: Tensor, size: tuple[int, ...], dtype: torch.dtype) -> bool:

@@ -74,18 +74,9 @@ enum end { KEPT, RELU, WRITTEN };
 #define STREAM(to, v) store(to, v)
 #include "tiles.h"
 
-/* A matrix by rows, `columns` wide. */
-static Operand by_rows(const void *at, long columns, int type) {
-    return (Operand){at, columns, 1, type};
-}
-
-/* As the other operand of a product: rows become columns. */
-static Operand turned(Operand x) { return (Operand){x.at, x.step, x.line, x.type}; }
-
 static Operand weight(const Task *task, const void *all, long expert, long columns) {
-    size_t numbers = expert * task->dim * task->hidden_dim;
-    const char *at = (const char *)all + numbers * (task->weights == FLOAT32 ? 4 : 2);
-    return by_rows(at, columns, task->weights);
+    size_t number = expert * task->dim * task->hidden_dim;
+    return by_rows(numbers_at(all, number, task->weights), columns, task->weights);
 }
 
 /* c = a b, of m rows and n columns: lines of a are its rows, of b its columns. */
@@ -106,7 +97,7 @@ static int hidden_many(const Task *task, const Group *group, float *hidden) {
     size_t D = task->dim, H = task->hidden_dim, M = group->rows;
     Operand x = by_rows(task->x + group->first * D, D, FLOAT32);
     Operand w_in = weight(task, task->w_in, group->expert, H);
-    int failed = many_rows(task, x, turned(w_in), hidden, M, H, D);
+    int failed = many_rows(task, x, transposed(w_in), hidden, M, H, D);
     for (size_t i = 0; i < M * H; i++) hidden[i] = hidden[i] <= 0 ? 0 : hidden[i]; /* NaN stays */
     return failed;
 }
@@ -117,7 +108,7 @@ static int forward_many(const Task *task, const Group *group, float *scratch) {
     if (hidden_many(task, group, hidden)) return 1;
     Operand w_out = weight(task, task->w_out, group->expert, D);
     return many_rows(
-        task, by_rows(hidden, H, FLOAT32), turned(w_out), task->y + first * D, group->rows, D, H);
+        task, by_rows(hidden, H, FLOAT32), transposed(w_out), task->y + first * D, group->rows, D, H);
 }
 
 static int backward_many(const Task *task, const Group *group, float *scratch) {
@@ -129,10 +120,10 @@ static int backward_many(const Task *task, const Group *group, float *scratch) {
     Operand dy = by_rows(task->dy + first * D, D, FLOAT32), dh = by_rows(dhidden, H, FLOAT32);
     Operand w_in = weight(task, task->w_in, group->expert, H);
     Operand w_out = weight(task, task->w_out, group->expert, D);
-    int failed = many_rows(task, turned(h), turned(dy), task->dw_out + dw, H, D, M);
+    int failed = many_rows(task, transposed(h), transposed(dy), task->dw_out + dw, H, D, M);
     failed |= many_rows(task, dy, w_out, dhidden, M, H, D);
     for (size_t i = 0; i < M * H; i++) dhidden[i] = hidden[i] <= 0 ? 0 : dhidden[i];
-    failed |= many_rows(task, turned(x), turned(dh), task->dw_in + dw, D, H, M);
+    failed |= many_rows(task, transposed(x), transposed(dh), task->dw_in + dw, D, H, M);
     return failed | many_rows(task, dh, w_in, task->dx + first * D, M, D, H);
 }
 

@@ -3,9 +3,10 @@
 
 #include <immintrin.h>
 
-#define FUNCTION \
-    static inline __attribute__((always_inline, target("avx512f,avx512bw,avx512vl,avx512dq,fma"))) \
-    __m512
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma")))
+/* The lanes of a vector from the i-th of n numbers on that there are. */
+#define MASK(i, n) ((n) - (i) >= 16 ? 0xffff : (1 << ((n) - (i))) - 1)
+#define FUNCTION TARGET static inline __attribute__((always_inline)) __m512
 
 FUNCTION number(float x) { return _mm512_set1_ps(x); }
 

@@ -17,8 +17,6 @@ typedef struct {
 #if defined(__x86_64__)
 #include "functions.h"
 
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma")))
-#define MASK(i, n) ((n) - (i) >= 16 ? 0xffff : (1 << ((n) - (i))) - 1)
 
 TARGET static void loss_of(const Loss *task, long row) {
     const float *x = task->logits + row * task->columns;

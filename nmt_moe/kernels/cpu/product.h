@@ -21,6 +21,19 @@ typedef struct {
     int type;
 } Operand;
 
+/* A matrix by rows, which are lines, `row` numbers apart. */
+static inline Operand by_rows(const void *at, long row, int type) {
+    return (Operand){at, row, 1, type};
+}
+
+/* The same with lines as steps and steps as lines. */
+static inline Operand transposed(Operand x) { return (Operand){x.at, x.step, x.line, x.type}; }
+
+/* Where a number of it is, by its place in memory. */
+static inline const void *numbers_at(const void *first, size_t number, int type) {
+    return (const char *)first + number * (type == FLOAT32 ? 4 : 2);
+}
+
 /* c = a b + add. a has m lines and b has n, each of k numbers. Rows of c are c_row apart, those of
    add, which may be NULL or c, add_row: 0 for one row that is added to all. `precision` is that of
    the factors; c and add are float32. */

@@ -32,12 +32,10 @@ typedef struct {
 #if defined(__x86_64__)
 #include "functions.h"
 
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma")))
 #define GATES 4
 #define load(p, mask) _mm512_maskz_loadu_ps(mask, p)
 #define store(p, mask, v) _mm512_mask_storeu_ps(p, mask, v)
 #define FOR_VECTORS(i, n) for (long i = 0; i < (n); i += 16)
-#define MASK(i, n) ((n) - (i) >= 16 ? 0xffff : (1 << ((n) - (i))) - 1)
 
 /* What the phases share: panels of weights and of the rows that they multiply. */
 typedef struct {
@@ -205,13 +203,6 @@ TARGET static void attend_backward(const Recurrence *r, long t, long b) {
         }
 }
 
-static const void *numbers_at(const Operand *x, long number) {
-    return (const char *)x->at + number * (x->type == FLOAT32 ? 4 : 2);
-}
-
-/* Rows of [B, N] numbers, `row` apart. */
-static Operand rows_at(const float *at, long row) { return (Operand){at, row, 1, FLOAT32}; }
-
 /* Memory for all panels, as one piece. */
 static int reserve(const Recurrence *r, Shared *shared) {
     long D = r->dim, C = r->cells, B = r->batch;
@@ -241,13 +232,10 @@ static int reserve(const Recurrence *r, Shared *shared) {
 static Operand recurrent_part(const Recurrence *r, int gate, int part) {
     long M = r->dim * (1 + r->attends), column = r->attends && !part ? r->dim : 0;
     Operand w = r->w_recurrent;
-    w.at = numbers_at(&w, gate * r->cells * M + column);
+    w.at = numbers_at(w.at, gate * r->cells * M + column, w.type);
     w.line = M, w.step = 1;
     return w;
 }
-
-/* Lines as steps and steps as lines. */
-static Operand transposed(Operand x) { return (Operand){x.at, x.step, x.line, x.type}; }
 
 #define PARTS(n, i, step) \
     _Pragma("omp for schedule(dynamic)") for (long i = 0; i < (n); i += (step))
@@ -272,7 +260,7 @@ int recurrence_forward(const Recurrence *r) {
         PARTS(D, n, LINES) {
             if (projects) pack_columns(&w_project, D, C, precision, n, n + LINES, shared.project);
             if (r->attends) pack_columns(&w_query, D, D, precision, n, n + LINES, shared.query);
-            Operand h = rows_at(r->read + M - D, M);
+            Operand h = by_rows(r->read + M - D, M, FLOAT32);
             pack_rows(&h, B, D, precision, n, least(n + LINES, D), shared.h);
         }
         for (long t = 0; t < r->steps; t++) {
@@ -288,7 +276,7 @@ int recurrence_forward(const Recurrence *r) {
                     multiply(&of, NULL, 0, r->query + t * B * D, D, n, least(n + wide, D));
                 }
                 PARTS(B, b, 1) attend(r, t, b);
-                Operand context = rows_at(read, M);
+                Operand context = by_rows(read, M, FLOAT32);
                 PARTS(D, n, LINES)
                 pack_rows(&context, B, D, precision, n, least(n + LINES, D), shared.context);
             }
@@ -302,7 +290,7 @@ int recurrence_forward(const Recurrence *r) {
                     multiply(&of, gates + g * C, GATES * C, gates + g * C, GATES * C, n, end);
                 }
                 cell(r, t, n, end);
-                Operand rows = rows_at(out, C);
+                Operand rows = by_rows(out, C, FLOAT32);
                 if (projects) {
                     pack_rows(&rows, B, C, precision, n, end, shared.out);
                     continue;
@@ -316,7 +304,7 @@ int recurrence_forward(const Recurrence *r) {
                     long end = least(n + wide, D);
                     Panels of = {shared.out, shared.project, B, C, precision};
                     multiply(&of, NULL, 0, h, M, n, end);
-                    Operand rows = rows_at(h, M);
+                    Operand rows = by_rows(h, M, FLOAT32);
                     pack_rows(&rows, B, D, precision, n, end, shared.h);
                 }
         }
@@ -350,7 +338,7 @@ int recurrence_backward(const Recurrence *r) {
                     pack_columns(&w, D, C, precision, n, n + LINES, shared.recurrent[g][p]);
                 }
             if (r->attends) pack_columns(&w_query, D, D, precision, n, n + LINES, shared.query);
-            Operand rows = rows_at(r->dread + r->steps * B * M + M - D, M);
+            Operand rows = by_rows(r->dread + r->steps * B * M + M - D, M, FLOAT32);
             pack_rows(&rows, B, D, precision, n, least(n + LINES, D), shared.h);
         }
         if (projects)
@@ -365,7 +353,8 @@ int recurrence_backward(const Recurrence *r) {
                 if (projects) multiply(&of, NULL, 0, dout - n, few, n, end);
                 cell_backward(r, t, projects ? dout : dh_after + n, projects ? few : M, n, end);
                 for (int g = 0; g < GATES; g++) {
-                    Operand rows = rows_at(r->dgates + t * B * GATES * C + g * C, GATES * C);
+                    const float *dgates = r->dgates + t * B * GATES * C + g * C;
+                    Operand rows = by_rows(dgates, GATES * C, FLOAT32);
                     pack_rows(&rows, B, C, precision, n, end, shared.gates[g]);
                 }
             }
@@ -377,19 +366,19 @@ int recurrence_backward(const Recurrence *r) {
                         float *to = p ? dread : dh;
                         multiply(&of, to, M, to, M, n, end);
                     }
-                Operand rows = rows_at(dh, M);
+                Operand rows = by_rows(dh, M, FLOAT32);
                 if (!r->attends) pack_rows(&rows, B, D, precision, n, end, shared.h);
             }
             if (!r->attends) continue;
             PARTS(B, b, 1) attend_backward(r, t, b);
-            Operand dquery = rows_at(r->dquery + t * B * D, D);
+            Operand dquery = by_rows(r->dquery + t * B * D, D, FLOAT32);
             PARTS(D, n, LINES)
             pack_rows(&dquery, B, D, precision, n, least(n + LINES, D), shared.dquery);
             PARTS(D, n, wide) {
                 long end = least(n + wide, D);
                 Panels of = {shared.dquery, shared.query, B, D, precision};
                 multiply(&of, dh, M, dh, M, n, end);
-                Operand rows = rows_at(dh, M);
+                Operand rows = by_rows(dh, M, FLOAT32);
                 pack_rows(&rows, B, D, precision, n, end, shared.h);
             }
         }

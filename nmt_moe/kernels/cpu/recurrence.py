@@ -75,6 +75,29 @@ class Steps:
     query_LBD: Tensor = None  # type: ignore[assignment]
     weights_BLS: Tensor = None  # type: ignore[assignment]
 
+    @classmethod
+    def begun(
+        cls,
+        inputs_LBG: Tensor,
+        h_BD: Tensor,
+        c_BC: Tensor,
+        weights: "Weights",
+        source: "Source | None",
+    ) -> "Steps":
+        """Memory for all of them, with the initial output and cells; arguments as of forward."""
+        steps, batch, _ = inputs_LBG.shape
+        shapes = [(steps + 1, weights.recurrent_GM.shape[1]), (steps + 1, c_BC.shape[1])]
+        shapes += [(steps, c_BC.shape[1])] * 2
+        read_LBM, c_LBC, tanh_LBC, out_LBC = (
+            empty_activations(inputs_LBG, length, batch, width) for length, width in shapes
+        )
+        made = cls(read_LBM, c_LBC, inputs_LBG, tanh_LBC, out_LBC)
+        if source is not None:
+            made.query_LBD = inputs_LBG.new_empty(steps, *h_BD.shape)
+            made.weights_BLS = inputs_LBG.new_empty(batch, steps, source.pad_BS.shape[1])
+        made.h_LBD[0], made.c_LBC[0] = h_BD, c_BC
+        return made
+
     def tensors(self) -> list[Tensor | None]:
         """All, in the order of the constructor's arguments."""
         return [getattr(self, field.name) for field in fields(self)]
@@ -128,19 +151,7 @@ def forward(
         source: None: no attention.
         how: from :func:`nmt_moe.kernels.cpu.product.precision`.
     """
-    (steps, batch, _), dim, cells = inputs_LBG.shape, h_BD.shape[1], c_BC.shape[1]
-    width = weights.recurrent_GM.shape[1]
-    made = Steps(
-        empty_activations(inputs_LBG, steps + 1, batch, width),
-        empty_activations(inputs_LBG, steps + 1, batch, cells),
-        inputs_LBG,
-        empty_activations(inputs_LBG, steps, batch, cells),
-        empty_activations(inputs_LBG, steps, batch, cells),
-    )
-    if source is not None:
-        made.query_LBD = inputs_LBG.new_empty(steps, batch, dim)
-        made.weights_BLS = inputs_LBG.new_empty(batch, steps, source.pad_BS.shape[1])
-    made.h_LBD[0], made.c_LBC[0] = h_BD, c_BC
+    made = Steps.begun(inputs_LBG, h_BD, c_BC, weights, source)
     _run("recurrence_forward", made, weights, source, how, inputs=inputs_LBG)
     return made
 
