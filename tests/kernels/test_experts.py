@@ -17,7 +17,18 @@ MANY = kernel._FEW_BACKWARD + 1
 def experts_and_rows(counts: list[int], dim: int, hidden_dim: int, **options):
     torch.manual_seed(sum(counts))
     experts = Experts(len(counts), dim, hidden_dim, **options)
-    return experts, torch.randn(sum(counts), dim), torch.randn(sum(counts), dim)
+    x_AD, dy_AD = torch.randn(sum(counts), dim), torch.randn(sum(counts), dim)
+    # The gradient jumps where a hidden number is 0, which rounding must not decide.
+    while len(near := near_zero(experts, x_AD, counts)):
+        x_AD[near] = torch.randn(len(near), dim)
+    return experts, x_AD, dy_AD
+
+
+def near_zero(experts: Experts, x_AD, counts: list[int]):
+    """The rows with a hidden number that rounding could take to the other side of 0."""
+    w_in = experts.w_in.detach().double()
+    hidden = [rows.double() @ w_in[e] for e, rows in enumerate(x_AD.split(counts))]
+    return (torch.cat(hidden).abs().amin(1) < 1e-6).nonzero().squeeze(1)
 
 
 def step(experts: Experts, x_AD, dy_AD, counts: list[int]) -> list:
