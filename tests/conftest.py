@@ -21,6 +21,9 @@ from tests import preloaded
 from tests.commands import PLUGIN, run, train
 from tests.tally import Summary, tally  # noqa: F401  a fixture for all tests
 
+if not torch.cuda.is_available():
+    # Read when Triton is imported, which torch.compile does before the kernels' own tests may.
+    os.environ["TRITON_INTERPRET"] = "1"
 torch.set_num_threads(1)  # the tests' tensors are small
 # A machine may be busy.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,9 +1,9 @@
 """The kernels for GPUs against plain torch: on a GPU if there is one, else in Triton's interpreter.
 
+The interpreter is chosen in ``tests/conftest.py``.
+
 Needs Triton, which only torch for CUDA brings: ``.ci/run`` installs it.
 """
-
-import os
 
 import numpy as np
 import pytest
@@ -13,8 +13,6 @@ from packaging.version import Version
 from torch import library
 
 ON_GPU = torch.cuda.is_available()
-if not ON_GPU:
-    os.environ["TRITON_INTERPRET"] = "1"  # read when it is imported
 triton = pytest.importorskip("triton")
 if (
     not ON_GPU
