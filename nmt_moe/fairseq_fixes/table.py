@@ -1,6 +1,7 @@
 """All changes to foreign code in one table, applied when the plugin is imported."""
 
 from nmt_moe.fairseq_fixes import (
+    adam,
     autocast,
     batch_workers,
     bleu,
@@ -26,6 +27,7 @@ _ALWAYS: tuple[Fix, ...] = (
     *non_finite.FIXES,
     *batch_workers.FIXES,
     *threads.FIXES,
+    *adam.FIXES,
     *autocast.FIXES,
     *command_line.FIXES,
     *post_process.FIXES,
