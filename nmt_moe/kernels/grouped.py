@@ -103,7 +103,7 @@ def experts_backward(
     relu_backward = torch.ops.aten.threshold_backward.grad_input
     dx_AD = empty_activations(x_AD, *x_AD.shape)
     # Not zeros: writing pages twice costs more than the product where experts are many.
-    dw_in, dw_out = (_like(w, x_AD) for w in (w_in, w_out))
+    dw_in, dw_out = empty_gradient(w_in), empty_gradient(w_out)
     in_c = experts.groups_for(counts, x_AD, w_in, w_out, how=how)
     hidden = hidden_AH if kept else None
     experts.backward(in_c, x_AD, w_in, w_out, hidden, dy_AD, dx_AD, dw_in, dw_out, how)
@@ -118,14 +118,7 @@ def experts_backward(
         if not count:
             dw_in[e].zero_()
             dw_out[e].zero_()
-    return dx_AD, dw_in.to(w_in.dtype), dw_out.to(w_out.dtype)
-
-
-def _like(weight: Tensor, x_AD: Tensor) -> Tensor:
-    """Memory for a gradient, of the type that the products have."""
-    if weight.dtype == x_AD.dtype:
-        return empty_gradient(weight)
-    return empty_activations(x_AD, *weight.shape)
+    return dx_AD, dw_in, dw_out
 
 
 def _save_experts(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nmt_moe.kernels.cpu import bfloat16
 from nmt_moe.kernels.cpu import experts as kernel
 from nmt_moe.moe.experts import Experts
 from tests.compiled import skip_unless_compiled
@@ -149,3 +150,24 @@ def test_what_is_left_to_torch():
         assert kernel.groups_for([MANY, 5], x_AD, w, w) == [(1, MANY, 5)]
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.skipif(not bfloat16.in_c(), reason="this processor has no products in bfloat16")
+@pytest.mark.parametrize("threads, counts", [(1, [40, 0, 3, 130]), (2, [70, 0, 0, 0])])
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("dim, hidden_dim", [(32, 48), (19, 37)])
+def test_gradients_of_weights_in_bfloat16(threads, counts, recompute, dim, hidden_dim):
+    """Summed in float32 and rounded once, whichever way they are computed."""
+    experts, x_AD, dy_AD = experts_and_rows(counts, dim, hidden_dim, recompute=recompute)
+    experts, x_AD, dy_AD = experts.bfloat16(), x_AD.bfloat16(), dy_AD.bfloat16()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        found = step(experts, x_AD, dy_AD, counts)
+    finally:
+        torch.set_num_threads(before)
+    right = in_float64(experts, x_AD, dy_AD, counts)
+    for one, other in zip(found, right, strict=True):
+        assert one.dtype == torch.bfloat16
+        assert (one - other).norm() < 0.01 * other.norm()
+    assert not found[2][1].any() and not found[3][1].any()

@@ -23,16 +23,18 @@ typedef struct {
 
 /* x, y, dx, dy are [A, dim], hidden is [A, hidden_dim] or NULL; w_in, dw_in are
    [E, dim, hidden_dim], w_out, dw_out are [E, hidden_dim, dim]. All lie by rows and are float32, the
-   weights of type `weights`. */
+   weights and their gradients of type `weights`. */
 typedef struct {
     const Group *groups;
     long count, most_rows, few_rows, dim, hidden_dim, threads;
     Gemm *gemm; /* for more than few_rows; NULL: product.c, */
     int precision, weights; /* in this precision */
-    const float *x, *w_in, *w_out;
+    const float *x;
+    const void *w_in, *w_out;
     float *hidden, *y;
     const float *dy;
-    float *dx, *dw_in, *dw_out;
+    float *dx;
+    void *dw_in, *dw_out;
 } Task;
 
 /* y = x w^T + add, of few rows. x is [rows, dim_in], rows x_row apart; w [dim_out, dim_in]; y and
@@ -93,6 +95,17 @@ static int many_rows(const Task *task, Operand a, Operand b, float *c, int m, in
     return 0;
 }
 
+/* The gradient of an expert's weight [m, n], k rows being summed; `wide` is for m n numbers. */
+static int weight_gradient(
+    const Task *task, Operand a, Operand b, void *all, long expert, long m, long n, long k,
+    float *wide) {
+    void *dw = (void *)numbers_at(all, expert * m * n, task->weights);
+    if (task->weights == FLOAT32) return many_rows(task, a, b, dw, m, n, k);
+    int failed = many_rows(task, a, b, wide, m, n, k);
+    round_bfloat16(wide, m * n, dw);
+    return failed;
+}
+
 static int hidden_many(const Task *task, const Group *group, float *hidden) {
     size_t D = task->dim, H = task->hidden_dim, M = group->rows;
     Operand x = by_rows(task->x + group->first * D, D, FLOAT32);
@@ -113,17 +126,18 @@ static int forward_many(const Task *task, const Group *group, float *scratch) {
 
 static int backward_many(const Task *task, const Group *group, float *scratch) {
     size_t D = task->dim, H = task->hidden_dim, M = group->rows, first = group->first;
-    size_t dw = group->expert * D * H;
     float *hidden = task->hidden ? task->hidden + first * H : scratch, *dhidden = scratch + M * H;
+    float *wide = dhidden + M * H;
+    long e = group->expert;
     if (!task->hidden && hidden_many(task, group, hidden)) return 1;
     Operand x = by_rows(task->x + first * D, D, FLOAT32), h = by_rows(hidden, H, FLOAT32);
     Operand dy = by_rows(task->dy + first * D, D, FLOAT32), dh = by_rows(dhidden, H, FLOAT32);
-    Operand w_in = weight(task, task->w_in, group->expert, H);
-    Operand w_out = weight(task, task->w_out, group->expert, D);
-    int failed = many_rows(task, transposed(h), transposed(dy), task->dw_out + dw, H, D, M);
+    Operand w_in = weight(task, task->w_in, e, H), w_out = weight(task, task->w_out, e, D);
+    int failed =
+        weight_gradient(task, transposed(h), transposed(dy), task->dw_out, e, H, D, M, wide);
     failed |= many_rows(task, dy, w_out, dhidden, M, H, D);
     for (size_t i = 0; i < M * H; i++) dhidden[i] = hidden[i] <= 0 ? 0 : dhidden[i];
-    failed |= many_rows(task, transposed(x), transposed(dh), task->dw_in + dw, D, H, M);
+    failed |= weight_gradient(task, transposed(x), transposed(dh), task->dw_in, e, D, H, M, wide);
     return failed | many_rows(task, dh, w_in, task->dx + first * D, M, D, H);
 }
 
@@ -133,6 +147,7 @@ static int run(const Task *task, Run *few, Run *many) {
     /* Hidden activations and their gradients; and a product's output, twice, and input. */
     size_t padded = (task->most_rows + 15) / 16 * 16;
     size_t D = task->dim, H = task->hidden_dim, scratch_size = padded * (3 * H + D + max(D, H));
+    if (task->weights != FLOAT32) scratch_size = max(scratch_size, padded * 2 * H + D * H);
     int failed = 0;
 #pragma omp parallel num_threads(task->threads)
     {

@@ -332,6 +332,14 @@ int product(const Product *task, long threads) {
     return failed;
 }
 
+TARGET_BF16 void round_bfloat16(const float *from, size_t count, uint16_t *to) {
+    for (size_t i = 0; i < count; i += 16) {
+        __mmask16 there = count - i >= 16 ? 0xffff : (1 << (count - i)) - 1;
+        __m512 x = _mm512_maskz_loadu_ps(there, from + i);
+        _mm256_mask_storeu_epi16(to + i, there, (__m256i)_mm512_cvtneps_pbh(x));
+    }
+}
+
 /* 0 if products of bfloat16 are right; a process may end in the attempt. */
 int products_trial(void) {
     float ones[64], found;
@@ -343,5 +351,6 @@ int products_trial(void) {
 #else
 int products_instructions(void) { return 0; }
 int products_trial(void) { return 1; }
+void round_bfloat16(const float *from, size_t count, uint16_t *to) {}
 int product(const Product *task, long threads) { return 1; }
 #endif

@@ -79,6 +79,9 @@ typedef struct {
 void multiply(
     const Panels *panels, const float *add, long add_row, float *c, long c_row, long n, long end);
 
+/* Round numbers to bfloat16, on a machine whose products can be in it. */
+void round_bfloat16(const float *from, size_t count, uint16_t *to);
+
 /* The whole product by so many threads. Returns 0, or 1 without memory. */
 int product(const Product *task, long threads);
 

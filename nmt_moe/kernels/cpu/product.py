@@ -96,13 +96,15 @@ def mm(
         b_KN: likewise.
         how: from :func:`precision`.
         add: None, a row ``[N]``, or ``[M, N]``, which may be ``out``.
-        out: where the result ``[M, N]`` goes; float32 unless torch multiplies.
+        out: where the result ``[M, N]`` goes, by default float32 unless torch multiplies.
     """
     m, k = a_MK.shape
     n = b_KN.shape[1]
-    fits = out is None or (out.dtype == torch.float32 and out.stride(1) == 1)
+    fits = out is None or out.stride(1) == 1
     if how is None or not pays(m, n, k) or not (fits and _plain(a_MK) and _plain(b_KN)):
         return _by_torch(a_MK, b_KN, add, out)
+    if out is not None and out.dtype != torch.float32:
+        return out.copy_(mm(a_MK, b_KN, how, add))
     if out is None:
         out = torch.empty(m, n)
     if add is not None:

@@ -267,21 +267,25 @@ INLINE void NAME(gradients)(
 TARGET static int NAME(forward)(const Task *task, const Group *group, float *scratch) {
     size_t D = task->dim, H = task->hidden_dim, M = group->rows, first = group->first;
     size_t weight = group->expert * D * H;
+    const float *w_in = (const float *)task->w_in + weight;
+    const float *w_out = (const float *)task->w_out + weight;
     float *hidden = task->hidden ? task->hidden + first * H : scratch, *more = scratch + M * H;
-    NAME(product)(task->x + first * D, task->w_in + weight, hidden, M, D, H, 1, more);
-    NAME(product)(hidden, task->w_out + weight, task->y + first * D, M, H, D, 0, more);
+    NAME(product)(task->x + first * D, w_in, hidden, M, D, H, 1, more);
+    NAME(product)(hidden, w_out, task->y + first * D, M, H, D, 0, more);
     return 0;
 }
 
 TARGET static int NAME(backward)(const Task *task, const Group *group, float *scratch) {
     size_t D = task->dim, H = task->hidden_dim, M = group->rows, first = group->first;
     size_t weight = group->expert * D * H, padded = (M + LANES - 1) / LANES * LANES;
-    const float *x = task->x + first * D, *dy = task->dy + first * D, *w_in = task->w_in + weight;
+    const float *x = task->x + first * D, *dy = task->dy + first * D;
+    const float *w_in = (const float *)task->w_in + weight;
+    const float *w_out = (const float *)task->w_out + weight;
     float *hidden = task->hidden ? task->hidden + first * H : scratch;
     float *dhidden = scratch + padded * H, *more = dhidden + padded * H;
     if (!task->hidden) NAME(product)(x, w_in, hidden, M, D, H, 1, dhidden);
-    float *dw_in = task->dw_in + weight, *dw_out = task->dw_out + weight;
-    NAME(gradients)(dy, task->w_out + weight, hidden, dhidden, dw_out, M, H, D, hidden, more);
+    float *dw_in = (float *)task->dw_in + weight, *dw_out = (float *)task->dw_out + weight;
+    NAME(gradients)(dy, w_out, hidden, dhidden, dw_out, M, H, D, hidden, more);
     NAME(gradients)(dhidden, w_in, x, task->dx + first * D, dw_in, M, D, H, NULL, more);
     return 0;
 }
