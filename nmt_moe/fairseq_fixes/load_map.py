@@ -17,7 +17,9 @@ def load_map(layer: str, step_C: Tensor, load_CR: Tensor, edge_R: list[int]) -> 
         load_CR: what each row of experts gets, over the mean.
         edge_R: the first expert of each row, and at the end the number of experts.
     """
-    figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
+    figure = Figure(figsize=(8, 5), dpi=100)
+    # Of a layout that fits itself, half of the drawing is the search for it.
+    figure.subplots_adjust(left=0.12, right=1.05, bottom=0.11, top=0.93)
     axes = figure.add_subplot(
         title=f"load of the experts, {layer}", xlabel="update", ylabel="expert"
     )

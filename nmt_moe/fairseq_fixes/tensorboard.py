@@ -106,8 +106,8 @@ def remember(name: str, step: int, load_R: Tensor) -> tuple[int, Tensor]:
 
 
 def due(before: int, step: int) -> bool:
-    """Whether to draw: about 24 times while the steps get ten times as many."""
-    return before == 0 or int(math.log(step, 1.1)) > int(math.log(before, 1.1))
+    """Whether to draw, which takes a while: ten times while the steps get ten times as many."""
+    return before == 0 or int(math.log(step, 1.25)) > int(math.log(before, 1.25))
 
 
 FIXES = (
