@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt_moe.cli.arguments import option, positional, switch
-from nmt_moe.cli.translate import OnDevice
+from nmt_moe.cli.translate import OfText
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import (
     atomic_write,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class Evaluate(OnDevice):
+class Evaluate(OfText):
     """Translate a text with a model and score the translations: BLEU, chrF and TER of detokenised
     text, each with its signature and a 95% interval by bootstrap.
     """
@@ -99,10 +99,14 @@ class Evaluate(OnDevice):
                 file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     def _open(self, model: str, **more: Any) -> "Translator":
+        from nmt_moe.trained.device import find_device, workers_for
+        from nmt_moe.trained.folder import in_int8
         from nmt_moe.trained.translator import Translator
 
-        how: dict[str, Any] = {"target_lang": self.target_lang, "device": self.device}
-        return Translator(model, **how, beam=self.beam, **more)
+        device = find_device(self.device, more.get("int8", False) or in_int8(model))
+        workers = self.workers or workers_for(device)
+        how: dict[str, Any] = {"target_lang": self.target_lang, "device": str(device)}
+        return Translator(model, **how, beam=self.beam, workers=workers, **more)
 
     def _other(self, against: str, sources: Sequence[str]) -> list[str]:
         """The translations of the other system."""

@@ -22,7 +22,19 @@ class OnDevice(Command):
 
 
 @dataclass(kw_only=True)
-class Translate(OnDevice):
+class OfText(OnDevice):
+    """A command that translates."""
+
+    workers: int | None = option(
+        None,
+        "processes that translate at the same time on a CPU and share the weights (default: one "
+        "for each core, or of OMP_NUM_THREADS)",
+        RANGES["workers"],
+    )
+
+
+@dataclass(kw_only=True)
+class Translate(OfText):
     """Translate text: read UTF-8 lines, write a line for each. The folder of the checkpoint holds
     dict.SOURCE.txt, dict.TARGET.txt and sentencepiece.model.
 
@@ -103,7 +115,7 @@ class Translate(OnDevice):
 
     def run(self) -> None:
         from nmt_moe.common.lines import read_lines
-        from nmt_moe.trained.device import find_device
+        from nmt_moe.trained.device import find_device, workers_for
         from nmt_moe.trained.folder import in_int8
         from nmt_moe.trained.loading import load
         from nmt_moe.translate.documents import files
@@ -124,6 +136,7 @@ class Translate(OnDevice):
             int8=self.int8,
         )
         numbers = {name: getattr(self, name) for name in RANGES}
+        numbers["workers"] = self.workers or workers_for(model.device)
         translator = model.translator(**numbers, shortlist=self.shortlist)
         source = self.source_lang or translator.source_lang
         if source != translator.source_lang:

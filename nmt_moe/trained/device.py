@@ -1,5 +1,7 @@
 """The device that a command uses."""
 
+import sys
+
 import torch
 
 from nmt_moe.common.errors import UserError
@@ -19,3 +21,12 @@ def find_device(name: str | None, int8: bool = False) -> torch.device:
     except (RuntimeError, AssertionError):
         raise UserError(f"there is no device {name} here: use --device cpu") from None
     return device
+
+
+def workers_for(device: torch.device) -> int:
+    """How many processes make a search fast: on a CPU one for each thread.
+
+    Threads wait for each other between the small products of a search, and much of it is Python.
+    macOS lets no process go on safely that was forked from one with threads.
+    """
+    return torch.get_num_threads() if device.type == "cpu" and sys.platform == "linux" else 1

@@ -91,6 +91,7 @@ class TrainedModel:
         beam: int = BEAM,
         batch_size: int = BATCH_SIZE,
         max_pieces: int = MAX_PIECES,
+        workers: int = 1,
         gnmt_alpha: float = 0.2,
         gnmt_beta: float = 0.2,
         shortlist: str | Path | None = None,
@@ -101,6 +102,8 @@ class TrainedModel:
             beam: width of the search.
             batch_size: sentences that are translated together.
             max_pieces: a longer sentence is translated in parts.
+            workers: processes that search at the same time where there are several batches, on a
+                CPU; they are forked from this one.
             gnmt_alpha: weight of the length normalisation.
             gnmt_beta: weight of the coverage penalty.
             shortlist: file of ``nmt-moe model shortlist``, whose pieces translations are made of.
@@ -115,6 +118,7 @@ class TrainedModel:
             beam=beam,
             batch_size=batch_size,
             max_pieces=max_pieces,
+            workers=workers,
             gnmt_alpha=gnmt_alpha,
             gnmt_beta=gnmt_beta,
             shortlist=shortlist,

@@ -10,6 +10,7 @@ RANGES: dict[str, Range] = {
     "beam": integers(1),
     "batch_size": integers(1),
     "max_pieces": integers(1),
+    "workers": integers(1),
     "gnmt_alpha": numbers(0),
     "gnmt_beta": numbers(0),
 }

@@ -14,6 +14,7 @@ from fairseq.data import FairseqDataset, data_utils
 from fairseq.utils import apply_to_sample, resolve_max_positions
 
 from nmt_moe.common.errors import UserError
+from nmt_moe.corpus.workers import ordered_map
 from nmt_moe.trained.alignment import Aligned, places
 from nmt_moe.trained.device import find_device
 from nmt_moe.trained.folder import in_int8
@@ -50,6 +51,10 @@ def batches(
         yield apply_to_sample(lambda tensor: tensor.to(device), sample)
 
 
+Found = tuple[np.ndarray, np.ndarray]
+"""The tokens of a translation, and its attention, ``[S, T]``."""
+
+
 class Translator:
     """Translates with a trained model, as ``nmt-moe translate`` does.
 
@@ -64,6 +69,8 @@ class Translator:
         beam: width of the search.
         batch_size: sentences that are translated together.
         max_pieces: a longer sentence is translated in parts.
+        workers: processes that search at the same time where there are several batches, on a CPU;
+            they are forked from this one.
         gnmt_alpha: weight of the length normalisation.
         gnmt_beta: weight of the coverage penalty.
         shortlist: file of ``nmt-moe model shortlist``, whose pieces translations are made of; None:
@@ -86,11 +93,12 @@ class Translator:
         beam: int = BEAM,
         batch_size: int = BATCH_SIZE,
         max_pieces: int = MAX_PIECES,
+        workers: int = 1,
         gnmt_alpha: float = 0.2,
         gnmt_beta: float = 0.2,
         shortlist: str | Path | None = None,
     ) -> None:
-        search = beam, batch_size, max_pieces, gnmt_alpha, gnmt_beta
+        search = beam, batch_size, max_pieces, workers, gnmt_alpha, gnmt_beta
         for (name, allowed), value in zip(RANGES.items(), search, strict=True):
             allowed.check(name, value)
         if isinstance(model, str | Path):
@@ -127,6 +135,9 @@ class Translator:
             task.max_positions(), *[model.max_positions() for model in self._models]
         )
         self._max_pieces = min(max_pieces, positions[0] - 1 - len(self._tag))
+        if workers > 1 and self._device.type != "cpu":
+            raise UserError("several workers are for CPUs: leave --workers out")
+        self._workers = workers
 
     def translate(self, lines: str | Iterable[str]) -> Any:
         """Translate lines of text: cleaned, and each of their sentences by itself.
@@ -180,44 +191,68 @@ class Translator:
         return result
 
     def _aligned(
-        self, sentence: str, pieces: list[str], tokens: torch.Tensor, attention_ST: torch.Tensor
+        self, sentence: str, pieces: list[str], tokens: np.ndarray, attention_ST: np.ndarray
     ) -> Aligned:
         text = self._text(tokens)
         words = self._task.target_dictionary
         written = [words[token] for token in tokens.tolist() if token != words.eos()]
         source, target = places(pieces, sentence), places(written, text)
-        if source is None or target is None or not attention_ST.numel():
+        if source is None or target is None or not attention_ST.size:
             return Aligned(text)
         # A batch is padded on one side, and a model may move that; padding has no attention.
         padding = len(attention_ST) - (len(self._tag) + len(pieces) + 1)
         first = padding if padding and not attention_ST[:padding].any() else 0
         first += len(self._tag)
         own_ST = attention_ST[first : first + len(pieces), : len(written)]
-        return Aligned(text, source, target, own_ST.T.double().numpy())
+        return Aligned(text, source, target, own_ST.T.astype(np.float64))
 
     def _translate(self, parts: list[list[str]]) -> list[str]:
         return [self._text(tokens) for tokens, _ in self._search(parts)]
 
-    def _search(self, parts: list[list[str]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The tokens of the best translation of each part, and its attention."""
+    def _search(self, parts: list[list[str]]) -> list[Found]:
+        """What is found for each part."""
         if not parts:
             return []
         words = self._task.source_dictionary
         tokens = [
             torch.tensor([*map(words.index, self._tag + pieces), words.eos()]) for pieces in parts
         ]
-        dataset = self._task.build_dataset_for_inference(tokens, list(map(len, tokens)))
-        order, longest = ordered(dataset), max([BATCH_PIECES, *map(len, tokens)])
-        result: list[tuple[torch.Tensor, torch.Tensor]] = [(torch.empty(0), torch.empty(0))]
-        result *= len(parts)
-        for sample in batches(dataset, order, longest, self._batch_size, self._device):
-            found = self._task.inference_step(self._generator, self._models, sample)
-            for number, translations in zip(sample["id"].tolist(), found, strict=True):
-                best = translations[0]
-                result[number] = best["tokens"].cpu(), best["attention"].cpu()
-        return result
+        dataset = self._dataset(tokens)
+        batches = dataset.batch_by_size(
+            ordered(dataset),
+            max_tokens=max([BATCH_PIECES, *map(len, tokens)]),
+            max_sentences=self._batch_size,
+        )[::-1]  # the longest first, so that processes end together
+        given = [[tokens[number].numpy() for number in batch] for batch in batches]
+        workers = min(self._workers, len(batches))
+        search = self._search_batch if workers == 1 else self._search_by_one_thread
+        found = ordered_map(search, given, workers)
+        result: dict[int, Found] = {}
+        for batch, translations in zip(batches, found, strict=True):
+            result.update(zip(batch, translations, strict=True))
+        return [result[number] for number in range(len(parts))]
 
-    def _text(self, tokens: torch.Tensor) -> str:
+    def _search_batch(self, given: list[np.ndarray]) -> list[Found]:
+        """What is found for each sentence of a batch, which are arrays of its tokens."""
+        dataset = self._dataset([torch.from_numpy(tokens) for tokens in given])
+        sample = dataset.collater([dataset[number] for number in range(len(given))])
+        sample = apply_to_sample(lambda tensor: tensor.to(self._device), sample)
+        found = self._task.inference_step(self._generator, self._models, sample)
+        result = dict(zip(sample["id"].tolist(), (best for best, *_ in found), strict=True))
+        return [
+            (result[number]["tokens"].cpu().numpy(), result[number]["attention"].cpu().numpy())
+            for number in range(len(given))
+        ]
+
+    def _search_by_one_thread(self, given: list[np.ndarray]) -> list[Found]:
+        """The same in a worker, beside which others are at work."""
+        torch.set_num_threads(1)
+        return self._search_batch(given)
+
+    def _dataset(self, tokens: list[torch.Tensor]) -> Any:
+        return self._task.build_dataset_for_inference(tokens, list(map(len, tokens)))
+
+    def _text(self, tokens: np.ndarray) -> str:
         words = self._task.target_dictionary
         pieces = [words[token] for token in tokens.tolist() if token != words.eos()]
         return " ".join(self._wordpieces.decode_pieces(pieces).split())
