@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.commands import PLUGIN, run, train
 
@@ -14,6 +15,7 @@ slow = pytest.mark.slow
     [
         (["--moe-k", 5], "--moe-k 5 is more than --moe-experts 4"),
         (["--moe-load-weight", -1], "--moe-load-weight must be at least 0"),
+        (["--bf16", "--amp"], "--bf16 and --amp are for the same: give --amp alone"),
         pytest.param(
             ["--moe-groups", 3], "--moe-experts 4 cannot be divided into --moe-groups 3", marks=slow
         ),
@@ -35,6 +37,15 @@ def test_options_that_do_not_fit(data, tmp_path, options, message):
     finished = train(data, tmp_path / "new", "--max-update", 1, *options, fails=True)
     assert message in finished.error()
     assert not list(tmp_path.glob("new/*"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="half precision is fast here")
+def test_a_precision_that_does_not_pay(data, tmp_path):
+    finished = train(data, tmp_path, "--max-update", 1, "--fp16", "--fp16-no-flatten-grads")
+    assert (
+        "--fp16 is slower than float32 on a CPU: leave it out, or give"
+        in finished.stdout + finished.stderr
+    )
 
 
 @slow

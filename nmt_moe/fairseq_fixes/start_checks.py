@@ -12,6 +12,7 @@ from argparse import Namespace
 from dataclasses import fields
 from typing import Any
 
+import torch
 from fairseq.data import data_utils
 from fairseq.dataclass.configs import GenerationConfig
 from fairseq.file_io import PathManager
@@ -48,6 +49,7 @@ def check_options(args: Namespace) -> None:
         )
     _complete_pair(args)
     _check_alignments(args)
+    _check_precision(args)
     if args.disable_validation:
         looks_at_it = {
             "--patience": args.patience > 0,
@@ -109,6 +111,18 @@ def _check_alignments(args: Namespace) -> None:
         raise UserError(
             f"--load-alignments: {folder} has no alignments of train; give fairseq-preprocess "
             "their files by --align-suffix"
+        )
+
+
+def _check_precision(args: Namespace) -> None:
+    if args.bf16 and args.amp:  # --fp16 and --amp are refused by fairseq
+        raise UserError(
+            "--bf16 and --amp are for the same: give --amp alone, which keeps the weights in "
+            "float32, or --bf16 alone"
+        )
+    if args.fp16 and (args.cpu or not torch.cuda.is_available()):
+        _LOGGER.warning(
+            "--fp16 is slower than float32 on a CPU: leave it out, or give --amp for bfloat16"
         )
 
 

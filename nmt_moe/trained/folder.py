@@ -144,7 +144,8 @@ def description(model: ModelFolder) -> Iterator[str]:
     yield f"{model.path}: {spoken}; {bytes_text(size)}, all files as they were written"
     versions = ", ".join(f"{part} {version}" for part, version in about["versions"].items())
     if about.get("int8"):
-        yield "weights in int8, for translating on CPUs"
+        scored = "; the scores are those of its weights in float32" if about.get("scores") else ""
+        yield f"weights in int8, for translating on CPUs{scored}"
     yield f"made {about['created']} by nmt_moe {about['nmt_moe']}: {versions}"
     for one in about.get("text") or ():
         yield f"text: {one['pairs']:,} pairs of {one['name']}"
