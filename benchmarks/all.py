@@ -3,8 +3,8 @@
 The layer and whole updates are measured in float32, and where the processor multiplies bfloat16 in
 that, too. With --device cuda it runs what a GPU is for, all in bfloat16: the layer with 65,536
 tokens and 32 and 512 experts, and whole updates. The search has one thread, as translators are
-compared by the core. --quick leaves out busy.py, which trains, and before.py, which needs the
-history of the repository.
+compared by the core. --quick leaves out busy.py, which trains, and before.py and demo.py, which
+need the history of the repository.
 """
 
 import argparse
@@ -18,6 +18,8 @@ from peak import multiplies
 HERE = Path(__file__).parent
 BEFORE = "5a6a59f"
 """The last commit whose products are all torch's."""
+DEMO = "e9550d1"
+"""The last one whose quickstart trained with these."""
 CPU: dict[str, list[str]] = {
     "moe_layer": ["--rounds", "5"],
     "lstm": [],
@@ -25,6 +27,7 @@ CPU: dict[str, list[str]] = {
     "generate": ["--threads", "1"],
     "scaling": [],
     "before": [BEFORE],
+    "demo": [DEMO],
     "busy": ["--seconds", "6", "--settle", "2"],
 }
 BF16 = ["--dtype", "bfloat16"]
@@ -40,7 +43,7 @@ CUDA = {
 }
 """The options of each file of results; the benchmark is what comes before the hyphen."""
 
-SLOW = ("busy", "before", "before-bfloat16")
+SLOW = ("busy", "before", "before-bfloat16", "demo")
 
 
 def chosen(device: str, quick: bool) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""``benchmarks/before.py``."""
+"""``benchmarks/before.py`` and ``benchmarks/demo.py``."""
 
 import subprocess
 
@@ -29,6 +29,14 @@ def test_two_versions_take_turns(before):
         "before": 2,
         "now": 2,
     }
+
+
+@pytest.mark.slow
+def test_the_quickstart_runs_at_both_commits(before):
+    found = benchmark("demo.py", "HEAD", "--quick")
+    assert [row[:2] for row in found["rows"]] == [["before", "HEAD"], ["now", "this"]]
+    assert {name: len(x) for name, x in found["figures"]["bleu"].items()} == {"before": 1, "now": 1}
+    assert all(1 < x < 600 for [x] in found["figures"]["seconds"].values())
 
 
 def test_an_unknown_commit_is_refused(before):
