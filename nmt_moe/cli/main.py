@@ -17,6 +17,7 @@ Words = tuple[str, ...]
 COMMANDS: dict[Words, tuple[str, str]] = {
     ("train",): ("train:Train", "train a translator of your own text, from files to a folder"),
     ("translate",): ("translate:Translate", "translate text, line by line"),
+    ("serve",): ("serve:Serve", "a page to translate on, and LibreTranslate's protocol"),
     ("evaluate",): ("evaluate:Evaluate", "translate a text with a model, and score that"),
     ("score",): ("score:Score", "BLEU, chrF and perplexity of a translation"),
     ("report",): ("report:Report", "a page about what the experts of a model do, or about curves"),

@@ -4,6 +4,7 @@ import importlib
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,8 @@ class Translator:
         positions = resolve_max_positions(
             task.max_positions(), *[model.max_positions() for model in self._models]
         )
-        self._max_pieces = min(max_pieces, positions[0] - 1 - len(self._tag))
+        self.max_pieces: int = min(max_pieces, positions[0] - 1 - len(self._tag))
+        """Of a sentence that is translated as a whole."""
         if workers > 1 and self._device.type != "cpu":
             raise UserError("several workers are for CPUs: leave --workers out")
         self._workers = workers
@@ -172,7 +174,17 @@ class Translator:
             raise UserError("a translator takes a list of sentences: put the string into a list")
         given = _strings(sentences)
         pieces = (self._wordpieces.encode(sentence, out_type=str) for sentence in given)
-        return in_parts(pieces, self._max_pieces, self._translate)
+        return in_parts(pieces, self.max_pieces, self._translate)
+
+    def parts(self, parts: list[list[str]], number: int = 1) -> list[list[str]]:
+        """The best translations of sentences, or of parts of them, that are cut into pieces.
+
+        Args:
+            parts: each has 1 to :attr:`max_pieces` pieces.
+            number: of translations of each; the beam holds no more than its width.
+        """
+        found = self._search(parts, number)
+        return [[self._text(tokens) for tokens, _ in best] for best in found]
 
     def aligned(self, sentences: Sequence[str]) -> list[Aligned]:
         """The translations with their alignments by the attention of the model.
@@ -181,12 +193,12 @@ class Translator:
         attention.
         """
         cut = [self._wordpieces.encode(sentence, out_type=str) for sentence in sentences]
-        whole = [n for n, pieces in enumerate(cut) if 0 < len(pieces) <= self._max_pieces]
+        whole = [n for n, pieces in enumerate(cut) if 0 < len(pieces) <= self.max_pieces]
         others = [n for n in range(len(cut)) if n not in set(whole)]
         result = [Aligned("")] * len(cut)
         for number, text in zip(others, self([sentences[n] for n in others]), strict=True):
             result[number] = Aligned(text)
-        for number, found in zip(whole, self._search([cut[n] for n in whole]), strict=True):
+        for number, [found] in zip(whole, self._search([cut[n] for n in whole]), strict=True):
             result[number] = self._aligned(sentences[number], cut[number], *found)
         return result
 
@@ -207,10 +219,10 @@ class Translator:
         return Aligned(text, source, target, own_ST.T.astype(np.float64))
 
     def _translate(self, parts: list[list[str]]) -> list[str]:
-        return [self._text(tokens) for tokens, _ in self._search(parts)]
+        return [best for [best] in self.parts(parts)]
 
-    def _search(self, parts: list[list[str]]) -> list[Found]:
-        """What is found for each part."""
+    def _search(self, parts: list[list[str]], number: int = 1) -> list[list[Found]]:
+        """The best translations that are found for each part."""
         if not parts:
             return []
         words = self._task.source_dictionary
@@ -223,31 +235,34 @@ class Translator:
             max_tokens=max([BATCH_PIECES, *map(len, tokens)]),
             max_sentences=self._batch_size,
         )[::-1]  # the longest first, so that processes end together
-        given = [[tokens[number].numpy() for number in batch] for batch in batches]
+        given = [[tokens[one].numpy() for one in batch] for batch in batches]
         workers = min(self._workers, len(batches))
         search = self._search_batch if workers == 1 else self._search_by_one_thread
-        found = ordered_map(search, given, workers)
-        result: dict[int, Found] = {}
+        found = ordered_map(partial(search, number), given, workers)
+        result: dict[int, list[Found]] = {}
         for batch, translations in zip(batches, found, strict=True):
             result.update(zip(batch, translations, strict=True))
-        return [result[number] for number in range(len(parts))]
+        return [result[one] for one in range(len(parts))]
 
-    def _search_batch(self, given: list[np.ndarray]) -> list[Found]:
+    def _search_batch(self, number: int, given: list[np.ndarray]) -> list[list[Found]]:
         """What is found for each sentence of a batch, which are arrays of its tokens."""
         dataset = self._dataset([torch.from_numpy(tokens) for tokens in given])
-        sample = dataset.collater([dataset[number] for number in range(len(given))])
+        sample = dataset.collater([dataset[one] for one in range(len(given))])
         sample = apply_to_sample(lambda tensor: tensor.to(self._device), sample)
         found = self._task.inference_step(self._generator, self._models, sample)
-        result = dict(zip(sample["id"].tolist(), (best for best, *_ in found), strict=True))
+        result = dict(zip(sample["id"].tolist(), found, strict=True))
         return [
-            (result[number]["tokens"].cpu().numpy(), result[number]["attention"].cpu().numpy())
-            for number in range(len(given))
+            [
+                (best["tokens"].cpu().numpy(), best["attention"].cpu().numpy())
+                for best in result[one][:number]
+            ]
+            for one in range(len(given))
         ]
 
-    def _search_by_one_thread(self, given: list[np.ndarray]) -> list[Found]:
+    def _search_by_one_thread(self, number: int, given: list[np.ndarray]) -> list[list[Found]]:
         """The same in a worker, beside which others are at work."""
         torch.set_num_threads(1)
-        return self._search_batch(given)
+        return self._search_batch(number, given)
 
     def _dataset(self, tokens: list[torch.Tensor]) -> Any:
         return self._task.build_dataset_for_inference(tokens, list(map(len, tokens)))

@@ -39,7 +39,7 @@ def test_translations_have_only_the_pieces_that_it_allows(checkpoint, tmp_path, 
     translator = model.translator(beam=2, max_pieces=10, shortlist=table)
     for group in (lines, *([line] for line in lines)):
         cut = [model.wordpieces().encode(line, out_type=str) for line in group]
-        found = {t for tokens, _ in translator._search(cut) for t in tokens.tolist()}
+        found = {t for [(tokens, _)] in translator._search(cut) for t in tokens.tolist()}
         # In this text each piece is its own translation.
         assert found <= {
             *range(words.nspecial),

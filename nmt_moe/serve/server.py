@@ -1,0 +1,124 @@
+"""The server's process: its socket, and how it begins and ends."""
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from nmt_moe.common.errors import UserError
+from nmt_moe.serve.app import application
+from nmt_moe.serve.asking import Service
+from nmt_moe.serve.connections import Connection
+from nmt_moe.serve.metrics import Metrics
+from nmt_moe.serve.process import Model
+from nmt_moe.serve.settings import Settings
+from nmt_moe.trained import folder
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C, then end after the running requests.
+
+    Raises:
+        UserError: a model is not there, the port is taken, or nobody may listen there.
+    """
+    models = _models(settings)
+    if not (settings.here_only or settings.tokens):
+        raise UserError(
+            f"{settings.host} can be reached from other machines: give --token-file, whose tokens "
+            "their requests must bring, or --host 127.0.0.1"
+        )
+    listening = _listen(settings.host, settings.port)
+    logging.raiseExceptions = False  # no traceback where the log cannot be written
+    asyncio.run(_serve(settings, models, listening))
+
+
+def _models(settings: Settings) -> list[tuple[str, str]]:
+    """The name and the path of each model.
+
+    Raises:
+        UserError: there is none.
+    """
+    found: dict[str, str] = {}
+    for given in settings.models:
+        path = Path(given)
+        first = Path(given.split(":")[0])
+        if path.is_dir():
+            folder.read(path)
+        elif not first.is_file():
+            raise UserError(f"there is no model {given}: give a model's folder, or a checkpoint")
+        name = path.resolve().name if path.is_dir() else first.resolve().parent.name
+        number = 1 + sum(other.rpartition("-")[0] == name or other == name for other in found)
+        found[name if number == 1 else f"{name}-{number}"] = given
+    return [*found.items()]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(1024)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(f"port {port} of {host} is in use: choose another --port") from None
+        reason = error.strerror or error
+        raise UserError(f"cannot listen at {host}, port {port}: {reason}") from None
+    return listening
+
+
+async def _serve(
+    settings: Settings, models: list[tuple[str, str]], listening: socket.socket
+) -> None:
+    metrics = Metrics()
+    service = Service(
+        settings, [Model(name, path, settings, metrics) for name, path in models], metrics
+    )
+    config = uvicorn.Config(
+        application(service),
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=settings.timeout,
+        h11_max_incomplete_event_size=2**14,
+    )
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"http://{shown}:{port}", flush=True)
+    await _Server(config).serve(sockets=[listening])
+    service.close()
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM is a way to end, no failure; the second one ends at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        if self.should_exit:
+            self.force_exit = True
+            return
+        print("ends after the running requests", file=sys.stderr, flush=True)
+        self.should_exit = True
