@@ -37,7 +37,10 @@ class Serve(OnDevice):
     )
     beam: int = option(BEAM, "beam size", RANGES["beam"])
     threads: int | None = option(
-        None, "threads of each model's process (default: all cores but one)", integers(1)
+        None, "threads of each process (default: its share of the cores, but one)", integers(1)
+    )
+    processes: int = option(
+        1, "processes of each model, which take turns: for many users at once", integers(1)
     )
     queue: int = option(256, "requests that may wait; others are told to come later", integers(1))
     max_length: int = option(5000, "characters of a text", integers(1))
@@ -70,6 +73,7 @@ class Serve(OnDevice):
                 int8=self.int8,
                 shortlist=self.shortlist,
                 threads=self.threads,
+                processes=self.processes,
                 beam=self.beam,
                 host=self.host,
                 port=self.port,

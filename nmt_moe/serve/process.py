@@ -1,4 +1,4 @@
-"""A model's process, seen from the server: it is started, given batches, and started anew."""
+"""Models' processes, seen from the server: they are started, given batches, and started anew."""
 
 import asyncio
 import contextlib
@@ -6,14 +6,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from nmt_moe.serve.metrics import Metrics
 from nmt_moe.serve.schedule import Job, Key, Piece, Schedule
-from nmt_moe.serve.settings import GATHER, PARTS, PIECES, Refused, Settings
+from nmt_moe.serve.settings import GATHER, PARTS, PAUSE, PIECES, Refused, Settings
 from nmt_moe.serve.text import Cutter
 
 _LONGEST_LINE = 256 * 2**20  # bytes of an answer
@@ -21,6 +20,8 @@ _PAUSES = (1, 2, 5, 10, 30, 60)
 """Seconds before a process is started again, the last one for all others."""
 _STEADY = 60
 """Seconds after which a process counts as one that works."""
+_QUIET = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads that wait leave the cores to others, unless the environment says otherwise."""
 
 Between = tuple[str, str]
 """Source and target language."""
@@ -30,33 +31,61 @@ class _Ended(Exception):
     """The process is not there any more, or cannot open its model; says why."""
 
 
-@dataclass
 class Model:
-    """A model that the server has, and the work that waits for it."""
+    """A model that the server has, its processes, and the work that waits for them.
 
-    name: str
-    path: str
-    settings: Settings
-    metrics: Metrics
-    between: list[Between] = field(default_factory=list)
-    """The directions; of a checkpoint they are known when it is open."""
-    state: str = "loading"
-    """``ready``, ``loading`` or ``failed``."""
-    error: str = ""
-    """Why it has failed, in one line."""
+    Args:
+        name: for people.
+        path: of its folder, or of a checkpoint.
+        settings: of the server.
+        metrics: count batches and failures.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(self, name: str, path: str, settings: Settings, metrics: Metrics) -> None:
+        self.name, self.path, self.settings, self.metrics = name, path, settings, metrics
         self.cutters: dict[Between, Cutter] = {}
-        self._schedule = Schedule(PARTS, PIECES)
-        self._more = asyncio.Event()
+        """What cuts text, by direction; of a checkpoint they are known when it is open."""
+        self.schedule = Schedule(PARTS, PIECES)
+        self.more = asyncio.Event()
+        """Whether work has come."""
         self._opened = asyncio.Event()
-        """Whether it is known how the process went."""
-        self._process: asyncio.subprocess.Process | None = None
+        self._processes = [_Process(self) for _ in range(settings.processes)]
+
+    @property
+    def between(self) -> list[Between]:
+        """The directions."""
+        return [*self.cutters]
+
+    @property
+    def state(self) -> str:
+        """``ready``, ``loading`` or ``failed``."""
+        states = {one.state for one in self._processes}
+        return next(state for state in ("ready", "loading", "failed") if state in states)
+
+    @property
+    def error(self) -> str:
+        """Why a process of it has failed, in one line; empty: none has."""
+        return next((one.error for one in self._processes if one.error), "")
 
     @property
     def waiting(self) -> int:
         """Sentences, or parts of them, that wait."""
-        return self._schedule.waiting
+        return self.schedule.waiting
+
+    @property
+    def idle(self) -> int:
+        """Processes that wait for work."""
+        return sum(one.idle for one in self._processes)
+
+    async def run(self) -> None:
+        """Keep its processes at work until this is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for one in self._processes:
+                group.create_task(one.run())
+
+    async def known(self) -> None:
+        """Wait until it is known between which languages it translates, or that it has failed."""
+        await self._opened.wait()
 
     async def cutter(self, between: Between) -> Cutter:
         """What cuts text for the model, once it is open.
@@ -64,14 +93,9 @@ class Model:
         Raises:
             Refused: the model has failed.
         """
-        await self._opened.wait()
+        await self.known()
         self.check()
         return self.cutters[between]
-
-    async def known(self) -> None:
-        """Wait until it is known between which languages it translates, or that it has failed."""
-        if not self.between:
-            await self._opened.wait()
 
     def check(self) -> None:
         """Raise :class:`Refused` where the model has failed."""
@@ -90,18 +114,52 @@ class Model:
         """
         loop = asyncio.get_running_loop()
         pieces = [Piece(content, size, loop.create_future()) for content, size in contents]
-        job = self._schedule.add(key, pieces, in_order)
-        self._more.set()
+        job = self.schedule.add(key, pieces, in_order)
+        self.more.set()
         return job, [piece.found for piece in pieces]
 
     def drop(self, job: Job) -> None:
         """Forget work that nobody waits for any more."""
-        self._schedule.drop(job)
+        self.schedule.drop(job)
+
+    async def opened(self, about: dict[str, Any]) -> None:
+        """Learn what a process says of the model that it has opened."""
+        wordpieces = Path(about["wordpieces"])
+        if not self.cutters:
+            self.cutters = {
+                (source, target): await asyncio.to_thread(Cutter, wordpieces, source, limit)
+                for source, target, limit in about["directions"]
+            }
+        self._opened.set()
+
+    def failed(self, error: str) -> None:
+        """Say so, and let nobody wait where no process is left."""
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        self.metrics.failed(self.name)
+        self._opened.set()
+        if self.state == "failed":
+            refuse(self.schedule.clear(), 503, error)
+
+
+def refuse(pieces: Iterable[Piece], status: int, error: str) -> None:
+    """Answer what waits with an error."""
+    for piece in pieces:
+        if not piece.found.done():
+            piece.found.set_exception(Refused(status, error, retry_after=5))
+            piece.found.exception()  # is seen: the request may be gone
+
+
+class _Process:
+    """A process of a model."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.state, self.error, self.idle = "loading", "", False
+        self._process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> None:
-        """Keep a process at work until this is cancelled."""
-        failures = 0
-        loop = asyncio.get_running_loop()
+        """Keep it at work until this is cancelled."""
+        loop, failures = asyncio.get_running_loop(), 0
         while True:
             began = loop.time()
             try:
@@ -110,100 +168,94 @@ class Model:
                 steady = self.state == "ready" and loop.time() - began > _STEADY
                 failures = 0 if steady else failures
                 pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
-                self._fail(str(error))
                 failures += 1
+                self._fail(error)
+                self._model.failed(self.error)
                 await asyncio.sleep(pause)
-                self.state = "loading" if self.cutters else "failed"
+                if self._model.cutters:  # it worked once
+                    self.state = "loading"
             finally:
                 await self._end()
 
-    def _fail(self, error: str) -> None:
-        self.state, self.error = "failed", f"{self.name}: {error}"
-        print(f"error: {self.error}", file=sys.stderr, flush=True)
-        self.metrics.failed(self.name)
-        self._opened.set()
-        for piece in self._schedule.clear():
-            self._refuse(piece)
-
-    def _refuse(self, piece: Piece) -> None:
-        if not piece.found.done():
-            piece.found.set_exception(Refused(503, self.error, retry_after=5))
-            piece.found.exception()  # is seen: the request may be gone
+    def _fail(self, error: Exception) -> None:
+        self.state, self.error, self.idle = "failed", f"{self._model.name}: {error}", False
 
     async def _live(self) -> None:
-        """Start a process and give it batches until it ends."""
+        """Start it and give it batches until it ends."""
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "nmt_moe.serve.worker"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LONGEST_LINE,
             start_new_session=True,  # a terminal's Ctrl-C and closing are for the server
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=_QUIET | os.environ,
         )
-        settings = self.settings
+        model, settings = self._model, self._model.settings
         opened = await self._ask(
             {
-                "path": self.path,
+                "path": model.path,
                 "device": settings.device,
                 "int8": settings.int8,
-                "threads": settings.threads or max(1, cores() - 1),
+                "threads": settings.threads or max(1, cores() // settings.processes - 1),
                 "beam": settings.beam,
                 "shortlist": settings.shortlist and str(settings.shortlist),
             }
         )
         if "error" in opened:
             raise _Ended(opened["error"])
-        about = opened["ready"]
-        wordpieces = Path(about["wordpieces"])
-        self.cutters = {
-            (source, target): await asyncio.to_thread(Cutter, wordpieces, source, limit)
-            for source, target, limit in about["directions"]
-        }
-        self.between = [*self.cutters]
+        await model.opened(opened["ready"])
         self.state, self.error = "ready", ""
-        self._opened.set()
         while True:
             await self._batch()
 
     async def _batch(self) -> None:
         """Wait for work, gather what comes soon after it, and have it translated."""
-        while not self._schedule.waiting:
-            self._more.clear()
-            assert self._process is not None
-            await self._more_or_end(self._process)
-        if not self._schedule.full:
-            await asyncio.sleep(GATHER)
-        key, pieces = self._schedule.take()
+        model = self._model
+        self.idle = True
+        while not model.waiting:
+            model.more.clear()
+            await self._more_or_end()
+        await self._gather()
+        key, pieces = model.schedule.take(share=model.idle)
+        self.idle = False
         pieces = [piece for piece in pieces if not piece.found.cancelled()]
         if not pieces:
             return
         kind, source, target = key
         content = [piece.content for piece in pieces]
         work = {"kind": kind, "source": source, "target": target, "content": content}
-        self.metrics.batch(self.name, len(pieces), sum(piece.size for piece in pieces))
+        model.metrics.batch(model.name, len(pieces), sum(piece.size for piece in pieces))
         try:
             answer = await self._ask(work)
         except _Ended as error:
-            self.state, self.error = "failed", f"{self.name}: {error}"
-            for piece in pieces:
-                self._refuse(piece)
+            self._fail(error)
+            refuse(pieces, 503, self.error)
             raise
         if "error" in answer:
-            refused = Refused(500, answer["error"])
-            for piece in pieces:
-                if not piece.found.done():
-                    piece.found.set_exception(refused)
-                    piece.found.exception()
+            refuse(pieces, 503, f"{model.name}: {answer['error']}")
             return
-        self.metrics.experts(self.name, answer["load"])
+        model.metrics.experts(model.name, answer["load"])
         for piece, found in zip(pieces, answer["found"], strict=True):
             if not piece.found.done():
                 piece.found.set_result(found)
 
-    async def _more_or_end(self, process: asyncio.subprocess.Process) -> None:
+    async def _gather(self) -> None:
+        """Wait for more work as long as it comes, for a moment."""
+        model, loop = self._model, asyncio.get_running_loop()
+        end = loop.time() + GATHER
+        while not model.schedule.full and (left := end - loop.time()) > 0:
+            model.more.clear()
+            try:
+                async with asyncio.timeout(min(left, PAUSE)):
+                    await model.more.wait()
+            except TimeoutError:
+                return
+
+    async def _more_or_end(self) -> None:
         """Wait for work; an idle process may be killed, too."""
-        assert process.stdout is not None
-        more = asyncio.ensure_future(self._more.wait())
+        process = self._process
+        assert process is not None
+        more = asyncio.ensure_future(self._model.more.wait())
         ended = asyncio.ensure_future(process.wait())
         try:
             await asyncio.wait((more, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -230,7 +282,6 @@ class Model:
         return answer
 
     async def _end(self) -> None:
-        """Let the process end, at once where it works."""
         process, self._process = self._process, None
         if process is None or process.returncode is not None:
             return

@@ -80,16 +80,20 @@ class Schedule:
         """Whether a batch needs not wait for more."""
         return self.waiting >= self._parts or self.wordpieces >= self._wordpieces
 
-    def take(self) -> tuple[Key, list[Piece]]:
-        """The next batch; empty where nothing waits."""
+    def take(self, share: int = 1) -> tuple[Key, list[Piece]]:
+        """The next batch; empty where nothing waits.
+
+        Args:
+            share: processes that wait for a batch, which leave each other some.
+        """
         if not self._jobs:
             return ("", "", ""), []
         first = next(iter(self._jobs))
         shortest, longest = _alike(first.waiting[0].size)
         batch: list[Piece] = []
-        room = self._wordpieces
+        room, most = self._wordpieces, min(self._parts, -(-self.waiting // share))
         going = [job for job in self._jobs if job.key == first.key]
-        while going and len(batch) < self._parts:
+        while going and len(batch) < most:
             still = []
             for job in going:
                 size = job.waiting[0].size
@@ -99,7 +103,7 @@ class Schedule:
                 room -= size
                 if job.waiting:
                     still.append(job)
-                if len(batch) == self._parts:
+                if len(batch) == most:
                     break
             going = still
         self._jobs.move_to_end(first)

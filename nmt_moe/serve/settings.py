@@ -11,8 +11,8 @@ FILES_AT_ONCE = 4
 """Files that are translated at the same time, and as many whose upload is read."""
 PARTS, PIECES = 64, 2000
 """Of a batch: sentences or parts of them, and wordpieces."""
-GATHER = 0.01
-"""Seconds that a batch waits for more requests."""
+GATHER, PAUSE = 0.01, 0.002
+"""Seconds that a batch waits for more requests, and that none comes after which it does not."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Settings:
     shortlist: Path | None = None
     threads: int | None = None
     """Of each model's process; None: as many as there are cores, but one."""
+    processes: int = 1
+    """Of each model."""
     beam: int = BEAM
     host: str = "127.0.0.1"
     port: int = 5000
