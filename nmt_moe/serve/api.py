@@ -10,9 +10,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from nmt_moe.serve import languages
-from nmt_moe.serve.asking import Service, check_length, text_of, while_waited_for
+from nmt_moe.serve.asking import Service, check_length, text_of, too_late, while_waited_for
 from nmt_moe.serve.body import fields, limit_of_text, nothing
-from nmt_moe.serve.openapi import as_page, description
+from nmt_moe.serve.docs import POLICY, as_page
+from nmt_moe.serve.openapi import description
 from nmt_moe.serve.page import page
 from nmt_moe.serve.settings import Refused
 
@@ -61,20 +62,24 @@ class Api:
         service.check_room()
 
         async def events() -> AsyncIterator[bytes]:
+            loop = asyncio.get_running_loop()
+            end = loop.time() + self._settings.timeout
             try:
                 async with (
                     service.room(),
-                    asyncio.timeout(self._settings.timeout),
                     contextlib.aclosing(translating.sentences(text)) as found,
                 ):
-                    async for one in found:
-                        yield _event("end" if "text" in one else "sentence", one)
+                    # No clock around the whole: it would tick while the client reads.
+                    while one := await asyncio.wait_for(anext(found), end - loop.time()):
+                        if "text" in one:
+                            service.note(text, one["text"])
+                            yield _event("end", one)
+                            return
+                        yield _event("sentence", one)
             except Refused as error:
                 yield _event("error", {"error": error.error})
             except TimeoutError:
-                seconds = self._settings.timeout
-                late = f"the translation took more than {seconds:g} seconds: send less text"
-                yield _event("error", {"error": late})
+                yield _event("error", {"error": too_late(self._settings.timeout)})
 
         return StreamingResponse(events(), media_type="text/event-stream")
 
@@ -105,15 +110,19 @@ class Api:
         kind = "text/plain; version=0.0.4; charset=utf-8"
         return Response(self._service.measured(), media_type=kind)
 
+    def _description(self) -> dict[str, Any]:
+        return description(self._settings, languages.directions(self._service.models))
+
     async def openapi(self, request: Request) -> Response:
         """``GET /openapi.json``."""
         await nothing(request)
-        return JSONResponse(description(self._settings))
+        return JSONResponse(self._description())
 
     async def docs(self, request: Request) -> Response:
         """``GET /docs``: the description for people."""
         await nothing(request)
-        return HTMLResponse(as_page(description(self._settings)))
+        headers = {"Content-Security-Policy": POLICY}
+        return HTMLResponse(as_page(self._description()), headers=headers)
 
 
 def _event(kind: str, content: dict[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
+from nmt_moe.common.errors import visible
 from nmt_moe.serve import languages
 from nmt_moe.serve.body import Gone
 from nmt_moe.serve.files import Files
@@ -99,6 +101,12 @@ class Service:
         for model in self.models:
             await model.known()
 
+    def note(self, text: str, translation: str) -> None:
+        """Write a text and its translation to stderr, where the server was asked to."""
+        if self.settings.log_text:
+            with contextlib.suppress(OSError):  # a full disk ends no server
+                print(f"{visible(text)}\t{visible(translation)}", file=sys.stderr, flush=True)
+
     def measured(self) -> bytes:
         """The metrics as they are now."""
         self.metrics.running.set(self.running)
@@ -130,7 +138,7 @@ async def while_waited_for(
             return working.result()
         if gone.done():
             raise Gone
-        raise Refused(504, f"the translation took more than {seconds:g} seconds: send less text")
+        raise Refused(504, too_late(seconds or 0))
     finally:
         for task in (working, gone):
             task.cancel()
@@ -141,6 +149,11 @@ async def while_waited_for(
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def too_late(seconds: float) -> str:
+    """What a request is told that took longer than these."""
+    return f"the translation took more than {seconds:g} seconds: send less text"
 
 
 def text_of(fields: dict[str, Any], name: str, default: str | None = None) -> str:

@@ -1,6 +1,8 @@
 """Connections that do not come to a request, and clients that do not read, are closed."""
 
 import asyncio
+import contextlib
+import resource
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -9,6 +11,8 @@ HEAD_SECONDS = 20
 """Until the head of a request must have come."""
 WRITE_SECONDS = 60
 """That a client may read nothing of what is written to it."""
+MOST = 1000
+"""Connections at once; further ones are closed at once."""
 
 
 class Connection(H11Protocol):
@@ -19,6 +23,9 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        if len(self.connections) > MOST:
+            transport.abort()
+            return
         self._head = self.loop.call_later(HEAD_SECONDS, self._late)
 
     def data_received(self, data: bytes) -> None:
@@ -57,3 +64,12 @@ class Connection(H11Protocol):
         if self._write is not None:
             self._write.cancel()
             self._write = None
+
+
+def raise_limit() -> None:
+    """Let this process open as many files as connections may need, where it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST + 200 if hard == resource.RLIM_INFINITY else min(MOST + 200, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

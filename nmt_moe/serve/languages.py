@@ -37,11 +37,12 @@ def leftward(code: str) -> bool:
 
 
 def directions(models: Iterable[Model]) -> dict[Between, Model]:
-    """Which model translates between two languages: the first one that was named."""
+    """Which model translates between two languages: the first one named that has not failed."""
     found: dict[Between, Model] = {}
     for model in models:
         for between in model.between:
-            found.setdefault(between, model)
+            if between not in found or found[between].state == "failed" != model.state:
+                found[between] = model
     return found
 
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import urllib.parse
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from nmt_moe.serve import languages
 from nmt_moe.serve.asking import Service, check_length, text_of, while_waited_for
 from nmt_moe.serve.body import File, fields, limit_of_file, limit_of_text, nothing
-from nmt_moe.serve.settings import FILES_AT_ONCE, Refused
+from nmt_moe.serve.settings import FILES_AT_ONCE, UPLOADS_AT_ONCE, Refused
 from nmt_moe.serve.translating import Translated
 from nmt_moe.translate.documents.forms import FORMS, form_of
 
@@ -27,7 +30,8 @@ class Libre:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._settings = service.settings
-        self._uploads = asyncio.Semaphore(FILES_AT_ONCE)
+        self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        self._files = asyncio.Semaphore(FILES_AT_ONCE)
 
     async def translate(self, request: Request) -> Response:
         """``POST /translate``."""
@@ -49,12 +53,13 @@ class Libre:
                 source = spoken["language"]
             work = partial(self._translate, texts, source, target, form, number)
             found = await while_waited_for(request, work, settings.timeout)
-        every = several or len(found) > 1
-        answer: dict[str, Any] = {"translatedText": _one(every, [one.text for one in found])}
+        for text, one in zip(texts, found, strict=True):
+            service.note(text, one.text)
+        answer: dict[str, Any] = {"translatedText": _one(several, [one.text for one in found])}
         if number:
-            answer["alternatives"] = _one(every, [one.alternatives for one in found])
+            answer["alternatives"] = _one(several, [one.alternatives for one in found])
         if spoken is not None:
-            answer["detectedLanguage"] = [spoken] * len(found) if every else spoken
+            answer["detectedLanguage"] = [spoken] * len(found) if several else spoken
         return JSONResponse(answer)
 
     async def _translate(
@@ -104,32 +109,22 @@ class Libre:
         """``POST /translate_file``."""
         service = self._service
         service.check_announced_token(request)
-        if self._uploads.locked():
-            raise Refused(429, "too many files are translated here: try again", retry_after=10)
-        async with self._uploads, service.room():
+        async with _slot(self._uploads):
             given = await fields(request, limit_of_file(self._settings.max_file))
-            service.check_token(request, given.get("api_key"))
-            file = given.get("file")
-            if not isinstance(file, File) or not file.name:
-                raise Refused(400, "file is missing: send it as multipart/form-data")
-            name = _plain_name(file.name)
-            form = text_of(given, "format", form_of(Path(name)))
-            if form not in FORMS:
-                raise Refused(400, f"format must be one of {', '.join(FORMS)}, not {form!r:.50}")
-            if Path(name).suffix.lower() in _OTHERS:
-                raise Refused(400, f"{name} is no file of text: {', '.join(FILE_ENDINGS)} are")
-            columns = [one for one in text_of(given, "column", "").split(",") if one]
-            if form == "tsv" and not columns:
-                raise Refused(400, "which column is to be translated? Give its number as column")
-            source, target = text_of(given, "source"), text_of(given, "target")
-            await service.known()
+        service.check_token(request, given.get("api_key"))
+        asked = _asked_of_file(given)
+        source, target = text_of(given, "source"), text_of(given, "target")
+        await service.known()
+        async with _slot(self._files), service.room():
             if source == AUTO:
-                start = file.content[:2000].decode("utf-8", "ignore")
+                start = asked.content[:2000].decode("utf-8", "ignore")
                 source = (await asyncio.to_thread(_spoken, service, [start]))["language"]
             translating = service.between(source, target)
-            work = partial(translating.file, file.content, form, columns, name, service.pool)
+            work = partial(
+                translating.file, asked.content, asked.form, asked.columns, asked.name, service.pool
+            )
             content = await while_waited_for(request, work, None)
-        secret = service.files.keep(_named(name, target), content)
+        secret = service.files.keep(_named(asked.name, target), content)
         return JSONResponse({"translatedFileUrl": f"{_root(request)}/download_file/{secret}"})
 
     async def download_file(self, request: Request) -> Response:
@@ -179,6 +174,41 @@ class Libre:
 
 _HEALTH = {"failed": 0, "loading": 1, "ready": 2}
 _OTHERS = {".docx", ".odt", ".odp", ".pdf", ".pptx", ".epub", ".doc", ".xls", ".xlsx", ".zip"}
+
+
+@dataclass(frozen=True)
+class _AskedFile:
+    """A file to translate."""
+
+    name: str
+    content: bytes
+    form: str
+    columns: list[str]
+
+
+def _asked_of_file(given: dict[str, Any]) -> _AskedFile:
+    file = given.get("file")
+    if not isinstance(file, File) or not file.name:
+        raise Refused(400, "file is missing: send it as multipart/form-data")
+    name = _plain_name(file.name)
+    if Path(name).suffix.lower() in _OTHERS:
+        raise Refused(400, f"{name} is no file of text, as {', '.join(FILE_ENDINGS)} are")
+    form = text_of(given, "format", form_of(Path(name)))
+    if form not in FORMS:
+        raise Refused(400, f"format must be one of {', '.join(FORMS)}, not {form!r:.50}")
+    columns = [one for one in text_of(given, "column", "").split(",") if one]
+    if form == "tsv" and not columns:
+        raise Refused(400, "which column is to be translated? Give its number as column")
+    return _AskedFile(name, file.content, form, columns)
+
+
+@asynccontextmanager
+async def _slot(among: asyncio.Semaphore) -> AsyncIterator[None]:
+    """One of few places; where none is free, nobody waits for it."""
+    if among.locked():
+        raise Refused(429, "too many files are translated here: try again", retry_after=10)
+    async with among:
+        yield
 
 
 def _texts(given: dict[str, Any]) -> tuple[list[str], bool]:

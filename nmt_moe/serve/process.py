@@ -37,24 +37,28 @@ class Model:
     Args:
         name: for people.
         path: of its folder, or of a checkpoint.
+        between: its directions; of a checkpoint they are known when it is open.
         settings: of the server.
         metrics: count batches and failures.
     """
 
-    def __init__(self, name: str, path: str, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        between: Sequence[Between],
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
         self.name, self.path, self.settings, self.metrics = name, path, settings, metrics
+        self.between = [*between]
         self.cutters: dict[Between, Cutter] = {}
-        """What cuts text, by direction; of a checkpoint they are known when it is open."""
+        """What cuts text, by direction, of a model that is open."""
         self.schedule = Schedule(PARTS, PIECES)
         self.more = asyncio.Event()
         """Whether work has come."""
         self._opened = asyncio.Event()
         self._processes = [_Process(self) for _ in range(settings.processes)]
-
-    @property
-    def between(self) -> list[Between]:
-        """The directions."""
-        return [*self.cutters]
 
     @property
     def state(self) -> str:
@@ -85,7 +89,8 @@ class Model:
 
     async def known(self) -> None:
         """Wait until it is known between which languages it translates, or that it has failed."""
-        await self._opened.wait()
+        if not self.between:
+            await self._opened.wait()
 
     async def cutter(self, between: Between) -> Cutter:
         """What cuts text for the model, once it is open.
@@ -93,7 +98,7 @@ class Model:
         Raises:
             Refused: the model has failed.
         """
-        await self.known()
+        await self._opened.wait()
         self.check()
         return self.cutters[between]
 
@@ -130,6 +135,7 @@ class Model:
                 (source, target): await asyncio.to_thread(Cutter, wordpieces, source, limit)
                 for source, target, limit in about["directions"]
             }
+        self.between = [*self.cutters]
         self._opened.set()
 
     def failed(self, error: str) -> None:

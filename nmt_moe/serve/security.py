@@ -82,7 +82,7 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers, allowed: bool) -> Any:
         settings = self._settings
         host = _name_of(headers.get("host", ""))
-        if settings.here_only and not loopback(host):
+        if settings.here_only and host and not loopback(host):
             # A page elsewhere may have given its own name this machine's address.
             error = f"this server is not {visible(host):.100}"
             return JSONResponse({"error": error}, 421)

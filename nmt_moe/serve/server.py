@@ -15,9 +15,9 @@ import uvicorn
 from nmt_moe.common.errors import UserError
 from nmt_moe.serve.app import application
 from nmt_moe.serve.asking import Service
-from nmt_moe.serve.connections import Connection
+from nmt_moe.serve.connections import Connection, raise_limit
 from nmt_moe.serve.metrics import Metrics
-from nmt_moe.serve.process import Model
+from nmt_moe.serve.process import Between, Model
 from nmt_moe.serve.settings import Settings
 from nmt_moe.trained import folder
 
@@ -36,27 +36,29 @@ def serve(settings: Settings) -> None:
         )
     listening = _listen(settings.host, settings.port)
     logging.raiseExceptions = False  # no traceback where the log cannot be written
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not of what is no HTTP
+    raise_limit()
     asyncio.run(_serve(settings, models, listening))
 
 
-def _models(settings: Settings) -> list[tuple[str, str]]:
-    """The name and the path of each model.
+def _models(settings: Settings) -> list[tuple[str, str, list[Between]]]:
+    """The name, the path and the directions of each model, as far as its folder says them.
 
     Raises:
         UserError: there is none.
     """
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, list[Between]]] = {}
     for given in settings.models:
         path = Path(given)
-        first = Path(given.split(":")[0])
+        first, between = Path(given.split(":")[0]), []
         if path.is_dir():
-            folder.read(path)
+            between = folder.read(path).directions
         elif not first.is_file():
             raise UserError(f"there is no model {given}: give a model's folder, or a checkpoint")
         name = path.resolve().name if path.is_dir() else first.resolve().parent.name
         number = 1 + sum(other.rpartition("-")[0] == name or other == name for other in found)
-        found[name if number == 1 else f"{name}-{number}"] = given
-    return [*found.items()]
+        found[name if number == 1 else f"{name}-{number}"] = given, between
+    return [(name, *one) for name, one in found.items()]
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -77,12 +79,11 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _serve(
-    settings: Settings, models: list[tuple[str, str]], listening: socket.socket
+    settings: Settings, models: list[tuple[str, str, list[Between]]], listening: socket.socket
 ) -> None:
     metrics = Metrics()
-    service = Service(
-        settings, [Model(name, path, settings, metrics) for name, path in models], metrics
-    )
+    made = [Model(*one, settings, metrics) for one in models]
+    service = Service(settings, made, metrics)
     config = uvicorn.Config(
         application(service),
         http=Connection,

@@ -7,8 +7,8 @@ from pathlib import Path
 from nmt_moe.common.errors import UserError
 from nmt_moe.trained.search import BEAM
 
-FILES_AT_ONCE = 4
-"""Files that are translated at the same time, and as many whose upload is read."""
+FILES_AT_ONCE, UPLOADS_AT_ONCE = 4, 16
+"""Files that are translated at the same time, and files that come in."""
 PARTS, PIECES = 64, 2000
 """Of a batch: sentences or parts of them, and wordpieces."""
 GATHER, PAUSE = 0.01, 0.002
