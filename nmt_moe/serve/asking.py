@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from nmt_moe.common.errors import visible
 from nmt_moe.serve import languages
 from nmt_moe.serve.body import Gone
 from nmt_moe.serve.files import Files
+from nmt_moe.serve.log import say
 from nmt_moe.serve.metrics import Metrics
 from nmt_moe.serve.process import Model
 from nmt_moe.serve.settings import FILES_AT_ONCE, Refused, Settings
@@ -104,8 +104,7 @@ class Service:
     def note(self, text: str, translation: str) -> None:
         """Write a text and its translation to stderr, where the server was asked to."""
         if self.settings.log_text:
-            with contextlib.suppress(OSError):  # a full disk ends no server
-                print(f"{visible(text)}\t{visible(translation)}", file=sys.stderr, flush=True)
+            say(f"{visible(text)}\t{visible(translation)}")
 
     def measured(self) -> bytes:
         """The metrics as they are now."""

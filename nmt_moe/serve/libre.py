@@ -68,16 +68,19 @@ class Libre:
         if _alike(self._service, source, target):
             return [Translated(text, []) for text in texts]
         translating = self._service.between(source, target)
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(
-                    translating.text(text, alternatives)
-                    if form == "text"
-                    else translating.hypertext(text, self._service.pool)
-                )
-                for text in texts
-            ]
-        return [task.result() for task in tasks]
+        tasks = [
+            asyncio.create_task(
+                translating.text(text, alternatives)
+                if form == "text"
+                else translating.hypertext(text, self._service.pool)
+            )
+            for text in texts
+        ]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:  # where one has failed
+                task.cancel()
 
     def _alternatives(self, given: dict[str, Any]) -> int:
         most = self._settings.beam - 1

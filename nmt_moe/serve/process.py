@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nmt_moe.serve.log import say
 from nmt_moe.serve.metrics import Metrics
 from nmt_moe.serve.schedule import Job, Key, Piece, Schedule
 from nmt_moe.serve.settings import GATHER, PARTS, PAUSE, PIECES, Refused, Settings
@@ -140,7 +141,7 @@ class Model:
 
     def failed(self, error: str) -> None:
         """Say so, and let nobody wait where no process is left."""
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        say(f"error: {error}")
         self.metrics.failed(self.name)
         self._opened.set()
         if self.state == "failed":

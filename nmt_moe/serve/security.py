@@ -1,7 +1,5 @@
 """What each answer carries and each request must: headers, hosts and origins, and the log."""
 
-import contextlib
-import sys
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -11,6 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nmt_moe.common.errors import visible
+from nmt_moe.serve.log import say
 from nmt_moe.serve.metrics import Metrics
 from nmt_moe.serve.settings import Settings, loopback
 
@@ -111,9 +110,7 @@ class Guard:
         client = scope["client"][0] if scope.get("client") else "-"
         method = scope["method"] if scope["method"].isalpha() else "-"
         when = time.strftime("%Y-%m-%dT%H:%M:%S")
-        line = f"{when} {client} {method:.10} {path} {status} {seconds:.3f} s"
-        with contextlib.suppress(OSError):  # a full disk ends no server
-            print(line, file=sys.stderr, flush=True)
+        say(f"{when} {client} {method:.10} {path} {status} {seconds:.3f} s")
 
 
 def _name_of(host: str) -> str:

@@ -5,7 +5,6 @@ import errno
 import logging
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from nmt_moe.common.errors import UserError
 from nmt_moe.serve.app import application
 from nmt_moe.serve.asking import Service
 from nmt_moe.serve.connections import Connection, raise_limit
+from nmt_moe.serve.log import say
 from nmt_moe.serve.metrics import Metrics
 from nmt_moe.serve.process import Between, Model
 from nmt_moe.serve.settings import Settings
@@ -121,5 +121,5 @@ class _Server(uvicorn.Server):
         if self.should_exit:
             self.force_exit = True
             return
-        print("ends after the running requests", file=sys.stderr, flush=True)
         self.should_exit = True
+        say("ends after the running requests")

@@ -1,0 +1,10 @@
+"""The lines that a server writes to stderr."""
+
+import contextlib
+import sys
+
+
+def say(line: str) -> None:
+    """Write a line; where there is no room for it, as on a full disk, the server goes on."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
