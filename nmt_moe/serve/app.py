@@ -69,6 +69,8 @@ async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     after = error.retry_after
     headers = {} if after is None else {"Retry-After": str(after)}
+    if error.status in (408, 413):  # more of the body may come
+        headers["Connection"] = "close"
     return JSONResponse({"error": error.error}, error.status, headers)
 
 

@@ -93,7 +93,7 @@ def description(settings: Settings, between: Iterable[tuple[str, str]]) -> dict[
                 "Translate a text; each sentence is an event as soon as it is ready.",
                 _asked(settings, languages),
                 ("q", "source", "target"),
-                _answer("Events: sentence, end, error.", "text/event-stream", _TEXT),
+                _answer("Events: sentence, end, error.", "text/event-stream", {}),
                 needed,
             ),
             "/api/explain": _post(
@@ -175,7 +175,8 @@ def _translated() -> _Schema:
 
 def _codes(codes: Iterable[str]) -> _Schema:
     """The codes that there are; others of the same language are understood, too."""
-    return {"type": "string", "examples": [*dict.fromkeys(codes)]}
+    known = [*dict.fromkeys(codes)]
+    return {"anyOf": [{"enum": known}, _TEXT]} if known else _TEXT
 
 
 def _text(settings: Settings) -> _Schema:

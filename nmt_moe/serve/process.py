@@ -228,23 +228,32 @@ class _Process:
         pieces = [piece for piece in pieces if not piece.found.cancelled()]
         if not pieces:
             return
-        kind, source, target = key
-        content = [piece.content for piece in pieces]
-        work = {"kind": kind, "source": source, "target": target, "content": content}
         model.metrics.batch(model.name, len(pieces), sum(piece.size for piece in pieces))
         try:
-            answer = await self._ask(work)
+            await self._translate(key, pieces)
         except _Ended as error:
             self._fail(error)
             refuse(pieces, 503, self.error)
             raise
-        if "error" in answer:
-            refuse(pieces, 503, f"{model.name}: {answer['error']}")
-            return
-        model.metrics.experts(model.name, answer["load"])
-        for piece, found in zip(pieces, answer["found"], strict=True):
-            if not piece.found.done():
-                piece.found.set_result(found)
+
+    async def _translate(self, key: Key, pieces: Sequence[Piece]) -> None:
+        """Have a batch translated; where it fails, each of its pieces by itself."""
+        model, (kind, source, target) = self._model, key
+        content = [piece.content for piece in pieces]
+        work = {"kind": kind, "source": source, "target": target, "content": content}
+        answer = await self._ask(work)
+        if "error" not in answer:
+            model.metrics.experts(model.name, answer["load"])
+            for piece, found in zip(pieces, answer["found"], strict=True):
+                if not piece.found.done():
+                    piece.found.set_result(found)
+        elif len(pieces) > 1:
+            for piece in pieces:
+                await self._translate(key, [piece])
+        else:
+            error = f"{model.name}: {answer['error']}"
+            say(f"error: {error}")
+            refuse(pieces, 503, error)
 
     async def _gather(self) -> None:
         """Wait for more work as long as it comes, for a moment."""

@@ -133,14 +133,12 @@ def test_bodies_that_never_end_and_connections_that_say_nothing(server: Running)
 
 
 def test_a_body_without_end_is_cut_off(server: Running) -> None:
+    head = b"POST /translate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     with opened(server) as connection:
-        head = b"POST /translate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         connection.sendall(head)
-        with contextlib.suppress(OSError):  # it is closed at last
-            for _ in range(1000):
+        with pytest.raises(ConnectionError):
+            for _ in range(10_000):
                 connection.sendall(b"1000\r\n" + b"x" * 4096 + b"\r\n")
-        with contextlib.suppress(ConnectionResetError):
-            assert b"413" in connection.recv(100) or True
     assert server.translate(KNOWN[0]).status_code == 200
 
 
