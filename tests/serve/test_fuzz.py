@@ -28,7 +28,6 @@ def test_no_request_fails(model: Path, tmp_path: Path, examples: int, requests: 
         found = [one for one in re.findall(count, text, re.M) if one[0] != "/health"]
         assert sum(float(number) for *_, number in found) >= requests
         assert not [one for one in found if one[1].startswith("5")]
-        print(*[l for l in server.said.splitlines() if " 50" in l or "error" in l], sep="\n")
         assert "error" not in server.said
         assert server.translate(KNOWN[0]).json() == {"translatedText": KNOWN[0]}
         assert server.metric("nmt_moe_requests_running") == 0
