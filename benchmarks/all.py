@@ -3,8 +3,8 @@
 The layer and whole updates are measured in float32, and where the processor multiplies bfloat16 in
 that, too. With --device cuda it runs what a GPU is for, all in bfloat16: the layer with 65,536
 tokens and 32 and 512 experts, and whole updates. The search has one thread, as translators are
-compared by the core. --quick leaves out busy.py, which trains, and before.py and demo.py, which
-need the history of the repository.
+compared by the core. --quick leaves out busy.py, which trains, before.py and demo.py, which need
+the history of the repository, and serve.py, which needs the model of make demo.
 """
 
 import argparse
@@ -29,6 +29,7 @@ CPU: dict[str, list[str]] = {
     "before": [BEFORE],
     "demo": [DEMO],
     "busy": ["--seconds", "6", "--settle", "2"],
+    "serve": [],
 }
 BF16 = ["--dtype", "bfloat16"]
 CPU_BF16 = {
@@ -43,7 +44,7 @@ CUDA = {
 }
 """The options of each file of results; the benchmark is what comes before the hyphen."""
 
-SLOW = ("busy", "before", "before-bfloat16", "demo")
+SLOW = ("busy", "before", "before-bfloat16", "demo", "serve")
 
 
 def chosen(device: str, quick: bool) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ from nmt_moe.corpus.wordpieces.model import train
 from nmt_moe.runs.claims.machine import peak
 from tests.recipes import ROOT
 
-SINCE_THE_DOORS = ("train", "evaluate", "model")
+SINCE_THE_DOORS = ("train", "serve", "evaluate", "model")
 DOORS = {
     **{words[0]: (words[0],) for words in COMMANDS if words[0] not in SINCE_THE_DOORS},
     **{
