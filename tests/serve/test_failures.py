@@ -100,7 +100,9 @@ def test_what_is_not_installed_is_named(model: Path, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_it_ends_after_the_running_requests(model: Path, number: int) -> None:
     with served(model) as server:
         server.until_ready()
@@ -133,6 +135,7 @@ def test_it_ends_while_a_model_is_opened(model: Path) -> None:
         assert not server.said.replace("ends after the running requests\n", "")
 
 
+@pytest.mark.slow
 def test_a_worker_ends_with_its_server(model: Path) -> None:
     with served(model) as server:
         server.until_ready()

@@ -17,7 +17,7 @@ CHECKS = (
 
 
 @pytest.mark.parametrize(
-    ("examples", "requests"), [(25, 300), pytest.param(2500, 10_000, marks=pytest.mark.slow)]
+    ("examples", "requests"), [(8, 200), pytest.param(2500, 10_000, marks=pytest.mark.slow)]
 )
 def test_no_request_fails(model: Path, tmp_path: Path, examples: int, requests: int) -> None:
     with served(model, "--timeout", "60") as server:
