@@ -203,7 +203,7 @@ class _Process:
                 "path": model.path,
                 "device": settings.device,
                 "int8": settings.int8,
-                "threads": settings.threads or max(1, cores() // settings.processes - 1),
+                "threads": settings.threads or _threads(settings.processes),
                 "beam": settings.beam,
                 "shortlist": settings.shortlist and str(settings.shortlist),
             }
@@ -318,8 +318,11 @@ def _why(code: int | None) -> str:
     return f"its process {how}; it is started anew, so try again soon"
 
 
-def cores() -> int:
-    """Of this process."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _threads(processes: int) -> int:
+    """Of each process: its share of the cores, but one, which answers requests."""
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    if named.isdecimal() and int(named):
+        return int(named)
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, cores // processes - 1)

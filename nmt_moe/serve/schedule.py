@@ -45,16 +45,8 @@ class Schedule:
     def __init__(self, parts: int, wordpieces: int) -> None:
         self._parts, self._wordpieces = parts, wordpieces
         self._jobs: OrderedDict[Job, None] = OrderedDict()
-
-    @property
-    def wordpieces(self) -> int:
-        """How many wait."""
-        return sum(piece.size for job in self._jobs for piece in job.waiting)
-
-    @property
-    def waiting(self) -> int:
-        """How many pieces wait."""
-        return sum(len(job.waiting) for job in self._jobs)
+        self.waiting = self._size = 0
+        """How many pieces wait, and of how many wordpieces."""
 
     def add(self, key: Key, pieces: Iterable[Piece], in_order: bool = False) -> Job:
         """Let pieces wait, the longest last, or ``in_order`` as they are."""
@@ -62,23 +54,26 @@ class Schedule:
         job = Job(key, deque(row))
         if job.waiting:
             self._jobs[job] = None
+            self._count(job.waiting, 1)
         return job
 
     def drop(self, job: Job) -> None:
         """Forget what of a job still waits."""
         self._jobs.pop(job, None)
+        self._count(job.waiting, -1)
         job.waiting.clear()
 
     def clear(self) -> list[Piece]:
         """Forget all; returns what waited."""
         left = [piece for job in self._jobs for piece in job.waiting]
-        self._jobs.clear()
+        for job in [*self._jobs]:
+            self.drop(job)
         return left
 
     @property
     def full(self) -> bool:
         """Whether a batch needs not wait for more."""
-        return self.waiting >= self._parts or self.wordpieces >= self._wordpieces
+        return self.waiting >= self._parts or self._size >= self._wordpieces
 
     def take(self, share: int = 1) -> tuple[Key, list[Piece]]:
         """The next batch; empty where nothing waits.
@@ -106,10 +101,16 @@ class Schedule:
                 if len(batch) == most:
                     break
             going = still
+        self._count(batch, -1)
         self._jobs.move_to_end(first)
         for job in [job for job in self._jobs if not job.waiting]:
             del self._jobs[job]
         return first.key, batch
+
+    def _count(self, pieces: Iterable[Piece], sign: int) -> None:
+        for piece in pieces:
+            self.waiting += sign
+            self._size += sign * piece.size
 
 
 def _alike(size: int) -> tuple[float, float]:

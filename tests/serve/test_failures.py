@@ -51,6 +51,19 @@ def test_a_killed_model_is_told_and_started_anew(model: Path) -> None:
         assert [line[:7] for line in server.said.splitlines()] == ["error: "]
 
 
+def test_one_of_several_processes_may_end(model: Path) -> None:
+    with served(model, "--processes", "2") as server:
+        server.until_ready()
+        server.until(lambda: len(server.workers) == 2, "the second one")
+        first = server.workers[0]
+        os.kill(first, signal.SIGKILL)
+        server.until(lambda: server.metric('nmt_moe_failures_total{model="small"}') == 1, "its end")
+        for _ in range(3):
+            assert server.translate(KNOWN[0]).json() == {"translatedText": KNOWN[0]}
+        assert server.get("/health").status_code == 200
+        server.until(lambda: len({*server.workers} - {first}) == 2, "another one")
+
+
 def test_a_broken_model_leaves_the_others_alone(model: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(model, tmp_path / "broken")
     weights = (broken / "model.pt").read_bytes()

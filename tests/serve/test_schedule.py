@@ -96,4 +96,5 @@ def test_each_piece_comes_once_whatever_waits() -> None:
         found += batch
     while schedule.waiting:
         found += schedule.take()[1]
+    assert (schedule.waiting, schedule.full) == (0, False)
     assert len(found) == len(there) == len({*map(id, found)})
