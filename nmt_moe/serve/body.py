@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ SECONDS = 30
 """Until a body must have come; a file has more, by its size."""
 _SLOWEST = 2**16
 """Bytes of a second."""
+_CHARSET = re.compile(r"charset\s*\*?\d*\*?\s*=\s*[\"']?([^\s;\"']*)", re.IGNORECASE)
+_CHARSETS = {"utf-8", "utf8", "us-ascii", "iso-8859-1", "latin1", "windows-1252"}
 _FIELDS = 100
 _MARGIN = 2**14
 """Bytes of a body beside its text."""
@@ -106,6 +109,9 @@ def _once(found: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 async def _multipart(request: Request, limit: int) -> dict[str, Any]:
+    named = _CHARSET.search(request.headers["content-type"])
+    if named and named[1].lower() not in _CHARSETS:  # some of Python's take long, or are no text
+        raise Refused(415, "a form is in UTF-8")
     parser = _InMemory(
         request.headers,
         _stream(request, limit),
@@ -123,7 +129,7 @@ async def _multipart(request: Request, limit: int) -> dict[str, Any]:
     async with _closing(form):
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
-                found.append((name, File(value.filename or "", await value.read())))
+                found.append((name, File(_whole(value.filename or ""), await value.read())))
             else:
                 found.append((name, _whole(value)))
     return _once(found)

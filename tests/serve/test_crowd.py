@@ -52,10 +52,15 @@ def fields(text: str) -> dict[str, str]:
     return {"q": text, "source": "en", "target": "de"}
 
 
-def test_no_answer_is_lost_or_mixed_up(server: Running, model: Path) -> None:
+@pytest.mark.parametrize(
+    ("users", "requests"), [(16, 200), pytest.param(32, 2000, marks=pytest.mark.slow)]
+)
+def test_no_answer_is_lost_or_mixed_up(
+    server: Running, model: Path, users: int, requests: int
+) -> None:
     chance = random.Random(0)
     known = sentences(40, seed=7)
-    texts = ["\n".join(chance.choices(known, k=chance.randint(1, 9))) for _ in range(200)]
+    texts = ["\n".join(chance.choices(known, k=chance.randint(1, 9))) for _ in range(requests)]
     translator = Translator(model, device="cpu")
     expected = [
         "\n".join(lines) for lines in map(translator.translate, (t.split("\n") for t in texts))
@@ -67,7 +72,7 @@ def test_no_answer_is_lost_or_mixed_up(server: Running, model: Path) -> None:
         ).json()["translatedText"]
         return found
 
-    with ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(users) as pool:
         assert [*pool.map(ask, texts)] == expected
     count, total = (
         server.metric(f'nmt_moe_batch_sentences_{what}{{model="small"}}')

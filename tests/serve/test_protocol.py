@@ -227,6 +227,10 @@ def test_what_is_wrong_is_said_in_a_line(
         (400, {"content": b"q=%ff\xff"}),
         (400, {"content": b"x", "headers": {"Content-Type": "multipart/form-data; boundary=a"}}),
         (400, {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}),
+        *(
+            (415, {"content": b"x", "headers": {"Content-Type": f"multipart/form-data; {how}"}})
+            for how in ("boundary=a; charset=idna", 'charset="unicode_escape"; boundary=a')
+        ),
         (413, {"content": b"x" * 100_000}),
         (415, {"content": b"x", "headers": {"Content-Type": "text/xml"}}),
     ],
