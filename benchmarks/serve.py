@@ -145,7 +145,7 @@ def main() -> None:
     command.add_argument("--languages", nargs=2, default=["en", "de"])
     command.add_argument("--users", type=int, default=32, help="at once (default: 32)")
     command.add_argument("--requests", type=int, default=2000, help="of a round (default: 2000)")
-    command.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="of the model")
+    command.add_argument("--processes", type=int, nargs="+", default=[2, 1], help="of the model")
     command.set_defaults(rounds=5)
     args = command.parse_args()
     for path in (args.model, args.text):

@@ -39,8 +39,11 @@ class Serve(OnDevice):
     threads: int | None = option(
         None, "threads of each process (default: its share of the cores, but one)", integers(1)
     )
-    processes: int = option(
-        1, "processes of each model, which take turns: for many users at once", integers(1)
+    processes: int | None = option(
+        None,
+        "processes of each model, each with weights of its own (default: on a CPU one for each "
+        "core, or of OMP_NUM_THREADS, at most 4, for a small model; else 1)",
+        integers(1),
     )
     queue: int = option(256, "requests that may wait; others are told to come later", integers(1))
     max_length: int = option(5000, "characters of a text", integers(1))

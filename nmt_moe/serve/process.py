@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nmt_moe.serve.cores import processes_of, threads_of
 from nmt_moe.serve.log import say
 from nmt_moe.serve.metrics import Metrics
 from nmt_moe.serve.schedule import Job, Key, Piece, Schedule
@@ -59,7 +60,8 @@ class Model:
         self.more = asyncio.Event()
         """Whether work has come."""
         self._opened = asyncio.Event()
-        self._processes = [_Process(self) for _ in range(settings.processes)]
+        number = settings.processes or processes_of(path, settings.device)
+        self._processes = [_Process(self) for _ in range(number)]
 
     @property
     def state(self) -> str:
@@ -76,6 +78,11 @@ class Model:
     def waiting(self) -> int:
         """Sentences, or parts of them, that wait."""
         return self.schedule.waiting
+
+    @property
+    def processes(self) -> int:
+        """How many it has."""
+        return len(self._processes)
 
     @property
     def idle(self) -> int:
@@ -203,7 +210,7 @@ class _Process:
                 "path": model.path,
                 "device": settings.device,
                 "int8": settings.int8,
-                "threads": settings.threads or _threads(settings.processes),
+                "threads": settings.threads or threads_of(model.processes),
                 "beam": settings.beam,
                 "shortlist": settings.shortlist and str(settings.shortlist),
             }
@@ -316,13 +323,3 @@ def _why(code: int | None) -> str:
         if name == "SIGKILL":
             how += ", perhaps for want of memory"
     return f"its process {how}; it is started anew, so try again soon"
-
-
-def _threads(processes: int) -> int:
-    """Of each process: its share of the cores, but one, which answers requests."""
-    named = os.environ.get("OMP_NUM_THREADS", "")
-    if named.isdecimal() and int(named):
-        return int(named)
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, cores // processes - 1)

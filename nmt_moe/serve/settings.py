@@ -26,8 +26,8 @@ class Settings:
     shortlist: Path | None = None
     threads: int | None = None
     """Of each model's process; None: as many as there are cores, but one."""
-    processes: int = 1
-    """Of each model."""
+    processes: int | None = None
+    """Of each model; None: by its size."""
     beam: int = BEAM
     host: str = "127.0.0.1"
     port: int = 5000
