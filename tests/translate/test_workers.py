@@ -41,10 +41,10 @@ def searched(tmp_path, monkeypatch):
     """The process and its threads at each batch, as a function that reads them."""
     file, search = tmp_path / "searched", Translator._search_batch
 
-    def noting(self, given):
+    def noting(self, number, given):
         with file.open("a") as out:
             out.write(f"{os.getpid()} {torch.get_num_threads()}\n")
-        return search(self, given)
+        return search(self, number, given)
 
     monkeypatch.setattr(Translator, "_search_batch", noting)
     return lambda: [tuple(map(int, line.split())) for line in file.read_text().splitlines()]
