@@ -3,7 +3,7 @@
 import importlib
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -31,6 +31,17 @@ from nmt_moe.trained.text import cleaned, in_parts
 
 BATCH_PIECES = 4000
 """Of the sources of a batch, padding included."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One of the translations that a search has found for a sentence."""
+
+    aligned: Aligned
+    source: list[int]
+    """The tokens that the encoder read, with the tag of the language and the end."""
+    target: list[int]
+    """The tokens of the translation, with the end."""
 
 
 def ordered(dataset: FairseqDataset) -> np.ndarray:
@@ -124,7 +135,7 @@ class Translator:
         self._task = task
         self._models = model.models
         self._wordpieces = model.wordpieces()
-        self._batch_size = batch_size
+        self._beam, self._batch_size = beam, batch_size
         self._device = model.device
         tag = model.tag()
         self._tag = [] if tag is None else [tag]
@@ -201,6 +212,26 @@ class Translator:
         for number, [found] in zip(whole, self._search([cut[n] for n in whole]), strict=True):
             result[number] = self._aligned(sentences[number], cut[number], *found)
         return result
+
+    def hypotheses(self, sentence: str) -> list[Hypothesis]:
+        """What the search has found for a sentence, the best first and each text once.
+
+        A sentence that is translated in parts has only its translation, without tokens, and an
+        empty one nothing.
+        """
+        pieces = self._wordpieces.encode(sentence, out_type=str)
+        if not pieces:
+            return []
+        if len(pieces) > self.max_pieces:
+            return [Hypothesis(Aligned(*self([sentence])), [], [])]
+        [found] = self._search([pieces], self._beam)
+        words = self._task.source_dictionary
+        source = [*map(words.index, self._tag + pieces), words.eos()]
+        unique: dict[str, Hypothesis] = {}
+        for tokens, attention_ST in found:
+            aligned = self._aligned(sentence, pieces, tokens, attention_ST)
+            unique.setdefault(aligned.text, Hypothesis(aligned, source, tokens.tolist()))
+        return [*unique.values()]
 
     def _aligned(
         self, sentence: str, pieces: list[str], tokens: np.ndarray, attention_ST: np.ndarray

@@ -5,7 +5,7 @@ from importlib import resources
 
 import pytest
 
-from nmt_moe.report.page import html
+from nmt_moe.common.scripting import linked
 
 SCRIPTS = {
     file.name.removesuffix(".js"): file.read_text(encoding="utf-8")
@@ -15,7 +15,7 @@ SCRIPTS = {
 
 
 def test_each_module_comes_once_after_those_it_imports() -> None:
-    script = html.linked("start")
+    script = linked("start", lambda name: SCRIPTS[name.removesuffix(".js")])
     assert not re.search(r"^(import|export)\b", script, re.MULTILINE)
     order = re.findall(r"^modules\.(\w+) = ", script, re.MULTILINE)
     assert sorted(order) == sorted(SCRIPTS)  # none is left over
@@ -26,8 +26,7 @@ def test_each_module_comes_once_after_those_it_imports() -> None:
             assert set(names.split(", ")) <= exported, f"{name}.js, {other}.js"
 
 
-def test_modules_in_a_circle_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_in_a_circle_are_refused() -> None:
     texts = {"a.js": 'import { b } from "./b.js";\n', "b.js": 'import { a } from "./a.js";\n'}
-    monkeypatch.setattr(html, "_asset", texts.__getitem__)
     with pytest.raises(ValueError, match="a imports b imports a"):
-        html.linked("a")
+        linked("a", texts.__getitem__)

@@ -1,7 +1,6 @@
 """The HTML file, with its style, scripts, data and plotly.js inlined."""
 
 import json
-import re
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
@@ -13,13 +12,9 @@ from plotly.offline import get_plotlyjs
 
 from nmt_moe.common import logged
 from nmt_moe.common.files import atomic_write
+from nmt_moe.common.scripting import linked
 from nmt_moe.report.page.names import distinct
 from nmt_moe.report.page.pack import finite, pack
-
-# The scripts are ES modules. A page that is opened from a disk may not import files, so that each
-# becomes a function that is called once; only these forms are understood.
-_IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?=const (\w+) = )", re.MULTILINE)
 
 
 def write_report(contents: Sequence[dict[str, Any]], path: Path) -> None:
@@ -60,34 +55,10 @@ def _write(title: str, data: dict[str, Any], path: Path) -> None:
         style=_asset("page.css"),
         data=_json(data),
         plotly=get_plotlyjs(),
-        script=linked("start"),
+        script=linked("start", _asset),
     )
     with atomic_write([path]) as [file]:
         file.write(page)
-
-
-def linked(entry: str) -> str:
-    """Link a module and its imports into one script, each after those it imports.
-
-    Raises:
-        ValueError: modules import each other in a circle.
-    """
-    done: dict[str, str] = {}
-
-    def add(name: str, importers: tuple[str, ...]) -> None:
-        if name in importers:
-            raise ValueError(f"{' imports '.join([*importers, name])}")
-        if name in done:
-            return
-        text = _asset(f"{name}.js")
-        for _, other in _IMPORT.findall(text):
-            add(other, (*importers, name))
-        exported = ", ".join(_EXPORT.findall(text))
-        body = _EXPORT.sub("", _IMPORT.sub(r"const \1 = modules.\2;\n", text))
-        done[name] = f"modules.{name} = (() => {{\n{body}return {{ {exported} }};\n}})();\n"
-
-    add(entry, ())
-    return f'(() => {{\n"use strict";\nconst modules = {{}};\n{"".join(done.values())}}})();'
 
 
 def _json(data: dict[str, Any]) -> str:

@@ -12,14 +12,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-import regex
 
 from nmt_moe.common.scripts import LETTER
-from nmt_moe.trained.alignment import Aligned
+from nmt_moe.trained.alignment import Aligned, shares, words
 from nmt_moe.translate.documents.units import Mark, Sentence, divides
 
-_ALONE = LETTER.pattern.removeprefix("(?V1)")
-_WORD = regex.compile(rf"(?V1){_ALONE}|(?:(?!{_ALONE})[\w\p{{M}}'’])+|[^\w\s]")
 _MAJORITY = 0.5  # of the attention of a word
 
 
@@ -97,9 +94,8 @@ def _holds(span: Mark, mark: Mark) -> bool:
 class _Placing:
     def __init__(self, source: str, aligned: Aligned) -> None:
         self._source, self._target = source, aligned.text
-        self.source = [match.span() for match in _WORD.finditer(source)]
-        self.target = [match.span() for match in _WORD.finditer(aligned.text)]
-        self._share_TS = _shares(aligned, self.target, self.source)
+        self.source, self.target = words(source), words(aligned.text)
+        self._share_TS = shares(aligned, self.target, self.source)
 
     def level(
         self,
@@ -258,26 +254,6 @@ class _Placing:
         if mark.start and self._source[mark.start - 1].isspace():
             return self.target[at][0] if at < target[1] else chars[1]
         return self.target[at - 1][1] if at > target[0] else chars[0]
-
-
-def _shares(
-    aligned: Aligned, target: list[tuple[int, int]], source: list[tuple[int, int]]
-) -> np.ndarray:
-    """How the attention of each translated word is shared among the source words: ``[T, S]``."""
-    if not aligned.attention.size:
-        return np.zeros((len(target), len(source)))
-    share_TS = (
-        _overlaps(target, aligned.target) @ aligned.attention @ _overlaps(source, aligned.source).T
-    )
-    total_T = share_TS.sum(axis=1, keepdims=True)
-    return np.divide(share_TS, total_T, out=np.zeros_like(share_TS), where=total_T > 0)
-
-
-def _overlaps(words: list[tuple[int, int]], pieces: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Whether words and pieces have characters in common."""
-    words_W, pieces_P = (np.array(one).reshape(-1, 2) for one in (words, pieces))
-    shared_WP = (words_W[:, :1] < pieces_P[:, 1]) & (words_W[:, 1:] > pieces_P[:, 0])
-    return shared_WP.astype(float)
 
 
 def _best_run(gain_T: np.ndarray, free: np.ndarray) -> tuple[int, int] | None:
