@@ -1,0 +1,157 @@
+// Translates while somebody types.
+
+import { byId, debounced } from "./dom.js";
+import { startFiles } from "./files.js";
+import { learn, model, pair, startLanguages } from "./languages.js";
+import { add, begin, clear, end, result, sentences } from "./output.js";
+import { forget, known, startPointing } from "./pointing.js";
+import { models, stream } from "./server.js";
+import { announce, follow, number, say, startTexts } from "./texts.js";
+import { startTheme } from "./theme.js";
+import { failed, noModels, notReady, settled, startTrouble } from "./trouble.js";
+import { put, startTyped, text } from "./typed.js";
+
+const REST = 250; // milliseconds without a key, after which the text is translated
+const SPOKEN = 300; // characters: a longer translation is not read out by itself
+let running = null;
+let seconds = null;
+
+const announceSoon = debounced(700, announce);
+
+const drawState = () => {
+  const busy = running !== null;
+  byId("translator").classList.toggle("busy", busy);
+  byId("translation").setAttribute("aria-busy", String(busy));
+  const empty = byId("translation").children.length === 0;
+  byId("nothing").hidden = !empty;
+  byId("copy").disabled = empty || busy;
+  byId("timing").textContent = seconds === null || empty ? ""
+    : say("seconds", { seconds: number(seconds, { minimumFractionDigits: 2, maximumFractionDigits: 2 }) });
+};
+
+const stop = () => {
+  running?.abort();
+  running = null;
+  announceSoon.stop();
+  forget();
+};
+
+const receive = async (signal) => {
+  const begun = performance.now();
+  let first = true;
+  for await (const { name, data } of stream({ q: text(), ...pair() }, signal)) {
+    if (signal.aborted) return;
+    if (first) begin();
+    first = false;
+    if (name === "sentence") add(data);
+    if (name === "end") end(data.text);
+    drawState();
+  }
+  seconds = (performance.now() - begun) / 1000;
+};
+
+const translate = async () => {
+  stop();
+  if (!text().trim() || !model()) {
+    clear();
+    drawState();
+    if (model()?.state === "ready") settled();
+    return;
+  }
+  const own = new AbortController();
+  running = own;
+  drawState();
+  try {
+    await receive(own.signal);
+    if (own.signal.aborted) return;
+    settled();
+    known();
+    const whole = result();
+    announceSoon(whole.length <= SPOKEN ? whole : say("translated", { count: sentences().length }));
+  } catch (error) {
+    if (!own.signal.aborted) failed(error, refresh);
+  } finally {
+    if (running === own) running = null;
+    drawState();
+  }
+};
+
+// Ask which models there are, and translate.
+const refresh = async () => {
+  try {
+    const found = await models();
+    if (!found.length) {
+      noModels(refresh);
+      return;
+    }
+    learn(found);
+  } catch (error) {
+    failed(error, refresh);
+    return;
+  }
+  if (model().state !== "ready") notReady(model(), refresh);
+  else await translate();
+};
+
+const translateSoon = debounced(REST, translate);
+
+const typed = () => {
+  if (text().trim()) translateSoon();
+  else {
+    translateSoon.stop();
+    void translate();
+  }
+};
+
+const changed = (swapped) => {
+  translateSoon.stop();
+  const translation = result();
+  if (swapped && translation) put(translation);
+  clear();
+  if (model().state === "ready") void translate();
+  else void refresh();
+};
+
+const copied = async (whole) => {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(whole);
+    return;
+  }
+  // Without TLS a browser has this way only.
+  const field = document.createElement("textarea");
+  field.value = whole;
+  document.body.append(field);
+  field.select();
+  document.execCommand("copy");
+  field.remove();
+};
+
+const startCopy = () => {
+  const button = byId("copy");
+  const label = button.querySelector("[data-text]");
+  const restore = debounced(1600, () => {
+    label.textContent = say("copy");
+  });
+  button.addEventListener("click", async () => {
+    try {
+      await copied(result());
+      label.textContent = say("copied");
+    } catch {
+      label.textContent = say("notCopied");
+    }
+    announce(label.textContent);
+    button.focus();
+    restore();
+  });
+};
+
+startTheme();
+startTexts();
+startTrouble();
+startLanguages(changed);
+startTyped(typed);
+startPointing();
+startFiles();
+startCopy();
+follow(drawState);
+void refresh();

@@ -1,0 +1,100 @@
+// One line about what is wrong, and the way out of it: asking again, or a token.
+
+import { byId, pause } from "./dom.js";
+import { Away, Refused, useToken } from "./server.js";
+import { follow, say } from "./texts.js";
+
+const FIRST = 1000;
+const LONGEST = 15000; // milliseconds between two tries
+let shown = null;
+let retrying = null;
+
+const write = () => {
+  byId("trouble").hidden = shown === null;
+  byId("trouble-line").textContent = shown === null ? "" : say(shown.key, shown.values);
+  byId("retry").hidden = !shown?.again;
+};
+
+const show = (key, values, again) => {
+  const same = shown?.key === key && shown?.values.line === values.line;
+  shown = { key, values, again };
+  if (!same) write(); // or it would be read out anew at each try
+};
+
+export const settled = () => {
+  retrying?.abort();
+  retrying = null;
+  if (shown === null) return;
+  shown = null;
+  write();
+};
+
+const askToken = (status, again) => {
+  const dialog = byId("token-dialog");
+  show(status === 401 ? "denied" : "forbidden", {}, () => askToken(status, again));
+  if (dialog.open) return;
+  byId("token").value = "";
+  dialog.onclose = () => {
+    if (dialog.returnValue !== "used") return;
+    useToken(byId("token").value.trim());
+    dialog.returnValue = "";
+    again();
+  };
+  dialog.showModal();
+};
+
+// Try again by itself, each time a bit later, until `again` has called `settled`.
+const keepTrying = async (again, first) => {
+  retrying?.abort();
+  const own = new AbortController();
+  retrying = own;
+  for (let wait = first; !own.signal.aborted; wait = Math.min(2 * wait, LONGEST)) {
+    await pause(wait, own.signal);
+    if (!own.signal.aborted) await again();
+  }
+};
+
+// What went wrong with a request; `again` repeats it, and its failure comes here, too.
+export const failed = (error, again) => {
+  if (error.name === "AbortError") return;
+  if (error instanceof Refused && [401, 403].includes(error.status)) {
+    retrying?.abort();
+    retrying = null;
+    askToken(error.status, again);
+    return;
+  }
+  if (error instanceof Refused && ![429, 500, 502, 503, 504].includes(error.status)) {
+    retrying?.abort();
+    retrying = null;
+    show("refused", { line: error.message || String(error.status) }, null);
+    return;
+  }
+  if (error instanceof Away) show("away", {}, again);
+  else if (!(error instanceof Refused)) throw error;
+  else if (error.status === 429) show("busy", {}, again);
+  else if (error.message) show("model", { line: error.message }, again);
+  else show("away", {}, again);
+  const wait = error instanceof Refused ? 1000 * error.wait : 0;
+  if (!retrying) void keepTrying(again, wait || FIRST);
+};
+
+export const notReady = (model, again) => {
+  if (model.state === "loading") show("loading", {}, null);
+  else show("model", { line: model.error ?? model.name }, again);
+  if (!retrying) void keepTrying(again, FIRST);
+};
+
+export const noModels = (again) => {
+  show("none", {}, again);
+  if (!retrying) void keepTrying(again, FIRST);
+};
+
+export const startTrouble = () => {
+  follow(write);
+  byId("retry").addEventListener("click", () => shown?.again?.());
+  byId("token-dialog").querySelector("form").addEventListener("submit", () => {
+    byId("token-dialog").returnValue = "used";
+  });
+  byId("token-use").value = "used";
+  byId("token-cancel").addEventListener("click", () => byId("token-dialog").close(""));
+};
