@@ -56,7 +56,10 @@ export const drawExperts = (explained, model) => {
     writeFold(say(explained.pieces.length ? "dense" : "noPicture"));
     return;
   }
-  byId("experts-body").replaceChildren(el("p", {}, say("expertsLine")), el("div", { class: "sides" }, parts));
+  const shown = el("p", { class: "about" }, el("bdi", { lang: model.source }, explained.text ?? ""), " → ",
+    el("bdi", { lang: model.target }, explained.translation));
+  byId("experts-body").replaceChildren(shown, el("p", {}, say("expertsLine")),
+    el("div", { class: "sides" }, parts));
 };
 
 

@@ -80,11 +80,13 @@ const translate = async () => {
 const refresh = async () => {
   try {
     const found = await models();
-    if (!found.length) {
-      noModels(refresh);
+    const usable = found.filter((one) => one.source); // a model that has not begun may not say
+    if (!usable.length) {
+      if (found.length) notReady(found.find((one) => one.state === "loading") ?? found[0], refresh);
+      else noModels(refresh);
       return;
     }
-    learn(found);
+    learn(usable);
   } catch (error) {
     failed(error, refresh);
     return;
