@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-_TIMEOUT = 60_000  # milliseconds, as other work may hold a machine up
+_TIMEOUT = 6_000  # milliseconds, as other work may hold a machine up
 expect.set_options(timeout=_TIMEOUT)
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -42,11 +42,15 @@ class Window:
     def open(self, path: Path, width: int = 1200, height: int = 900, dark: bool = False) -> Page:
         """A copy of a page on disk, as if it were the first one."""
         shutil.copyfile(path, self.path)
+        return self.visit(self.path.as_uri(), width, height, dark)
+
+    def visit(self, url: str, width: int = 1200, height: int = 900, dark: bool = False) -> Page:
+        """A page by its address."""
         self.messages.clear()
         self.requests.clear()
         self.page.set_viewport_size({"width": width, "height": height})
         self.page.emulate_media(color_scheme="dark" if dark else "light", media="null")
-        self.page.goto(self.path.as_uri())
+        self.page.goto(url)
         return self.page
 
 

@@ -9,7 +9,9 @@ import pytest
 from nmt_moe.trained import folder as folders
 from tests.conftest import Shared
 from tests.hub.conftest import learn
+from tests.report.conftest import browser, window  # noqa: F401
 from tests.report.experts import write_checkpoint
+from tests.serve.fake import Fake
 from tests.serve.running import Running, served
 
 
@@ -37,3 +39,10 @@ def server(model: Path) -> Iterator[Running]:
     with served(model, "--log") as running:
         running.until_ready()
         yield running
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    """A server at an address of its own, of which the browser remembers nothing."""
+    with Fake() as server:
+        yield server

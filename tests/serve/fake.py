@@ -1,12 +1,13 @@
-"""A server that answers the page at once and fails as it is told to: what it says can be foreseen.
+"""A server that answers the page with what can be foreseen, and fails as it is told to.
 
-A translation is the text in capitals, in Arabic a fixed sentence; its words are those of the source.
+A translation is the text in capitals, in Arabic a fixed sentence; its words are those of the text.
 """
 
 import json
 import re
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -193,16 +194,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        try:
+        delay = self.server_of.delay
+        with suppress(ConnectionError):
             for number, (line, sentence) in enumerate(sentences(given["q"])):
-                time.sleep(self.server_of.delay)
+                time.sleep(delay)
                 translation = translated(sentence, given["target"])
                 self._event("sentence", {
                     "index": number, "line": line, "source": sentence, "translation": translation
                 })  # fmt: skip
             self._event("end", {"text": whole(given["q"], given["target"])})
-        except ConnectionError:
-            pass
 
     def _event(self, name: str, data: Any) -> None:
         self.wfile.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())
@@ -229,7 +229,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **more}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass

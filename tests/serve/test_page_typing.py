@@ -1,0 +1,226 @@
+"""The page translates what is typed, in a real browser."""
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.report.browser import Window
+from tests.serve.fake import ARABIC, HEBREW, Fake
+from tests.serve.visits import translated, translation, type_text
+
+
+def test_a_text_is_translated_while_it_is_typed(window: Window, fake: Fake) -> None:
+    page = window.visit(fake.url)
+    field = page.get_by_label("Text to translate")
+    field.press_sequentially("two dogs run. a cat", delay=5)
+    expect(translation(page)).to_have_text("TWO DOGS RUN. A CAT")
+    field.press_sequentially(" sleeps.\nred", delay=5)
+    expect(translation(page).locator(".line")).to_have_text(["TWO DOGS RUN. A CAT SLEEPS.", "RED"])
+    assert len(fake.of("api/stream")) < 8  # not at each key
+    assert fake.of("api/stream")[-1] == {
+        "q": "two dogs run. a cat sleeps.\nred", "source": "en", "target": "de"
+    }  # fmt: skip
+    expect(page.locator("#count")).to_have_text("31 characters")
+    field.fill(" ")
+    expect(page.locator("#nothing")).to_be_visible()
+    expect(translation(page)).to_be_empty()
+
+
+def test_lines_and_the_space_between_sentences_stay(window: Window, fake: Fake) -> None:
+    page = window.visit(fake.url)
+    text = "one.  two.\n\n\nthree. four\n"
+    translated(page, text, "ONE. TWO.THREE. FOUR")
+    expect(translation(page).locator(".line")).to_have_text(
+        ["ONE. TWO.", "", "", "THREE. FOUR", ""]
+    )
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == "ONE. TWO.\n\n\nTHREE. FOUR\n"
+    expect(page.get_by_role("button", name="Copy")).to_be_visible()
+
+
+def test_an_older_request_is_cancelled_and_never_shown(window: Window, fake: Fake) -> None:
+    page = window.visit(fake.url)
+    gone: list[str] = []
+    page.on("requestfailed", lambda request: gone.append(request.post_data or ""))
+    fake.delay = 0.4
+    type_text(page, "the old text. it is slow. it comes late.")
+    expect(translation(page)).to_have_attribute("aria-busy", "true")
+    expect(page.locator(".sentence").first).to_have_text("THE OLD TEXT.")  # as far as it is there
+    fake.delay = 0
+    shown = page.evaluate_handle("""() => {
+        const seen = [];
+        const place = document.getElementById("translation");
+        new MutationObserver(() => seen.push(place.textContent))
+            .observe(place, { childList: true, subtree: true, characterData: true });
+        return seen;
+    }""")
+    translated(page, "new", "NEW")
+    page.wait_for_timeout(900)  # the old one would be complete
+    expect(translation(page)).to_have_text("NEW")
+    assert any("the old text" in body for body in gone)
+    assert "LATE" not in str(shown.json_value())
+
+
+def test_what_stays_is_shown_while_the_new_one_comes(window: Window, fake: Fake) -> None:
+    page = window.visit(fake.url)
+    translated(page, "one. two. three.", "ONE. TWO. THREE.")
+    first = page.locator(".sentence").first.element_handle()
+    fake.delay = 0.3
+    type_text(page, "one. four.")
+    expect(page.locator(".sentence.stale").first).to_have_text("TWO.")  # pale, but still there
+    expect(translation(page)).to_have_text("ONE. FOUR.")
+    assert page.evaluate("node => node.isConnected", first)  # the same node: nothing flickers
+
+
+def test_languages_are_those_of_the_models(window: Window, fake: Fake) -> None:
+    page = window.visit(fake.url)
+    source, target = page.get_by_label("Translate from"), page.get_by_label("Translate into")
+    assert source.locator("option").all_text_contents() == ["English", "Deutsch", "עברית"]
+    assert target.locator("option").all_text_contents() == ["Deutsch", "العربية"]
+    translated(page, "a dog.", "A DOG.")
+    target.select_option("ar")
+    expect(translation(page)).to_have_text(ARABIC)
+    assert fake.of("api/stream")[-1]["target"] == "ar"
+    source.select_option("de")
+    assert target.locator("option").all_text_contents() == ["English"]
+    expect(translation(page)).to_have_text("A DOG.")
+    page.reload()
+    expect(source).to_have_value("de")  # as it was left
+
+
+def test_swapping_makes_the_translation_the_text(window: Window, fake: Fake) -> None:
+    page = window.visit(fake.url)
+    swap = page.get_by_role("button", name="Swap the languages")
+    translated(page, "a dog.", "A DOG.")
+    swap.click()
+    expect(page.get_by_label("Translate from")).to_have_value("de")
+    expect(page.get_by_label("Text to translate")).to_have_value("A DOG.")
+    expect(translation(page)).to_have_text("A DOG.")
+    assert fake.of("api/stream")[-1] == {"q": "A DOG.", "source": "de", "target": "en"}
+    page.get_by_label("Translate from").select_option("en")
+    page.get_by_label("Translate into").select_option("ar")
+    impossible = page.get_by_role("button", name="no model for the way back")
+    expect(impossible).to_have_attribute("aria-disabled", "true")
+    impossible.click(force=True)
+    expect(page.get_by_label("Translate from")).to_have_value("en")
+
+
+def test_the_text_is_cleared_by_a_button(window: Window, fake: Fake) -> None:
+    page = window.visit(fake.url)
+    clear = page.get_by_role("button", name="Clear the text")
+    expect(clear).to_be_hidden()
+    translated(page, "a dog.", "A DOG.")
+    clear.click()
+    expect(translation(page)).to_be_empty()
+    expect(page.get_by_label("Text to translate")).to_be_focused()
+    expect(clear).to_be_hidden()
+    expect(page.get_by_role("button", name="Copy")).to_be_disabled()
+
+
+def test_right_to_left_text_stands_right(window: Window, fake: Fake) -> None:
+    page = window.visit(fake.url)
+
+    def right(selector: str) -> bool:
+        """Whether the first word is in the right half of its pane."""
+        return bool(page.evaluate(
+            """selector => {
+                const node = document.querySelector(selector);
+                const range = document.createRange();
+                range.selectNodeContents(node);
+                const box = range.getBoundingClientRect();
+                const pane = node.closest(".pane").getBoundingClientRect();
+                return box.left + box.right > pane.left + pane.right;
+            }""",
+            selector,
+        ))  # fmt: skip
+
+    translated(page, "a dog.", "A DOG.")
+    assert not right("#translation .sentence")
+    page.get_by_label("Translate into").select_option("ar")
+    expect(translation(page)).to_have_text(ARABIC)
+    expect(translation(page)).to_have_attribute("lang", "ar")
+    assert right("#translation .sentence")
+    page.get_by_label("Translate from").select_option("he")
+    translated(page, HEBREW, HEBREW)
+    assert page.locator("#typed").evaluate("node => getComputedStyle(node).direction") == "rtl"
+    page.locator(".sentence").hover()
+    page.locator(".sentence .word").nth(1).hover()
+    expect(page.locator("#mirror mark.word-on")).to_have_text("כלבים")
+    assert right("#mirror")
+
+
+def test_files_are_dropped_or_chosen_and_come_back_translated(
+    window: Window, fake: Fake, tmp_path: Path
+) -> None:
+    page = window.visit(fake.url)
+    transfer = page.evaluate_handle("""() => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File(["a dog.\\n"], "story <b>.txt", { type: "text/plain" }));
+        transfer.items.add(new File(["1\\n"], "film.srt"));
+        return transfer;
+    }""")
+    page.dispatch_event("body", "dragover", {"dataTransfer": transfer})
+    expect(page.get_by_text("Drop the files")).to_be_visible()
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+    expect(page.get_by_text("Drop the files")).to_be_hidden()
+    link = page.get_by_role("link", name="Download story <b>.de.txt")
+    with page.expect_download() as download:
+        link.click()
+    assert download.value.suggested_filename == "story _b_.de.txt"  # as a disk can have it
+    assert Path(download.value.path()).read_text() == "A DOG.\n"
+    expect(page.get_by_role("link", name="Download film.de.srt")).to_be_visible()
+    (tmp_path / "letter").write_text("red")
+    page.locator("#chosen").set_input_files(tmp_path / "letter")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download letter.de").click()
+    assert Path(download.value.path()).read_text() == "RED"
+    assert [str(name).encode("latin-1", "replace") for name in fake.of("translate_file")][1:] == [
+        b"film.srt", b"letter"
+    ]  # fmt: skip
+    for _ in range(3):
+        page.get_by_role("button", name=re.compile("^Remove")).first.click()
+    expect(page.locator("#files")).to_be_hidden()
+
+
+def test_hostile_text_stays_text(window: Window, fake: Fake) -> None:
+    page = window.visit(fake.url)
+    hostile = [
+        "<img src=x onerror=alert(1)> <script>alert(2)</script>.",
+        "\u202eevil\u2066 &lt;b&gt; ${7*7}.",
+        "w" * 3000,
+        "👩‍👩‍👧‍👦 🇩🇪 e\u0301.",
+        "\u0000\ud83d-->]]> </textarea></style>.".replace("\ud83d", "\ufffd"),
+    ]
+    text = "\n".join(hostile)
+    type_text(page, text)
+    lines = translation(page).locator(".line")
+    expect(lines).to_have_count(len(hostile))
+    for line, given in zip(lines.all(), hostile, strict=True):
+        assert line.text_content() == " ".join(given.split()).upper()
+    elements = "#translation :not(.line, .sentence, .word), #mirror :not(mark)"
+    assert page.locator(elements).count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for number in range(len(hostile)):
+        sentence = page.locator(".line").nth(number).locator(".sentence").first
+        sentence.click(position={"x": 5, "y": 8})
+        expect(page.locator("#alternatives li")).to_have_count(3)
+    page.locator("#experts summary").click()
+    page.locator(".chip").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("img, iframe, object").count() == 0
+
+
+def test_it_asks_its_own_server_and_nobody_else(window: Window, fake: Fake) -> None:
+    page: Page = window.visit(fake.url)
+    translated(page, "a dog.", "A DOG.")
+    page.locator(".sentence").click()
+    expect(page.locator("#alternatives")).to_be_visible()
+    outside = [url for url in window.requests if not url.startswith((fake.url, "data:", "blob:"))]
+    assert not outside
+    assert {url.removeprefix(fake.url) for url in window.requests if url.startswith("http")} == {
+        "", "api/models", "api/stream", "api/explain"
+    }  # fmt: skip
