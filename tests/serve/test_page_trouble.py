@@ -1,0 +1,183 @@
+"""What goes wrong is one clear line, and the page gets over it."""
+
+import json
+
+from playwright.sync_api import Page, expect
+
+from tests.report.browser import Window
+from tests.serve.fake import Fake, Fault
+from tests.serve.visits import translated, translation, type_text
+
+AWAY = "The server does not answer. This page tries again by itself."
+
+
+def line(page: Page) -> str:
+    return page.locator("#trouble").inner_text().split("\n")[0]
+
+
+def own(browser: Window) -> list[str]:
+    """The messages of the page; the browser itself notes each answer that is no success."""
+    return [text for text in browser.messages if not text.startswith("Failed to load resource")]
+
+
+def test_a_server_that_is_killed_and_comes_back(browser: Window, fake: Fake) -> None:
+    page = browser.visit(fake.url)
+    translated(page, "a dog.", "A DOG.")
+    fake.stop()
+    type_text(page, "a cat.")
+    expect(page.get_by_role("alert")).to_contain_text(AWAY)
+    expect(translation(page)).to_have_text("A DOG.")  # what was there stays
+    fake.start()
+    expect(translation(page)).to_have_text("A CAT.")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert own(browser) == []
+
+
+def test_trying_again_by_hand(browser: Window, fake: Fake) -> None:
+    page = browser.visit(fake.url)
+    fake.stop()
+    type_text(page, "a cat.")
+    expect(page.get_by_role("alert")).to_contain_text(AWAY)
+    fake.start()
+    page.get_by_role("button", name="Try again").click()
+    expect(translation(page)).to_have_text("A CAT.", timeout=900)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_server_that_dies_within_an_answer(browser: Window, fake: Fake) -> None:
+    page = browser.visit(fake.url)
+    first = {"index": 0, "line": 0, "source": "a.", "translation": "A."}
+    page.route("**/api/stream", lambda route: route.fulfill(
+        content_type="text/event-stream",
+        body=f"event: sentence\ndata: {json.dumps(first)}\n\n",
+    ))  # fmt: skip
+    type_text(page, "a. b.")
+    expect(page.get_by_role("alert")).to_contain_text(AWAY)
+    page.unroute("**/api/stream")
+    expect(translation(page)).to_have_text("A. B.")
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_model_that_is_away_says_why_and_comes_back(browser: Window, fake: Fake) -> None:
+    page = browser.visit(fake.url)
+    fake.faults["api/stream"] = Fault(503, "model 'm' ended: out of memory; it starts anew <b>")
+    type_text(page, "a dog.")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "The model cannot be used now: model 'm' ended: out of memory; it starts anew <b>"
+    )
+    fake.faults.clear()
+    expect(translation(page)).to_have_text("A DOG.")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert own(browser) == []
+
+
+def test_an_error_within_the_stream(browser: Window, fake: Fake) -> None:
+    page = browser.visit(fake.url)
+    body = 'event: error\ndata: {"error": "the model ended"}\n\n'
+    page.route(
+        "**/api/stream", lambda route: route.fulfill(content_type="text/event-stream", body=body)
+    )
+    type_text(page, "a dog.")
+    expect(page.get_by_role("alert")).to_contain_text("The model cannot be used now: the model end")
+    page.unroute("**/api/stream")
+    expect(translation(page)).to_have_text("A DOG.")
+
+
+def test_a_model_that_is_being_loaded_or_broken(browser: Window, fake: Fake) -> None:
+    fake.state = "loading"
+    page = browser.visit(fake.url)
+    expect(page.locator("#trouble-line")).to_have_text("The model is being loaded.")
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    fake.state, fake.error = "failed", "m/model.pt is no checkpoint"
+    expect(page.get_by_role("alert")).to_contain_text(
+        "The model cannot be used now: m/model.pt is no checkpoint"
+    )
+    fake.state, fake.error = "ready", None
+    expect(page.get_by_role("alert")).to_be_hidden()
+    translated(page, "a dog.", "A DOG.")
+
+
+def test_a_server_without_models(browser: Window, fake: Fake) -> None:
+    pairs, fake.pairs = fake.pairs, []
+    page = browser.visit(fake.url)
+    expect(page.get_by_role("alert")).to_contain_text("The server has no models.")
+    fake.pairs = pairs
+    expect(page.get_by_role("alert")).to_be_hidden()
+    expect(page.get_by_label("Translate into")).to_have_value("de")
+
+
+def test_a_busy_server_is_asked_later(browser: Window, fake: Fake) -> None:
+    page = browser.visit(fake.url)
+    fake.faults["api/stream"] = Fault(429, "too many", retry_after=2)
+    type_text(page, "a dog.")
+    expect(page.get_by_role("alert")).to_contain_text("The server is busy.")
+    asked = len(fake.of("api/stream"))
+    page.wait_for_timeout(1500)
+    assert len(fake.of("api/stream")) == asked  # not before it said
+    fake.faults.clear()
+    expect(translation(page)).to_have_text("A DOG.")
+
+
+def test_what_is_refused_is_not_asked_again(browser: Window, fake: Fake) -> None:
+    page = browser.visit(fake.url)
+    fake.faults["api/stream"] = Fault(413, "the text has more than 5,000 characters: send less")
+    type_text(page, "a dog.")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "The server refuses this: the text has more than 5,000 characters: send less"
+    )
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    asked = len(fake.of("api/stream"))
+    page.wait_for_timeout(1500)
+    assert len(fake.of("api/stream")) == asked
+    fake.faults.clear()
+    translated(page, "a cat.", "A CAT.")
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_token_is_asked_for_and_kept_until_the_page_is_closed(
+    browser: Window, fake: Fake
+) -> None:
+    fake.token = "secret"
+    page = browser.visit(fake.url)
+    dialog = page.get_by_role("dialog", name="A token is needed")
+    dialog.get_by_label("Token").fill("wrong")
+    dialog.get_by_role("button", name="Use").click()
+    expect(page.locator("#trouble-line")).to_have_text("The server does not accept this token.")
+    dialog.get_by_label("Token").fill("secret")
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+    translated(page, "a dog.", "A DOG.")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    page.reload()
+    translated(page, "a cat.", "A CAT.")
+    assert page.evaluate("Object.values(localStorage).join()").count("secret") == 0
+    assert "secret" not in page.url
+    assert own(browser) == []
+
+
+def test_without_a_token_the_page_says_so(browser: Window, fake: Fake) -> None:
+    fake.token = "secret"
+    page = browser.visit(fake.url)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server asks for a token.")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_files_that_cannot_be_translated_say_why(browser: Window, fake: Fake) -> None:
+    page = browser.visit(fake.url)
+    page.locator("#from option").first.wait_for(state="attached")
+    fake.faults["translate_file"] = Fault(400, "picture.png is no text")
+    page.locator("#chosen").set_input_files(
+        {"name": "picture.png", "mimeType": "image/png", "buffer": b"\x89PNG"}
+    )
+    expect(page.locator("#files li")).to_contain_text("picture.png is no text")
+    expect(page.get_by_role("link", name="Download")).to_have_count(0)
+    fake.stop()
+    page.locator("#chosen").set_input_files(
+        {"name": "a.txt", "mimeType": "text/plain", "buffer": b"a"}
+    )
+    expect(page.locator("#files li").nth(1)).to_contain_text("The server does not answer.")
+    assert own(browser) == []
