@@ -5,7 +5,7 @@ import { Away, Refused, useToken } from "./server.js";
 import { follow, say } from "./texts.js";
 
 const FIRST = 1000;
-const LONGEST = 15000; // milliseconds between two tries
+const LONGEST = 8000; // milliseconds between two tries
 let shown = null;
 let retrying = null;
 
@@ -21,9 +21,13 @@ const show = (key, values, again) => {
   if (!same) write(); // or it would be read out anew at each try
 };
 
-export const settled = () => {
+const giveUp = () => {
   retrying?.abort();
   retrying = null;
+};
+
+export const settled = () => {
+  giveUp();
   if (shown === null) return;
   shown = null;
   write();
@@ -43,12 +47,14 @@ const askToken = (status, again) => {
   dialog.showModal();
 };
 
-// Try again by itself, each time a bit later, until `again` has called `settled`.
-const keepTrying = async (again, first) => {
-  retrying?.abort();
+// Try again by itself until `again` has called `settled`, each time a bit later; or steadily, where
+// it is a matter of time.
+const keepTrying = async (again, first, steady = false) => {
+  if (retrying && !steady) return;
+  giveUp();
   const own = new AbortController();
   retrying = own;
-  for (let wait = first; !own.signal.aborted; wait = Math.min(2 * wait, LONGEST)) {
+  for (let wait = first; !own.signal.aborted; wait = steady ? wait : Math.min(2 * wait, LONGEST)) {
     await pause(wait, own.signal);
     if (!own.signal.aborted) await again();
   }
@@ -58,14 +64,12 @@ const keepTrying = async (again, first) => {
 export const failed = (error, again) => {
   if (error.name === "AbortError") return;
   if (error instanceof Refused && [401, 403].includes(error.status)) {
-    retrying?.abort();
-    retrying = null;
+    giveUp();
     askToken(error.status, again);
     return;
   }
   if (error instanceof Refused && ![429, 500, 502, 503, 504].includes(error.status)) {
-    retrying?.abort();
-    retrying = null;
+    giveUp();
     show("refused", { line: error.message || String(error.status) }, null);
     return;
   }
@@ -75,18 +79,19 @@ export const failed = (error, again) => {
   else if (error.message) show("model", { line: error.message }, again);
   else show("away", {}, again);
   const wait = error instanceof Refused ? 1000 * error.wait : 0;
-  if (!retrying) void keepTrying(again, wait || FIRST);
+  void keepTrying(again, wait || FIRST);
 };
 
 export const notReady = (model, again) => {
-  if (model.state === "loading") show("loading", {}, null);
+  const loading = model.state === "loading";
+  if (loading) show("loading", {}, null);
   else show("model", { line: model.error ?? model.name }, again);
-  if (!retrying) void keepTrying(again, FIRST);
+  void keepTrying(again, FIRST, loading);
 };
 
 export const noModels = (again) => {
   show("none", {}, again);
-  if (!retrying) void keepTrying(again, FIRST);
+  void keepTrying(again, FIRST);
 };
 
 export const startTrouble = () => {
