@@ -146,6 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(
                 made.html, "text/html; charset=utf-8", {"Content-Security-Policy": made.policy}
             )
+        elif path == "frontend/settings":
+            self._json({"keyRequired": fake.token is not None})
         elif self._faulty(path):
             pass
         elif path == "api/models":

@@ -140,6 +140,7 @@ def test_a_token_is_asked_for_and_kept_until_the_page_is_closed(
     fake.token = "secret"
     page = browser.visit(fake.url)
     dialog = page.get_by_role("dialog", name="A token is needed")
+    expect(page.locator("#trouble-line")).to_have_text("The server asks for a token.")
     dialog.get_by_label("Token").fill("wrong")
     dialog.get_by_role("button", name="Use").click()
     expect(page.locator("#trouble-line")).to_have_text("The server does not accept this token.")
@@ -153,6 +154,16 @@ def test_a_token_is_asked_for_and_kept_until_the_page_is_closed(
     assert page.evaluate("Object.values(localStorage).join()").count("secret") == 0
     assert "secret" not in page.url
     assert own(browser) == []
+
+
+def test_a_refusal_for_another_reason_asks_for_no_token(browser: Window, fake: Fake) -> None:
+    page = browser.visit(fake.url)
+    fake.faults["api/stream"] = Fault(403, "pages elsewhere may not ask this server")
+    type_text(page, "a dog.")
+    expect(page.locator("#trouble-line")).to_have_text(
+        "The server refuses this: pages elsewhere may not ask this server"
+    )
+    expect(page.get_by_role("dialog")).to_be_hidden()
 
 
 def test_without_a_token_the_page_says_so(browser: Window, fake: Fake) -> None:

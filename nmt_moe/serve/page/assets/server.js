@@ -16,6 +16,8 @@ export const Refused = class extends Error {
 
 export const useToken = (token) => untilClosed.set("token", token);
 
+export const hasToken = () => Boolean(untilClosed.get("token"));
+
 export const request = async (path, { body = null, signal = null } = {}) => {
   const token = untilClosed.get("token");
   /** @type {Record<string, string>} */
@@ -38,13 +40,22 @@ export const request = async (path, { body = null, signal = null } = {}) => {
   throw new Refused(answer.status, line, Number(answer.headers.get("Retry-After")) || 0);
 };
 
-const json = async (path, given, signal) => {
+const json = async (path, given = null, signal = null) => {
   const answer = await request(path, { body: given && JSON.stringify(given), signal });
   try {
     return await answer.json();
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Away(error.message);
+  }
+};
+
+// Whether a refusal can be for want of a token; a server may have other reasons.
+export const takesTokens = async () => {
+  try {
+    return Boolean((await json("frontend/settings")).keyRequired);
+  } catch {
+    return true;
   }
 };
 

@@ -1,7 +1,7 @@
 // One line about what is wrong, and the way out of it: asking again, or a token.
 
 import { byId, pause } from "./dom.js";
-import { Away, Refused, useToken } from "./server.js";
+import { Away, Refused, hasToken, takesTokens, useToken } from "./server.js";
 import { follow, say } from "./texts.js";
 
 const FIRST = 1000;
@@ -33,9 +33,9 @@ export const settled = () => {
   write();
 };
 
-const askToken = (status, again) => {
+const askToken = (again) => {
   const dialog = byId("token-dialog");
-  show(status === 401 ? "denied" : "forbidden", {}, () => askToken(status, again));
+  show(hasToken() ? "forbidden" : "denied", {}, () => askToken(again));
   if (dialog.open) return;
   byId("token").value = "";
   dialog.onclose = () => {
@@ -60,17 +60,17 @@ const keepTrying = async (again, first, steady = false) => {
   }
 };
 
+const refused = async (error, again) => {
+  giveUp();
+  if (error.status === 401 || (error.status === 403 && await takesTokens())) askToken(again);
+  else show("refused", { line: error.message || String(error.status) }, null);
+};
+
 // What went wrong with a request; `again` repeats it, and its failure comes here, too.
 export const failed = (error, again) => {
   if (error.name === "AbortError") return;
-  if (error instanceof Refused && [401, 403].includes(error.status)) {
-    giveUp();
-    askToken(error.status, again);
-    return;
-  }
   if (error instanceof Refused && ![429, 500, 502, 503, 504].includes(error.status)) {
-    giveUp();
-    show("refused", { line: error.message || String(error.status) }, null);
+    void refused(error, again);
     return;
   }
   if (error instanceof Away) show("away", {}, again);
