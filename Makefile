@@ -36,8 +36,8 @@ check: setup  ## lint, format, types
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/shellcheck recipes/*.sh recipes/*.sbatch recipes/claims/*.sh .ci/run
-	@if $(TSC) --version > /dev/null 2>&1; then echo "tsc: the scripts of the report's page"; $(TSC) --project .; \
-		else echo "npm and the network are needed to check the scripts of the report's page: left out"; fi
+	@if $(TSC) --version > /dev/null 2>&1; then echo "tsc: the scripts of the pages"; $(TSC) --project .; \
+		else echo "npm and the network are needed to check the scripts of the pages: left out"; fi
 
 docs: setup  ## build the documentation into build/site; fails on dead links and stale tables
 	$(BIN)/python docs/generate.py --check

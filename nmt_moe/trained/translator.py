@@ -223,7 +223,8 @@ class Translator:
         if not pieces:
             return []
         if len(pieces) > self.max_pieces:
-            return [Hypothesis(Aligned(*self([sentence])), [], [])]
+            [text] = self([sentence])
+            return [Hypothesis(Aligned(text), [], [])]
         [found] = self._search([pieces], self._beam)
         words = self._task.source_dictionary
         source = [*map(words.index, self._tag + pieces), words.eos()]

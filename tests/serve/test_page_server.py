@@ -87,6 +87,7 @@ def test_a_description_for_programs_is_a_click_away(window: Window, url: str) ->
     page.wait_for_url(f"{url}/docs")
 
 
+@pytest.mark.slow
 def test_a_server_or_a_model_that_is_killed_comes_back(browser: Window, model: Path) -> None:
     with serving(model) as (address, process):
         page = browser.visit(address)

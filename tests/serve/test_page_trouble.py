@@ -26,9 +26,10 @@ def test_a_server_that_is_killed_and_comes_back(browser: Window, fake: Fake) -> 
     fake.stop()
     type_text(page, "a cat.")
     expect(page.get_by_role("alert")).to_contain_text(AWAY)
-    expect(translation(page)).to_have_text("A DOG.")  # what was there stays
+    expect(page.locator(".sentence.stale")).to_have_text("A DOG.")  # what was there stays, pale
     fake.start()
     expect(translation(page)).to_have_text("A CAT.")
+    expect(page.locator(".stale")).to_have_count(0)
     expect(page.get_by_role("alert")).to_be_hidden()
     assert own(browser) == []
 

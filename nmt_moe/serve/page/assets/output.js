@@ -62,11 +62,16 @@ export const write = (item, words = null) => {
   node.replaceChildren(...nodes, chars.slice(done).join(""));
 };
 
+// What is shown belongs to a text that is no more.
+export const fade = () => {
+  for (const item of items) item.node.classList.add("stale");
+};
+
 export const begin = () => {
   received = 0;
   from = 0;
   whole = "";
-  for (const item of items) item.node.classList.add("stale");
+  fade();
 };
 
 export const add = ({ line, source, translation }) => {

@@ -18,7 +18,8 @@ let word = -1; // of it, where the keys are
 let chosen = 0; // the number of the sentence whose experts are shown
 
 // What the server says of a sentence, asked once.
-const ask = (item) => {
+const ask = async (item) => {
+  if (item.explained) return;
   item.asking ??= explain({ q: item.source, ...pair() }, asked.signal).then((found) => {
     item.explained = found;
     if (found.translation === item.translation) write(item, found.target);
@@ -27,7 +28,7 @@ const ask = (item) => {
     item.asking = null;
     throw error;
   });
-  return item.asking;
+  await item.asking;
 };
 
 const askQuietly = (item) => ask(item).catch((error) => {

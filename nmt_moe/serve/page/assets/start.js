@@ -3,7 +3,7 @@
 import { byId, debounced } from "./dom.js";
 import { startFiles } from "./files.js";
 import { learn, model, pair, startLanguages } from "./languages.js";
-import { add, begin, clear, end, result, sentences } from "./output.js";
+import { add, begin, clear, end, fade, result, sentences } from "./output.js";
 import { forget, known, startPointing } from "./pointing.js";
 import { models, stream } from "./server.js";
 import { announce, follow, number, say, startTexts } from "./texts.js";
@@ -69,7 +69,9 @@ const translate = async () => {
     const whole = result();
     announceSoon(whole.length <= SPOKEN ? whole : say("translated", { count: sentences().length }));
   } catch (error) {
-    if (!own.signal.aborted) failed(error, refresh);
+    if (own.signal.aborted) return;
+    fade();
+    failed(error, refresh);
   } finally {
     if (running === own) running = null;
     drawState();
