@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-_TIMEOUT = 20_000  # milliseconds, as other work may hold a machine up
+_TIMEOUT = 60_000  # milliseconds, as other work may hold a machine up
 expect.set_options(timeout=_TIMEOUT)
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -46,7 +46,7 @@ def test_an_older_request_is_cancelled_and_never_shown(window: Window, fake: Fak
     page = window.visit(fake.url)
     gone: list[str] = []
     page.on("requestfailed", lambda request: gone.append(request.post_data or ""))
-    fake.delay = 0.4
+    fake.delay = 0.8
     type_text(page, "the old text. it is slow. it comes late.")
     expect(translation(page)).to_have_attribute("aria-busy", "true")
     expect(page.locator(".sentence").first).to_have_text("THE OLD TEXT.")  # as far as it is there
@@ -59,7 +59,7 @@ def test_an_older_request_is_cancelled_and_never_shown(window: Window, fake: Fak
         return seen;
     }""")
     translated(page, "new", "NEW")
-    page.wait_for_timeout(900)  # the old one would be complete
+    page.wait_for_timeout(1500)  # the old one would be complete
     expect(translation(page)).to_have_text("NEW")
     assert any("the old text" in body for body in gone)
     assert "LATE" not in str(shown.json_value())
@@ -69,7 +69,7 @@ def test_what_stays_is_shown_while_the_new_one_comes(window: Window, fake: Fake)
     page = window.visit(fake.url)
     translated(page, "one. two. three.", "ONE. TWO. THREE.")
     first = page.locator(".sentence").first.element_handle()
-    fake.delay = 0.3
+    fake.delay = 1
     type_text(page, "one. four.")
     expect(page.locator(".sentence.stale").first).to_have_text("TWO.")  # pale, but still there
     expect(translation(page)).to_have_text("ONE. FOUR.")

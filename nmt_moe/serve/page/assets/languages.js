@@ -7,10 +7,14 @@ import { follow, say } from "./texts.js";
 let known = [];
 let changed = (_swapped) => {};
 
-export const model = () => known.find((one) =>
-  one.source === byId("from").value && one.target === byId("into").value);
-
 export const pair = () => ({ source: byId("from").value, target: byId("into").value });
+
+// Of several models of a pair, one that is ready.
+export const model = () => {
+  const { source, target } = pair();
+  const own = known.filter((one) => one.source === source && one.target === target);
+  return own.find((one) => one.state === "ready") ?? own[0];
+};
 
 const reverse = () => {
   const { source, target } = pair();
