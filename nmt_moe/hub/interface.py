@@ -17,8 +17,8 @@ from torch import Tensor
 from nmt_moe.common.errors import UserError, suggestion
 from nmt_moe.trained.model import TrainedModel
 from nmt_moe.trained.search import BATCH_SIZE, BEAM, MAX_PIECES, RANGES, longest_translation
+from nmt_moe.trained.searcher import BATCH_PIECES, batches, ordered
 from nmt_moe.trained.text import cleaned, in_parts
-from nmt_moe.trained.translator import BATCH_PIECES, batches, ordered
 from nmt_moe.translate.sentences import Sentences
 from nmt_moe.translate.text import translate_lines
 

@@ -2,20 +2,17 @@
 
 import importlib
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset, data_utils
-from fairseq.utils import apply_to_sample, resolve_max_positions
+from fairseq.utils import resolve_max_positions
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.corpus.workers import ordered_map
 from nmt_moe.trained.alignment import Aligned, places
 from nmt_moe.trained.device import find_device
 from nmt_moe.trained.folder import in_int8
@@ -27,10 +24,8 @@ from nmt_moe.trained.search import (
     RANGES,
     longest_translation,
 )
+from nmt_moe.trained.searcher import Found, Searcher
 from nmt_moe.trained.text import cleaned, in_parts
-
-BATCH_PIECES = 4000
-"""Of the sources of a batch, padding included."""
 
 
 @dataclass(frozen=True)
@@ -42,29 +37,6 @@ class Hypothesis:
     """The tokens that the encoder read, with the tag of the language and the end."""
     target: list[int]
     """The tokens of the translation, with the end."""
-
-
-def ordered(dataset: FairseqDataset) -> np.ndarray:
-    """The numbers of a dataset's sentences by their length, the same in each call."""
-    with data_utils.numpy_seed(1):
-        return dataset.ordered_indices()
-
-
-def batches(
-    dataset: FairseqDataset,
-    order: np.ndarray,
-    max_pieces: int,
-    max_sentences: int,
-    device: torch.device,
-) -> Iterator[dict[str, Any]]:
-    """The sentences of these numbers in batches, padding counted among their pieces."""
-    for batch in dataset.batch_by_size(order, max_tokens=max_pieces, max_sentences=max_sentences):
-        sample = dataset.collater([dataset[number] for number in batch])
-        yield apply_to_sample(lambda tensor: tensor.to(device), sample)
-
-
-Found = tuple[np.ndarray, np.ndarray]
-"""The tokens of a translation, and its attention, ``[S, T]``."""
 
 
 class Translator:
@@ -133,24 +105,23 @@ class Translator:
         self.target_lang = model.target_lang or model.languages[1]
         """The language that it translates into."""
         self._task = task
-        self._models = model.models
         self._wordpieces = model.wordpieces()
-        self._beam, self._batch_size = beam, batch_size
-        self._device = model.device
+        self._beam = beam
         tag = model.tag()
         self._tag = [] if tag is None else [tag]
-        self._generator = task.build_generator(
-            self._models,
+        self._searcher = Searcher(
+            task,
+            model.models,
+            model.device,
             Namespace(beam=beam, max_len_a=0, max_len_b=longest_translation(max_pieces)),
+            batch_size,
+            workers,
         )
         positions = resolve_max_positions(
-            task.max_positions(), *[model.max_positions() for model in self._models]
+            task.max_positions(), *[one.max_positions() for one in model.models]
         )
         self.max_pieces: int = min(max_pieces, positions[0] - 1 - len(self._tag))
         """Of a sentence that is translated as a whole."""
-        if workers > 1 and self._device.type != "cpu":
-            raise UserError("several workers are for CPUs: leave --workers out")
-        self._workers = workers
 
     def translate(self, lines: str | Iterable[str]) -> Any:
         """Translate lines of text: cleaned, and each of their sentences by itself.
@@ -253,51 +224,13 @@ class Translator:
     def _translate(self, parts: list[list[str]]) -> list[str]:
         return [best for [best] in self.parts(parts)]
 
-    def _search(self, parts: list[list[str]], number: int = 1) -> list[list[Found]]:
-        """The best translations that are found for each part."""
-        if not parts:
-            return []
+    def _search(self, parts: list[list[str]], best: int = 1) -> list[list[Found]]:
+        """The best translations of each part."""
         words = self._task.source_dictionary
         tokens = [
             torch.tensor([*map(words.index, self._tag + pieces), words.eos()]) for pieces in parts
         ]
-        dataset = self._dataset(tokens)
-        batches = dataset.batch_by_size(
-            ordered(dataset),
-            max_tokens=max([BATCH_PIECES, *map(len, tokens)]),
-            max_sentences=self._batch_size,
-        )[::-1]  # the longest first, so that processes end together
-        given = [[tokens[one].numpy() for one in batch] for batch in batches]
-        workers = min(self._workers, len(batches))
-        search = self._search_batch if workers == 1 else self._search_by_one_thread
-        found = ordered_map(partial(search, number), given, workers)
-        result: dict[int, list[Found]] = {}
-        for batch, translations in zip(batches, found, strict=True):
-            result.update(zip(batch, translations, strict=True))
-        return [result[one] for one in range(len(parts))]
-
-    def _search_batch(self, number: int, given: list[np.ndarray]) -> list[list[Found]]:
-        """What is found for each sentence of a batch, which are arrays of its tokens."""
-        dataset = self._dataset([torch.from_numpy(tokens) for tokens in given])
-        sample = dataset.collater([dataset[one] for one in range(len(given))])
-        sample = apply_to_sample(lambda tensor: tensor.to(self._device), sample)
-        found = self._task.inference_step(self._generator, self._models, sample)
-        result = dict(zip(sample["id"].tolist(), found, strict=True))
-        return [
-            [
-                (best["tokens"].cpu().numpy(), best["attention"].cpu().numpy())
-                for best in result[one][:number]
-            ]
-            for one in range(len(given))
-        ]
-
-    def _search_by_one_thread(self, number: int, given: list[np.ndarray]) -> list[list[Found]]:
-        """The same in a worker, beside which others are at work."""
-        torch.set_num_threads(1)
-        return self._search_batch(number, given)
-
-    def _dataset(self, tokens: list[torch.Tensor]) -> Any:
-        return self._task.build_dataset_for_inference(tokens, list(map(len, tokens)))
+        return self._searcher(tokens, best)
 
     def _text(self, tokens: np.ndarray) -> str:
         words = self._task.target_dictionary

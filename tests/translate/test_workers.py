@@ -12,7 +12,7 @@ import torch
 from nmt_moe.common.errors import UserError
 from nmt_moe.trained import load
 from nmt_moe.trained.device import workers_for
-from nmt_moe.trained.translator import Translator
+from nmt_moe.trained.searcher import Searcher
 from tests.commands import run
 from tests.report.experts import sentences, write_checkpoint
 
@@ -39,14 +39,14 @@ def test_they_translate_and_align_as_one_does(checkpoint, int8):
 @pytest.fixture
 def searched(tmp_path, monkeypatch):
     """The process and its threads at each batch, as a function that reads them."""
-    file, search = tmp_path / "searched", Translator._search_batch
+    file, search = tmp_path / "searched", Searcher._search
 
-    def noting(self, number, given):
+    def noting(self, best, given):
         with file.open("a") as out:
             out.write(f"{os.getpid()} {torch.get_num_threads()}\n")
-        return search(self, number, given)
+        return search(self, best, given)
 
-    monkeypatch.setattr(Translator, "_search_batch", noting)
+    monkeypatch.setattr(Searcher, "_search", noting)
     return lambda: [tuple(map(int, line.split())) for line in file.read_text().splitlines()]
 
 
