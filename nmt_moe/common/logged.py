@@ -15,7 +15,7 @@ AFTER_FAIRSEQS = 2000
 """A priority in fairseq's log, where a lower one comes first: its own figures have up to 1600."""
 
 IMPORTANCE_LOSS, LOAD_LOSS = "moe_importance_loss", "moe_load_loss"
-THRESHOLD_LOSS = "moe_threshold_loss"
+THRESHOLD_LOSS, R_DROP_LOSS = "moe_threshold_loss", "r_drop_loss"
 
 # Of a layer or of attention, see below.
 IMPORTANCE_CV, LOAD_CV, LOAD_MAX = "importance_cv", "load_cv", "load_max"

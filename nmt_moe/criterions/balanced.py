@@ -147,7 +147,8 @@ class Balanced:
         """Log the criterion's own numbers, the gates' losses in the same unit, and the balance."""
         super().reduce_metrics(logging_outputs)  # type: ignore[misc]
         sample_size = sum(log.get("sample_size", 0) for log in logging_outputs)
-        for name in (logged.IMPORTANCE_LOSS, logged.LOAD_LOSS, logged.THRESHOLD_LOSS):
+        added = (logged.IMPORTANCE_LOSS, logged.LOAD_LOSS, logged.THRESHOLD_LOSS)
+        for name in (*added, logged.R_DROP_LOSS):
             if logging_outputs and name in logging_outputs[0]:
                 total = sum(log[name] for log in logging_outputs)
                 bits = total / sample_size / math.log(2)

@@ -5,26 +5,34 @@ from types import SimpleNamespace
 from typing import Any
 
 from fairseq.criterions import register_criterion
-from fairseq.criterions.label_smoothed_cross_entropy import (
-    LabelSmoothedCrossEntropyCriterion,
-    LabelSmoothedCrossEntropyCriterionConfig,
-)
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterionConfig
 from torch import Tensor
 
 from nmt_moe.common import ranges
+from nmt_moe.common.ranges import numbers, option
 from nmt_moe.criterions.balanced import BalanceConfig, Balanced
 from nmt_moe.criterions.cross_entropy import smoothed_cross_entropy
+from nmt_moe.criterions.ours import logits_of
+from nmt_moe.criterions.r_drop import Divergent, halved, twice
 
 
 @dataclass
 class MoELabelSmoothedCrossEntropyConfig(BalanceConfig, LabelSmoothedCrossEntropyCriterionConfig):
-    """The options of fairseq's criterion and those of the balance losses."""
+    """The options of fairseq's criterion, those of the balance losses, and R-Drop."""
+
+    r_drop: float = option(
+        0.0,
+        numbers(0),
+        "compute each batch twice in training, with other dropout, and add the divergence of both "
+        "distributions to the loss with this weight, 5 in the paper (R-Drop, Liang et al. 2021); "
+        "takes twice the time and memory; 0: once",
+    )
 
 
 @register_criterion(
     "moe_label_smoothed_cross_entropy", dataclass=MoELabelSmoothedCrossEntropyConfig
 )
-class MoELabelSmoothedCrossEntropy(Balanced, LabelSmoothedCrossEntropyCriterion):
+class MoELabelSmoothedCrossEntropy(Balanced, Divergent):
     """Label-smoothed cross entropy, plus the losses of the gates while training.
 
     The gradient is that of ``cross entropy per token + w_importance * CV(importance)^2 + w_load *
@@ -32,6 +40,8 @@ class MoELabelSmoothedCrossEntropy(Balanced, LabelSmoothedCrossEntropyCriterion)
     batches per update (``--update-freq``, several processes) they are averaged by tokens. Strictly
     balanced gating adds ``w_threshold * L_batchwise``, a sum over tokens as the cross entropy is
     (appendix F). The logged ``loss`` is the cross entropy alone.
+
+    With ``--r-drop`` the balance losses are those of the tokens of both passes.
     """
 
     def __init__(
@@ -49,21 +59,26 @@ class MoELabelSmoothedCrossEntropy(Balanced, LabelSmoothedCrossEntropyCriterion)
         moe_collapse_updates: int,
         attention_dead_share: float = BalanceConfig.attention_dead_share,
         attention_dead_updates: int = BalanceConfig.attention_dead_updates,
+        r_drop: float = 0.0,
     ) -> None:
         options = SimpleNamespace(**locals())
         ranges.check(MoELabelSmoothedCrossEntropyConfig, options)
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.set_balance(options)
+        self.r_drop = r_drop
+
+    def forward(self, model: Any, sample: dict, reduce: bool = True) -> tuple:
+        """The loss to differentiate, its sample size, and what to log."""
+        if not (self.r_drop and model.training):
+            return super().forward(model, sample, reduce)
+        return halved(*super().forward(model, twice(sample), reduce))
 
     def compute_loss(
         self, model: Any, net_output: tuple, sample: dict, reduce: bool = True
     ) -> tuple[Tensor, Tensor]:
         """The cross entropy and the negative log likelihood, summed over tokens."""
-        extra = net_output[1]
-        ours = isinstance(extra, dict) and "routing" in extra  # then these are logits, or features
-        ours = ours and model.decoder.adaptive_softmax is None
-        if not (ours and reduce) or self.ignore_prefix_size:
+        logits_NV = logits_of(model, net_output) if reduce and not self.ignore_prefix_size else None
+        if logits_NV is None:
             return super().compute_loss(model, net_output, sample, reduce)
-        logits_NV = net_output[0].flatten(0, 1)
         target_N = model.get_targets(sample, net_output).flatten()
         return smoothed_cross_entropy(logits_NV, target_N, self.eps, self.padding_idx)
