@@ -15,3 +15,13 @@ def test_r_drop_is_of_training_alone(data, tmp_path, precision):
         assert 12 < float(log["wpb"]) < 200 and float(log["bsz"]) <= 20  # those of one pass
     assert ended.logs("valid")
     assert not any("r_drop_loss" in name for log in ended.logs("valid") for name in log)
+
+
+DROPPED = ["--word-dropout", 0.2]
+
+
+@pytest.mark.parametrize("precision", [[], ["--amp"]])
+def test_all_kinds_of_dropout_train(data, tmp_path, precision):
+    ended = train(data, tmp_path, *QUICK, *DROPPED, *precision)
+    losses = [float(log["loss"]) for log in ended.logs("train_inner")]
+    assert len(losses) == 3 and losses[-1] < losses[0]

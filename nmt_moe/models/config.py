@@ -121,6 +121,13 @@ class StackConfig(_Balance):  # type: ignore[misc, valid-type]
     # fairseq does not know float | None.
     decoder_dropout_in: Optional[float] = _own_dropout("the decoder's embeddings")  # noqa: UP045
     decoder_dropout_out: Optional[float] = _own_dropout("the decoder's layers")  # noqa: UP045
+    word_dropout: float = option(
+        0.0,
+        _BELOW_1,
+        "in training, the probability of a piece to be missing from a sentence that is read, at all "
+        "of its places (Gal and Ghahramani 2016; Sennrich et al. 2016: 0.1 to 0.2), in source and "
+        "target",
+    )
     decoder_embed_path: str = _path("the decoder's")
     decoder_freeze_embed: bool = _frozen("decoder's")
     adaptive_softmax_cutoff: str = _plain(

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nmt_moe.models.attention import ATTENTIONS
 from nmt_moe.models.config import LSTMMoEConfig, moe_positions
-from nmt_moe.models.dropout import dropout
+from nmt_moe.models.dropout import WordDropout, dropout
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.incremental import IncrementalDecoder
@@ -35,6 +35,7 @@ class LSTMMoEDecoder(IncrementalDecoder):
         self.padding_idx = dictionary.pad()
         self.embedding = embedding or make_embedding(dictionary, cfg.dim)
         prepare(self.embedding, dictionary, cfg, "decoder")
+        self.word_dropout = WordDropout(cfg.word_dropout, dictionary)
         self.dropout_in = dropout(cfg, "decoder", "in", self)
         self.dropout = dropout(cfg, "decoder", "out", self)
         self.attention = ATTENTIONS[str(cfg.attention)](cfg.dim, cfg.attention_residual)
@@ -75,7 +76,8 @@ class LSTMMoEDecoder(IncrementalDecoder):
         pad_BS = encoder_out["encoder_padding_mask"][0]
 
         pad_BL = prev_output_tokens.eq(self.padding_idx)
-        x_LBD = self.dropout_in(embed(self.embedding, prev_output_tokens))
+        x_LBD = self.word_dropout(embed(self.embedding, prev_output_tokens), prev_output_tokens)
+        x_LBD = self.dropout_in(x_LBD)
         routing = dict(encoder_out["routing"])
         for number, layer in enumerate(self.layers, start=1):
             state = (cache[f"h{number}"], cache[f"c{number}"]) if cache else None

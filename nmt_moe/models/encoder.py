@@ -7,7 +7,7 @@ from fairseq.models import FairseqEncoder
 from torch import Tensor, nn
 
 from nmt_moe.models.config import LSTMMoEConfig, moe_positions
-from nmt_moe.models.dropout import dropout
+from nmt_moe.models.dropout import WordDropout, dropout
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.lstm import LSTM
@@ -29,6 +29,7 @@ class LSTMMoEEncoder(FairseqEncoder):
         self.padding_idx = dictionary.pad()
         self.embedding = make_embedding(dictionary, cfg.dim)
         prepare(self.embedding, dictionary, cfg, "encoder")
+        self.word_dropout = WordDropout(cfg.word_dropout, dictionary)
         self.dropout_in = dropout(cfg, "encoder", "in", self)
         self.dropout = dropout(cfg, "encoder", "out", self)
         self.bidirectional = cfg.encoder_bidirectional
@@ -50,7 +51,8 @@ class LSTMMoEEncoder(FairseqEncoder):
         """
         tokens_BS, order_BS = move_right(src_tokens, self.padding_idx)
         pad_right_BS = tokens_BS.eq(self.padding_idx)
-        x_SBD = self.dropout_in(embed(self.embedding, tokens_BS))
+        x_SBD = self.word_dropout(embed(self.embedding, tokens_BS), tokens_BS)
+        x_SBD = self.dropout_in(x_SBD)
         routing: dict[str, Routing] = {}
         for number, layer in enumerate(self.layers, start=1):
             y_SBD, _ = layer(x_SBD)

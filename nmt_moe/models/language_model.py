@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from nmt_moe.common.errors import UserError
 from nmt_moe.models import fairseq_options
 from nmt_moe.models.config import LSTMMoELanguageModelConfig, check, moe_positions
-from nmt_moe.models.dropout import RetainsDropout, dropout
+from nmt_moe.models.dropout import RetainsDropout, WordDropout, dropout
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.from_pretrained import FromPretrained
@@ -41,6 +41,7 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
         self.padding_idx = source.pad()
         self.embedding = make_embedding(source, cfg.dim)
         prepare(self.embedding, source, cfg, "decoder")
+        self.word_dropout = WordDropout(cfg.word_dropout, source)
         self.dropout_in = dropout(cfg, "decoder", "in", self)
         self.dropout = dropout(cfg, "decoder", "out", self)
         self.layers = nn.ModuleList(
@@ -72,7 +73,8 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
         src_tokens, cache = self.resume(src_tokens, incremental_state)
         tokens_BL, order_BL = move_right(src_tokens, self.padding_idx)
         pad_BL = tokens_BL.eq(self.padding_idx)
-        x_LBD = self.dropout_in(embed(self.embedding, tokens_BL))
+        x_LBD = self.word_dropout(embed(self.embedding, tokens_BL), tokens_BL)
+        x_LBD = self.dropout_in(x_LBD)
         routing: dict[str, Routing] = {}
         new_cache: dict[str, Tensor] = {}
         for number, layer in enumerate(self.layers, start=1):
