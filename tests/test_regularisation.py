@@ -17,7 +17,7 @@ def test_r_drop_is_of_training_alone(data, tmp_path, precision):
     assert not any("r_drop_loss" in name for log in ended.logs("valid") for name in log)
 
 
-DROPPED = ["--word-dropout", 0.2]
+DROPPED = ["--word-dropout", 0.2, "--variational-dropout", 0.1, "--recurrent-dropout", 0.2]
 
 
 @pytest.mark.parametrize("precision", [[], ["--amp"]])

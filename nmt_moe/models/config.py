@@ -124,9 +124,20 @@ class StackConfig(_Balance):  # type: ignore[misc, valid-type]
     word_dropout: float = option(
         0.0,
         _BELOW_1,
-        "in training, the probability of a piece to be missing from a sentence that is read, at all "
-        "of its places (Gal and Ghahramani 2016; Sennrich et al. 2016: 0.1 to 0.2), in source and "
-        "target",
+        "in training, the probability of a piece to be missing from a sentence that is read, at "
+        "all of its places, source and target (Gal and Ghahramani 2016; Sennrich et al. 2016)",
+    )
+    variational_dropout: float = option(
+        0.0,
+        _BELOW_1,
+        "dropout on the inputs of every LSTM layer, the attention's context too, the same in every "
+        "step of a sentence (Gal and Ghahramani 2016)",
+    )
+    recurrent_dropout: float = option(
+        0.0,
+        _BELOW_1,
+        "the same on the output of an LSTM layer that goes from step to step (Gal and Ghahramani "
+        "2016)",
     )
     decoder_embed_path: str = _path("the decoder's")
     decoder_freeze_embed: bool = _frozen("decoder's")

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nmt_moe.models.attention import ATTENTIONS
 from nmt_moe.models.config import LSTMMoEConfig, moe_positions
-from nmt_moe.models.dropout import WordDropout, dropout
+from nmt_moe.models.dropout import Constant, WordDropout, dropout
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.incremental import IncrementalDecoder
@@ -39,9 +39,9 @@ class LSTMMoEDecoder(IncrementalDecoder):
         self.dropout_in = dropout(cfg, "decoder", "in", self)
         self.dropout = dropout(cfg, "decoder", "out", self)
         self.attention = ATTENTIONS[str(cfg.attention)](cfg.dim, cfg.attention_residual)
-        self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells)])
+        self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells, Constant.of(cfg))])
         for _ in range(cfg.decoder_layers - 1):
-            self.layers.append(LSTM(cfg.dim, cfg.dim, cfg.lstm_cells))
+            self.layers.append(LSTM(cfg.dim, cfg.dim, cfg.lstm_cells, Constant.of(cfg)))
         self.feed_forwards = FeedForwards(cfg, moe_positions(cfg, "decoder"), "decoder")
         self.output = make_output(cfg, self.embedding, len(dictionary))
         self.adaptive_softmax = make_adaptive_softmax(cfg, len(dictionary))

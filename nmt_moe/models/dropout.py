@@ -29,9 +29,9 @@ _TAG = re.compile(r"<2.+>|__.+__|\[.+\]")
 class WordDropout(nn.Module):
     """Zeros in place of embeddings: a piece that is drawn is missing everywhere in its sentence.
 
-    Gal and Ghahramani (2016) drop types of words, not places: "the" is there or not. What is left is
-    not made larger, neither there nor by Sennrich et al. (2016): a word is missing, and others are
-    as they always are. End of sentence, padding and tags of languages always stay.
+    Gal and Ghahramani (2016) drop types of words, not places: "the" is there or not. As in their
+    text, and that of Sennrich et al. (2016), what is left is not made larger: a word is missing,
+    and the others are as they always are. End of sentence, padding and tags of languages stay.
 
     Args:
         share: the probability of a piece to be dropped from a sentence.
@@ -62,6 +62,55 @@ def constant_mask(x_LBD: Tensor, width: int, share: float) -> Tensor:
     ``1 / (1 - share)``."""
     mask_BD = x_LBD.new_empty(x_LBD.shape[1], width)
     return mask_BD.bernoulli_(1 - share).div_(1 - share)
+
+
+class Constant(nn.Module):
+    """Dropout of what an LSTM layer reads that is the same in every step of a sentence, as Gal and
+    Ghahramani (2016) have it: a network that is drawn once for each sentence.
+
+    A layer's inputs are what comes from below and, in decoder layer 1, the context; the query of
+    the attention is made of the whole output.
+
+    Args:
+        inputs: the share of the inputs that is dropped.
+        recurrent: the same of the output that goes from step to step.
+    """
+
+    def __init__(self, inputs: float = 0.0, recurrent: float = 0.0) -> None:
+        super().__init__()
+        self.inputs, self.recurrent = inputs, recurrent
+
+    @classmethod
+    def of(cls, cfg: StackConfig) -> "Constant":
+        """The one that the options ask for."""
+        return cls(cfg.variational_dropout, cfg.recurrent_dropout)
+
+    def forward(
+        self, x_LBD: Tensor, width: int, attends: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """The inputs, and the factors ``[B, M]`` of what the gates read of the step before.
+
+        Args:
+            x_LBD: what comes from below.
+            width: of the layer's output.
+            attends: whether a context of this width comes before it, so that ``M`` is twice that.
+
+        Returns:
+            None in place of factors that are 1.
+        """
+        if not self.training:
+            return x_LBD, None
+        shares = [self.inputs, self.recurrent] if attends else [self.recurrent]
+        mask_BM = None
+        if any(shares):
+            mask_BM = torch.cat([constant_mask(x_LBD, width, share) for share in shares], dim=1)
+        if self.inputs:
+            x_LBD = x_LBD * constant_mask(x_LBD, x_LBD.shape[2], self.inputs)
+        return x_LBD, mask_BM
+
+    def extra_repr(self) -> str:
+        """The shares, as ``repr`` shows them."""
+        return f"inputs={self.inputs}, recurrent={self.recurrent}"
 
 
 class RetainsDropout:

@@ -7,7 +7,7 @@ from fairseq.models import FairseqEncoder
 from torch import Tensor, nn
 
 from nmt_moe.models.config import LSTMMoEConfig, moe_positions
-from nmt_moe.models.dropout import WordDropout, dropout
+from nmt_moe.models.dropout import Constant, WordDropout, dropout
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.lstm import LSTM
@@ -36,9 +36,11 @@ class LSTMMoEEncoder(FairseqEncoder):
         share = 2 if self.bidirectional else 1  # each direction of layer 1 has half of the width
         widths = [(cfg.dim // share, cfg.lstm_cells // share)]
         widths += [(cfg.dim, cfg.lstm_cells)] * (cfg.encoder_layers - 1)
-        self.layers = nn.ModuleList(LSTM(cfg.dim, dim, cells) for dim, cells in widths)
+        self.layers = nn.ModuleList(
+            LSTM(cfg.dim, dim, cells, Constant.of(cfg)) for dim, cells in widths
+        )
         if self.bidirectional:
-            self.backward_layer = LSTM(cfg.dim, *widths[0])
+            self.backward_layer = LSTM(cfg.dim, *widths[0], Constant.of(cfg))
         self.feed_forwards = FeedForwards(cfg, moe_positions(cfg, "encoder"), "encoder")
 
     def forward(self, src_tokens: Tensor, src_lengths: Tensor | None = None, **_: Any) -> dict:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from nmt_moe.common.errors import UserError
 from nmt_moe.models import fairseq_options
 from nmt_moe.models.config import LSTMMoELanguageModelConfig, check, moe_positions
-from nmt_moe.models.dropout import RetainsDropout, WordDropout, dropout
+from nmt_moe.models.dropout import Constant, RetainsDropout, WordDropout, dropout
 from nmt_moe.models.embedding import embed, make_embedding
 from nmt_moe.models.feed_forward import FeedForwards
 from nmt_moe.models.from_pretrained import FromPretrained
@@ -45,7 +45,7 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
         self.dropout_in = dropout(cfg, "decoder", "in", self)
         self.dropout = dropout(cfg, "decoder", "out", self)
         self.layers = nn.ModuleList(
-            LSTM(cfg.dim, cfg.dim, cfg.lstm_cells) for _ in range(cfg.layers)
+            LSTM(cfg.dim, cfg.dim, cfg.lstm_cells, Constant.of(cfg)) for _ in range(cfg.layers)
         )
         self.feed_forwards = FeedForwards(cfg, moe_positions(cfg), "decoder")
         self.output = make_output(cfg, self.embedding, len(target))

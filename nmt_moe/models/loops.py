@@ -13,15 +13,22 @@ from nmt_moe.models.cell import step, step_backward
 
 
 def forward(
-    inputs_LBG: Tensor, h_BD: Tensor, c_BC: Tensor, weights: Weights, source: Source | None
+    inputs_LBG: Tensor,
+    h_BD: Tensor,
+    c_BC: Tensor,
+    weights: Weights,
+    source: Source | None,
+    mask_BM: Tensor | None = None,
 ) -> Steps:
     """Run over all steps; see :func:`nmt_moe.kernels.cpu.recurrence.forward`."""
-    made = Steps.begun(inputs_LBG, h_BD, c_BC, weights, source)
+    made = Steps.begun(inputs_LBG, h_BD, c_BC, weights, source, mask_BM)
     h_LBD, c_LBC, tanh_LBC, out_LBC = made.h_LBD, made.c_LBC, made.tanh_LBC, made.out_LBC
     for t, gates_BG in enumerate(inputs_LBG):
         if source is not None:
             _attend(made, weights, source, t)
-        kernel.linear(made.read_LBM[t], weights.recurrent_GM, gates_BG, out=gates_BG)
+        if made.mask_BM is not None:
+            torch.mul(made.read_LBM[t], made.mask_BM, out=made.of_gates_LBM[t])
+        kernel.linear(made.of_gates_LBM[t], weights.recurrent_GM, gates_BG, out=gates_BG)
         step(gates_BG, c_LBC[t], c_LBC[t + 1], tanh_LBC[t], out_LBC[t])
         if weights.project_DC is None:
             h_LBD[t + 1] = out_LBC[t]
@@ -55,7 +62,11 @@ def backward(
         dout_BC = dh_BD.clone() if project_DC is None else dh_BD @ project_DC
         cell = (steps.gates_LBG[t], steps.c_LBC[t], steps.tanh_LBC[t])
         step_backward(*cell, dout_BC, gradients.c_BC, gradients.gates_LBG[t])
-        gradients.read_LBM[t].addmm_(gradients.gates_LBG[t], weights.recurrent_GM)
+        if steps.mask_BM is None:
+            gradients.read_LBM[t].addmm_(gradients.gates_LBG[t], weights.recurrent_GM)
+        else:
+            dmasked_BM = gradients.gates_LBG[t] @ weights.recurrent_GM
+            gradients.read_LBM[t].addcmul_(dmasked_BM, steps.mask_BM)
         if source is not None:
             _attend_backward(steps, gradients, source, dweights_BLS, t)
             dh_LBD[t].addmm_(gradients.query_LBD[t], weights.query_DD)

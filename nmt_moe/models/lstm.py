@@ -7,6 +7,7 @@ from nmt_moe.kernels.cpu.product import precision
 from nmt_moe.kernels.cpu.recurrence import Source, Weights
 from nmt_moe.models import initial, recurrence
 from nmt_moe.models.attention import MultiplicativeAttention
+from nmt_moe.models.dropout import Constant
 from nmt_moe.models.linear import RecurrentLinear, RecurrentLSTM, linear
 from nmt_moe.models.recurrence import State
 
@@ -21,11 +22,20 @@ class LSTM(nn.Module):
     The gates' pre-activations start with a third of the mean square of the input; for an input of
     mean square 1 the outputs then have a variance of 0.02, whatever ``I``, ``D`` and ``C``: each
     layer begins as a small change to its residual connection.
+
+    Args:
+        input_dim: ``I``.
+        dim: the width of the output.
+        cells: ``C``.
+        dropout: of what the layer reads; None: none.
     """
 
-    def __init__(self, input_dim: int, dim: int, cells: int) -> None:
+    def __init__(
+        self, input_dim: int, dim: int, cells: int, dropout: Constant | None = None
+    ) -> None:
         super().__init__()
         self.dim, self.cells = dim, cells
+        self.dropout = dropout or Constant()
         self.lstm = (
             nn.LSTM(input_dim, cells)
             if cells == dim
@@ -45,12 +55,13 @@ class LSTM(nn.Module):
         """
         if state is None:
             state = zero_state(x_LBD, self.dim, self.cells)
-        if self._by_steps(x_LBD):
+        x_LBD, mask_BD = self.dropout(x_LBD, self.dim)
+        if mask_BD is not None or self._by_steps(x_LBD):
             w = dict(self.lstm.named_parameters())
             bias_G = w["bias_ih_l0"] + w["bias_hh_l0"]
             inputs_LBG = linear(x_LBD, w["weight_ih_l0"], bias_G, wide=True)
             weights = Weights(w["weight_hh_l0"], w.get("weight_hr_l0"))
-            out_LBD, c_BC, *_ = recurrence.run(inputs_LBG, state, weights)
+            out_LBD, c_BC, *_ = recurrence.run(inputs_LBG, state, weights, mask_BM=mask_BD)
             return out_LBD, (out_LBD[-1], c_BC)
         out_LBD, (h_1BD, c_1BC) = self.lstm(x_LBD, (state[0][None], state[1][None]))
         return out_LBD, (h_1BD[0], c_1BC[0])
@@ -69,11 +80,17 @@ class AttentionLSTM(nn.Module):
     Step ``t`` uses the output of step ``t - 1`` as the query, and reads input ``t`` together with
     the context. Its outputs start with a variance of 0.03, more than those of :class:`LSTM`, as the
     context adds to the gates' pre-activations.
+
+    Args:
+        dim: the width of the output.
+        cells: ``C``.
+        dropout: of what the gates read; None: none.
     """
 
-    def __init__(self, dim: int, cells: int) -> None:
+    def __init__(self, dim: int, cells: int, dropout: Constant | None = None) -> None:
         super().__init__()
         self.dim, self.cells = dim, cells
+        self.dropout = dropout or Constant()
         self.w_input = nn.Parameter(torch.empty(4 * cells, dim))
         self.w_recurrent = nn.Parameter(torch.empty(4 * cells, 2 * dim))  # context, then output
         self.b_input = nn.Parameter(torch.empty(4 * cells))
@@ -110,12 +127,15 @@ class AttentionLSTM(nn.Module):
         """
         if state is None:
             state = zero_state(x_LBD, self.dim, self.cells)
+        x_LBD, mask_BM = self.dropout(x_LBD, self.dim, attends=True)
         # The inputs' share of the gates is one product for all steps.
         inputs_LBG = linear(x_LBD, self.w_input, self.b_input + self.b_recurrent, wide=True)
         project_DC = None if self.projection is None else self.projection.weight
         weights = Weights(self.w_recurrent, project_DC, attention.query.weight)
         source = Source(keys_BSD, source_BSD, pad_BS, attention.v_of_scores)
-        h_LBD, c_BC, context_LBD, attn_BLS = recurrence.run(inputs_LBG, state, weights, source)
+        h_LBD, c_BC, context_LBD, attn_BLS = recurrence.run(
+            inputs_LBG, state, weights, source, mask_BM
+        )
         return h_LBD, context_LBD, attn_BLS, (h_LBD[-1], c_BC)
 
 

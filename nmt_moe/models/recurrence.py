@@ -23,7 +23,11 @@ State = tuple[Tensor, Tensor]
 
 
 def run(
-    inputs_LBG: Tensor, state: State, weights: Weights, source: Source | None = None
+    inputs_LBG: Tensor,
+    state: State,
+    weights: Weights,
+    source: Source | None = None,
+    mask_BM: Tensor | None = None,
 ) -> tuple[Any, ...]:
     """Run over all steps.
 
@@ -32,6 +36,8 @@ def run(
         state: the initial state.
         weights: of the recurrence.
         source: what the attention reads; None: no attention.
+        mask_BM: factors, without a gradient, of what the gates read in every step: of the context,
+            if any, and of the output before it. The query reads that as it is. None: 1.
 
     Returns:
         The outputs ``[L, B, D]``, the last cells ``[B, C]``, and with attention the contexts
@@ -48,7 +54,7 @@ def run(
     if how is None:
         tensors = tuple(_at_autocast_precision(tensors))
     with torch.autocast(inputs_LBG.device.type, enabled=False):
-        found = _Recurrence.apply(how, *tensors)
+        found = _Recurrence.apply(how, mask_BM, *tensors)
     dtype = torch.bfloat16 if how == BFLOAT16 else None
     return tuple(x if x is None or dtype is None else x.to(dtype) for x in found)
 
@@ -75,9 +81,10 @@ def _parts(
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, how, inputs_LBG, h_BD, c_BC, *tensors):
+    def forward(ctx, how, mask_BM, inputs_LBG, h_BD, c_BC, *tensors):
         if how is None:
-            steps = loops.forward(inputs_LBG, h_BD, c_BC, *_parts(*tensors))
+            mask_BM = None if mask_BM is None else mask_BM.to(inputs_LBG.dtype)
+            steps = loops.forward(inputs_LBG, h_BD, c_BC, *_parts(*tensors), mask_BM)
         else:
             inputs = (inputs_LBG, h_BD, c_BC, *tensors)
             ctx.dtypes = [None if x is None else x.dtype for x in inputs]
@@ -85,7 +92,8 @@ class _Recurrence(torch.autograd.Function):
             read = (x.float().contiguous() if _real(x) else x for x in tensors[3:])
             tensors = (*weights, *read)
             inputs_LBG, h_BD, c_BC = (x.float().contiguous() for x in inputs[:3])
-            steps = kernel.forward(inputs_LBG, h_BD, c_BC, *_parts(*tensors), how)
+            mask_BM = None if mask_BM is None else mask_BM.float().contiguous()
+            steps = kernel.forward(inputs_LBG, h_BD, c_BC, *_parts(*tensors), how, mask_BM)
         ctx.how = how
         ctx.save_for_backward(*tensors, *steps.tensors())
         ctx.set_materialize_grads(False)  # few use the attention's gradient
@@ -111,7 +119,7 @@ class _Recurrence(torch.autograd.Function):
         if ctx.how is not None:
             kinds = zip(found, ctx.dtypes, strict=True)
             found = [x if x is None else x.to(dtype) for x, dtype in kinds]
-        return None, *found
+        return None, None, *found
 
 
 def _before(
@@ -158,7 +166,7 @@ def _complete(
             keys = gradients.scores_BLS.transpose(1, 2).bmm(queries_BLD)
         contexts_BLD = dcontext_LBD.transpose(0, 1)
         attention = [query, keys, steps.weights_BLS.transpose(1, 2).bmm(contexts_BLD), None, v]
-    recurrent = _of_weight(gradients.gates_LBG, steps.read_LBM[:-1], weights.recurrent_GM, how)
+    recurrent = _of_weight(gradients.gates_LBG, steps.of_gates_LBM[:-1], weights.recurrent_GM, how)
     first = [gradients.gates_LBG, dh_LBD[0], gradients.c_BC]
     return [*first, recurrent, project, *attention]
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from nmt_moe.kernels.cpu import bfloat16, product, recurrence
 from nmt_moe.kernels.cpu.extension import library
 from nmt_moe.models.attention import ATTENTIONS
+from nmt_moe.models.dropout import constant_mask
 from nmt_moe.models.lstm import LSTM, AttentionLSTM
 from tests.compiled import skip_unless_compiled
 
@@ -47,14 +48,31 @@ def results(modules: list[nn.Module], inputs: list[Tensor], pad_BS: Tensor) -> l
     return outputs + list(torch.autograd.grad(total, inputs + parameters))
 
 
+class Fixed(nn.Module):
+    """The same factors in each call."""
+
+    def __init__(self, mask_BM: Tensor) -> None:
+        super().__init__()
+        self.mask_BM = mask_BM
+
+    def forward(self, x_LBD: Tensor, width: int, attends: bool = False) -> tuple[Tensor, Tensor]:
+        return x_LBD, self.mask_BM
+
+
 @pytest.mark.parametrize("narrow", [pytest.param(False, id="float32"), NARROW])
 @pytest.mark.parametrize("kind", ATTENTIONS)
-@pytest.mark.parametrize("sizes", SIZES)
-def test_outputs_and_gradients(sizes, kind, narrow):
+@pytest.mark.parametrize(
+    ("sizes", "masked"),
+    [*((sizes, False) for sizes in SIZES), (SIZES[1], True), (SIZES[2], True)],
+)
+def test_outputs_and_gradients(sizes, kind, narrow, masked):
     dim, cells, steps, batch, positions = sizes
     torch.manual_seed(0)
     modules = [AttentionLSTM(dim, cells), ATTENTIONS[kind](dim), LSTM(dim, dim, cells)]
     nn.init.normal_(modules[1].v)
+    if masked:
+        modules[0].dropout = Fixed(constant_mask(torch.ones(1, batch, 1), 2 * dim, 0.3))
+        modules[2].dropout = Fixed(constant_mask(torch.ones(1, batch, 1), dim, 0.5))
     shapes = [(steps, batch, dim), (batch, positions, dim), (batch, dim), (batch, cells)]
     inputs = [torch.randn(shape, requires_grad=True) for shape in shapes]
     pad_BS = torch.zeros(batch, positions, dtype=torch.bool)

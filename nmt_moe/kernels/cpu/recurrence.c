@@ -23,6 +23,9 @@ typedef struct {
     float *gates, *read, *c;                 /* [L, B, 4C], [L + 1, B, M], [L + 1, B, C] */
     float *tanh, *out;                       /* [L, B, C] */
     float *query, *weights;                  /* [L, B, D], [B, L, S] */
+    /* [B, M], [L + 1, B, M]; or NULL: the gates read read, and not masked = read * mask. */
+    const float *mask;
+    float *masked;
     /* Of the backward pass: dread and dc (of the last step) go in and out. */
     float *dread, *dc, *dgates, *dquery; /* [L + 1, B, M], [B, C], [L, B, 4C], [L, B, D] */
     const float *dweights;               /* [B, L, S] or NULL */
@@ -40,7 +43,7 @@ typedef struct {
 /* What the phases share: panels of weights and of the rows that they multiply. */
 typedef struct {
     uint32_t *recurrent[GATES][2], *project, *query; /* of the output, then of the context */
-    uint32_t *h, *context, *out, *gates[GATES], *dquery;
+    uint32_t *h, *masked, *context, *out, *gates[GATES], *dquery;
     uint32_t *memory;
 } Shared;
 
@@ -203,6 +206,35 @@ TARGET static void attend_backward(const Recurrence *r, long t, long b) {
         }
 }
 
+/* Columns n to the one before end of what step t reads, by the mask. */
+TARGET static void apply_mask(const Recurrence *r, long t, long n, long end) {
+    long M = r->dim * (1 + r->attends);
+    for (long b = 0; b < r->batch; b++) {
+        long row = (t * r->batch + b) * M + n;
+        const float *read = r->read + row, *mask = r->mask + b * M + n;
+        FOR_VECTORS(i, end - n) {
+            __mmask16 some = MASK(i, end - n);
+            store(r->masked + row + i, some, _mm512_mul_ps(load(read + i, some), load(mask + i, some)));
+        }
+    }
+}
+
+/* Add columns n to the one before end of a part's gradient, by the mask; the columns of `from`,
+   whose rows are from_row apart, begin at n. */
+TARGET static void add_masked(
+    const Recurrence *r, float *to, const float *mask, const float *from, long from_row, long n,
+    long end) {
+    long M = r->dim * (1 + r->attends);
+    for (long b = 0; b < r->batch; b++)
+        FOR_VECTORS(i, end - n) {
+            __mmask16 some = MASK(i, end - n);
+            long at = b * M + n + i;
+            __m512 sum = _mm512_fmadd_ps(
+                load(from + b * from_row + i, some), load(mask + at, some), load(to + at, some));
+            store(to + at, some, sum);
+        }
+}
+
 /* Memory for all panels, as one piece. */
 static int reserve(const Recurrence *r, Shared *shared) {
     long D = r->dim, C = r->cells, B = r->batch;
@@ -212,14 +244,17 @@ static int reserve(const Recurrence *r, Shared *shared) {
     size_t query = columns_units(D, D, precision), row = rounded_up(rows_units(B, D, precision), 16);
     size_t wide = rounded_up(rows_units(B, C, precision), 16);
     size_t all = GATES * parts * gate + project + query + 4 * row + (1 + GATES) * wide;
+    if (r->mask) all += 2 * row;
     uint32_t *next = shared->memory = aligned_alloc(64, rounded_up(all * sizeof(uint32_t), 64));
     if (!next) return 1;
-#define TAKE(pointer, size) pointer = next, next += rounded_up(size, 16)
+#define TAKE(pointer, size) (pointer = next, next += rounded_up(size, 16))
     for (int g = 0; g < GATES; g++)
         for (int p = 0; p < parts; p++) TAKE(shared->recurrent[g][p], gate);
     TAKE(shared->project, project);
     TAKE(shared->query, query);
     TAKE(shared->h, 2 * row);
+    shared->masked = shared->h;
+    if (r->mask) TAKE(shared->masked, 2 * row);
     TAKE(shared->context, row);
     TAKE(shared->dquery, row);
     TAKE(shared->out, wide);
@@ -235,6 +270,19 @@ static Operand recurrent_part(const Recurrence *r, int gate, int part) {
     w.at = numbers_at(w.at, gate * r->cells * M + column, w.type);
     w.line = M, w.step = 1;
     return w;
+}
+
+/* Pack columns n to the one before end of the output that step t reads, for the query and, by the
+   mask, for the gates. Where there is no mask both are one. */
+static void pack_output(
+    const Recurrence *r, long t, long n, long end, uint32_t *h, uint32_t *masked) {
+    long D = r->dim, M = D * (1 + r->attends), first = t * r->batch * M + M - D;
+    Operand rows = by_rows(r->read + first, M, FLOAT32);
+    if (r->attends || !r->mask) pack_rows(&rows, r->batch, D, r->precision, n, end, h);
+    if (!r->mask) return;
+    apply_mask(r, t, M - D + n, M - D + end);
+    rows.at = r->masked + first;
+    pack_rows(&rows, r->batch, D, r->precision, n, end, masked);
 }
 
 #define PARTS(n, i, step) \
@@ -260,52 +308,52 @@ int recurrence_forward(const Recurrence *r) {
         PARTS(D, n, LINES) {
             if (projects) pack_columns(&w_project, D, C, precision, n, n + LINES, shared.project);
             if (r->attends) pack_columns(&w_query, D, D, precision, n, n + LINES, shared.query);
-            Operand h = by_rows(r->read + M - D, M, FLOAT32);
-            pack_rows(&h, B, D, precision, n, least(n + LINES, D), shared.h);
+            pack_output(r, 0, n, least(n + LINES, D), shared.h, shared.masked);
         }
         for (long t = 0; t < r->steps; t++) {
             const float *read = r->read + t * B * M;
             float *h = r->read + (t + 1) * B * M + M - D;
             float *gates = r->gates + t * B * GATES * C, *out = r->out + t * B * C;
             const float *inputs = r->inputs + t * B * GATES * C;
-            uint32_t *packed_h = shared.h + (projects || t % 2 == 0 ? 0 : other);
-            uint32_t *next_h = shared.h + (projects || t % 2 ? 0 : other);
+            size_t now = projects || t % 2 == 0 ? 0 : other, next = projects || t % 2 ? 0 : other;
             if (r->attends) {
                 PARTS(D, n, wide) {
-                    Panels of = {packed_h, shared.query, B, D, precision};
+                    Panels of = {shared.h + now, shared.query, B, D, precision};
                     multiply(&of, NULL, 0, r->query + t * B * D, D, n, least(n + wide, D));
                 }
                 PARTS(B, b, 1) attend(r, t, b);
-                Operand context = by_rows(read, M, FLOAT32);
-                PARTS(D, n, LINES)
-                pack_rows(&context, B, D, precision, n, least(n + LINES, D), shared.context);
+                Operand context = by_rows(r->mask ? r->masked + t * B * M : read, M, FLOAT32);
+                PARTS(D, n, LINES) {
+                    long end = least(n + LINES, D);
+                    if (r->mask) apply_mask(r, t, n, end);
+                    pack_rows(&context, B, D, precision, n, end, shared.context);
+                }
             }
             PARTS(C, n, few) {
                 long end = least(n + few, C);
                 for (int g = 0; g < GATES; g++) {
-                    Panels of = {packed_h, shared.recurrent[g][0], B, D, precision};
+                    Panels of = {shared.masked + now, shared.recurrent[g][0], B, D, precision};
                     multiply(&of, inputs + g * C, GATES * C, gates + g * C, GATES * C, n, end);
                     if (!r->attends) continue;
                     of.a = shared.context, of.b = shared.recurrent[g][1];
                     multiply(&of, gates + g * C, GATES * C, gates + g * C, GATES * C, n, end);
                 }
                 cell(r, t, n, end);
-                Operand rows = by_rows(out, C, FLOAT32);
                 if (projects) {
+                    Operand rows = by_rows(out, C, FLOAT32);
                     pack_rows(&rows, B, C, precision, n, end, shared.out);
                     continue;
                 }
                 for (long b = 0; b < B; b++)
                     memcpy(h + b * M + n, out + b * C + n, (end - n) * sizeof(float));
-                pack_rows(&rows, B, D, precision, n, end, next_h);
+                pack_output(r, t + 1, n, end, shared.h + next, shared.masked + next);
             }
             if (projects)
                 PARTS(D, n, wide) {
                     long end = least(n + wide, D);
                     Panels of = {shared.out, shared.project, B, C, precision};
                     multiply(&of, NULL, 0, h, M, n, end);
-                    Operand rows = by_rows(h, M, FLOAT32);
-                    pack_rows(&rows, B, D, precision, n, end, shared.h);
+                    pack_output(r, t + 1, n, end, shared.h, shared.masked);
                 }
         }
     }
@@ -324,7 +372,8 @@ int recurrence_backward(const Recurrence *r) {
     int failed = 0;
 #pragma omp parallel num_threads(r->threads) if (r->threads > 1)
     {
-        float *dout = aligned_alloc(64, rounded_up(B * few * sizeof(float) + 64, 64));
+        long most = few > wide ? few : wide;
+        float *dout = aligned_alloc(64, rounded_up(B * most * sizeof(float) + 64, 64));
         if (!dout) {
 #pragma omp atomic write
             failed = 1;
@@ -360,12 +409,15 @@ int recurrence_backward(const Recurrence *r) {
             }
             PARTS(D, n, wide) {
                 long end = least(n + wide, D);
-                for (int g = 0; g < GATES; g++)
-                    for (int p = 0; p < parts; p++) {
+                for (int p = 0; p < parts; p++) {
+                    float *to = p ? dread : dh, *sum = r->mask ? dout - n : to;
+                    long row = r->mask ? wide : M;
+                    for (int g = 0; g < GATES; g++) {
                         Panels of = {shared.gates[g], shared.recurrent[g][p], B, C, precision};
-                        float *to = p ? dread : dh;
-                        multiply(&of, to, M, to, M, n, end);
+                        multiply(&of, r->mask && !g ? NULL : sum, row, sum, row, n, end);
                     }
+                    if (r->mask) add_masked(r, to, r->mask + (to - dread), dout, wide, n, end);
+                }
                 Operand rows = by_rows(dh, M, FLOAT32);
                 if (!r->attends) pack_rows(&rows, B, D, precision, n, end, shared.h);
             }

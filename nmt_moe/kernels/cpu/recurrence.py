@@ -23,6 +23,7 @@ class _Task(ctypes.Structure):
         *((n, Operand) for n in ("w_recurrent", "w_project", "w_query")),
         *((n, ctypes.c_void_p) for n in ("keys", "source", "v", "padding", "inputs")),
         *((n, ctypes.c_void_p) for n in ("gates", "read", "c", "tanh", "out", "query", "weights")),
+        *((n, ctypes.c_void_p) for n in ("mask", "masked")),
         *((n, ctypes.c_void_p) for n in ("dread", "dc", "dgates", "dquery")),
         *((n, ctypes.c_void_p) for n in ("dweights", "dscores", "dkeys", "dv")),
     ]
@@ -65,6 +66,8 @@ class Steps:
         out_LBC: the outputs before the projection.
         query_LBD: the attention's query, or None.
         weights_BLS: the attention's weights, or None.
+        mask_BM: the factors of what the gates read, in every step; or None: 1.
+        masked_LBM: what the gates read, with these factors; or None: as it is.
     """
 
     read_LBM: Tensor
@@ -74,6 +77,8 @@ class Steps:
     out_LBC: Tensor
     query_LBD: Tensor = None  # type: ignore[assignment]
     weights_BLS: Tensor = None  # type: ignore[assignment]
+    mask_BM: Tensor | None = None
+    masked_LBM: Tensor | None = None
 
     @classmethod
     def begun(
@@ -83,6 +88,7 @@ class Steps:
         c_BC: Tensor,
         weights: "Weights",
         source: "Source | None",
+        mask_BM: Tensor | None,
     ) -> "Steps":
         """Memory for all of them, with the initial output and cells; arguments as of forward."""
         steps, batch, _ = inputs_LBG.shape
@@ -91,7 +97,9 @@ class Steps:
         read_LBM, c_LBC, tanh_LBC, out_LBC = (
             empty_activations(inputs_LBG, length, batch, width) for length, width in shapes
         )
-        made = cls(read_LBM, c_LBC, inputs_LBG, tanh_LBC, out_LBC)
+        made = cls(read_LBM, c_LBC, inputs_LBG, tanh_LBC, out_LBC, mask_BM=mask_BM)
+        if mask_BM is not None:
+            made.masked_LBM = empty_activations(inputs_LBG, *read_LBM.shape)
         if source is not None:
             made.query_LBD = inputs_LBG.new_empty(steps, *h_BD.shape)
             made.weights_BLS = inputs_LBG.new_empty(batch, steps, source.pad_BS.shape[1])
@@ -101,6 +109,11 @@ class Steps:
     def tensors(self) -> list[Tensor | None]:
         """All, in the order of the constructor's arguments."""
         return [getattr(self, field.name) for field in fields(self)]
+
+    @property
+    def of_gates_LBM(self) -> Tensor:
+        """What the gates read of the steps before."""
+        return self.read_LBM if self.masked_LBM is None else self.masked_LBM
 
     @property
     def h_LBD(self) -> Tensor:
@@ -139,6 +152,7 @@ def forward(
     weights: Weights,
     source: Source | None,
     how: Precision,
+    mask_BM: Tensor | None = None,
 ) -> Steps:
     """Run over all steps.
 
@@ -150,8 +164,10 @@ def forward(
         weights: of the recurrence.
         source: None: no attention.
         how: from :func:`nmt_moe.kernels.cpu.product.precision`.
+        mask_BM: factors of what the gates read of the step before, context and output; the query
+            reads the output as it is. None: 1.
     """
-    made = Steps.begun(inputs_LBG, h_BD, c_BC, weights, source)
+    made = Steps.begun(inputs_LBG, h_BD, c_BC, weights, source, mask_BM)
     _run("recurrence_forward", made, weights, source, how, inputs=inputs_LBG)
     return made
 
@@ -209,6 +225,8 @@ def _run(
         "c": steps.c_LBC,
         "tanh": steps.tanh_LBC,
         "out": steps.out_LBC,
+        "mask": steps.mask_BM,
+        "masked": steps.masked_LBM,
     }
     if source is not None and weights.query_DD is not None:
         task.sentences, task.positions = source.pad_BS.shape
