@@ -23,6 +23,8 @@ def feed_forward(
     counts_E: Tensor,
     keep_hidden: bool,
     how: int | None = None,
+    stays_AH: Tensor | None = None,
+    scale: float = 1.0,
 ) -> Tensor:
     """``[A, D]``: ``relu(x @ w_in[e]) @ w_out[e]`` of each row, ``e`` being its expert.
 
@@ -34,8 +36,11 @@ def feed_forward(
         keep_hidden: for the backward pass, which computes it again otherwise.
         how: the precision of the factors of ``product.c``, whose rows are float32; None: torch's
             products.
+        stays_AH: bool: false drops a hidden activation, the others are multiplied by ``scale``.
+            None: all stay as they are.
+        scale: see there.
     """
-    y_AD: Tensor = _experts(x_AD, w_in, w_out, counts_E, keep_hidden, how)[0]
+    y_AD: Tensor = _experts(x_AD, w_in, w_out, counts_E, keep_hidden, how, stays_AH, scale)[0]
     return y_AD
 
 
@@ -74,16 +79,21 @@ def experts_forward(
     counts_E: Tensor,
     keep_hidden: bool,
     how: int | None = None,
+    stays_AH: Tensor | None = None,
+    scale: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """The output, and ``hidden_AH``, which has no rows if it is not kept."""
     counts = counts_E.tolist()
     hidden_AH = empty_activations(x_AD, len(x_AD) if keep_hidden else 0, w_in.shape[2])
     y_AD = empty_activations(x_AD, *x_AD.shape)
     in_c = experts.groups_for(counts, x_AD, w_in, w_out, how=how)
-    experts.forward(in_c, x_AD, w_in, w_out, hidden_AH if keep_hidden else None, y_AD, how)
+    kept = hidden_AH if keep_hidden else None
+    experts.forward(in_c, x_AD, w_in, w_out, kept, y_AD, how, stays_AH, scale)
     for e, rows in _others(counts, in_c):
         out = hidden_AH[rows] if keep_hidden else None
         hidden = mm(x_AD[rows], w_in[e], how, out=out).relu_()
+        if stays_AH is not None:
+            hidden.mul_(stays_AH[rows]).mul_(scale)
         mm(hidden, w_out[e], how, out=y_AD[rows])
     return y_AD, hidden_AH
 
@@ -97,6 +107,8 @@ def experts_backward(
     hidden_AH: Tensor,
     kept: bool,
     how: int | None = None,
+    stays_AH: Tensor | None = None,
+    scale: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of ``x_AD``, ``w_in`` and ``w_out``."""
     counts, dy_AD = counts_E.tolist(), dy_AD.contiguous()
@@ -106,12 +118,17 @@ def experts_backward(
     dw_in, dw_out = empty_gradient(w_in), empty_gradient(w_out)
     in_c = experts.groups_for(counts, x_AD, w_in, w_out, how=how)
     hidden = hidden_AH if kept else None
-    experts.backward(in_c, x_AD, w_in, w_out, hidden, dy_AD, dx_AD, dw_in, dw_out, how)
+    gradients = (dx_AD, dw_in, dw_out)
+    experts.backward(in_c, x_AD, w_in, w_out, hidden, dy_AD, *gradients, how, stays_AH, scale)
     for e, rows in _others(counts, in_c):
         hidden = hidden_AH[rows] if kept else mm(x_AD[rows], w_in[e], how).relu_()
+        if stays_AH is not None and not kept:
+            hidden.mul_(stays_AH[rows]).mul_(scale)
         mm(hidden.t(), dy_AD[rows], how, out=dw_out[e])
         dhidden = mm(dy_AD[rows], w_out[e].t(), how)
-        relu_backward(dhidden, hidden, 0, grad_input=dhidden)
+        relu_backward(dhidden, hidden, 0, grad_input=dhidden)  # 0 where hidden is dropped, too
+        if stays_AH is not None:
+            dhidden.mul_(scale)
         mm(x_AD[rows].t(), dhidden, how, out=dw_in[e])
         mm(dhidden, w_in[e].t(), how, out=dx_AD[rows])
     for e, count in enumerate(counts):
@@ -122,14 +139,16 @@ def experts_backward(
 
 
 def _save_experts(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.kept, ctx.how = inputs  # all of them, as feed_forward gives them
-    ctx.save_for_backward(*tensors, output[1])
+    *tensors, ctx.kept, ctx.how, stays_AH, ctx.scale = inputs  # as feed_forward gives them
+    ctx.save_for_backward(*tensors, output[1], stays_AH)
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)
 
 
 def _experts_backward(ctx: Any, dy_AD: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    return *_experts_gradients(dy_AD, *ctx.saved_tensors, ctx.kept, ctx.how), None, None, None
+    *tensors, stays_AH = ctx.saved_tensors
+    found = _experts_gradients(dy_AD, *tensors, ctx.kept, ctx.how, stays_AH, ctx.scale)
+    return *found, *[None] * 5
 
 
 def grouped_product(x_TD: Tensor, token_R: Tensor, w_GDE: Tensor, counts_G: Tensor) -> Tensor:
@@ -163,7 +182,7 @@ def _product_backward(ctx: Any, dout_RE: Tensor) -> tuple[Tensor | None, ...]:
 _experts_gradients = operator(experts_backward, lambda dy, x, w_in, w_out, *_: like(x, w_in, w_out))
 _experts = operator(
     experts_forward,
-    lambda x, w_in, w_out, counts, keep, how=None: (
+    lambda x, w_in, w_out, counts, keep, *_: (
         x.new_empty(x.shape),
         x.new_empty(x.shape[0] if keep else 0, w_in.shape[2]),
     ),

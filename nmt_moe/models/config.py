@@ -92,6 +92,12 @@ class StackConfig(_Balance):  # type: ignore[misc, valid-type]
         "compute the experts' hidden activations again in the backward pass "
         "instead of keeping them (appendix D)",
     )
+    moe_hidden_dropout: float = option(
+        0.0,
+        _BELOW_1,
+        "dropout on the hidden activations of experts, or of the dense network in their place "
+        "(Fedus et al. 2022, who call it expert dropout: 0.4 with little text)",
+    )
     moe_expert_parallel_size: int = option(
         0,
         integers(0),

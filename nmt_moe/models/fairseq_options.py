@@ -106,9 +106,15 @@ OPTIONS: tuple[Option, ...] = (
         refused=True,
     ),
     Option(
-        "attention_dropout activation_dropout relu_dropout",
+        "activation_dropout relu_dropout",
         float,
-        "there is no dropout inside attention and experts: --dropout acts on every layer's output",
+        "the hidden activations of feed-forward networks are those of experts here",
+        "moe_hidden_dropout",
+    ),
+    Option(
+        "attention_dropout",
+        float,
+        "there is no dropout inside attention: --dropout acts on every layer's output",
         same=(0.0,),
     ),
     Option(

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nmt_moe.models import initial
@@ -33,6 +34,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.sigmoid = not cfg.no_moe_sigmoid
         self.dropout = dropout(cfg, stack, "out", self)
+        self.hidden_dropout = cfg.moe_hidden_dropout
         self.moe: MixtureOfExperts | None = None
         if cfg.feed_forward == "moe":
             self.moe = MixtureOfExperts(
@@ -46,6 +48,7 @@ class FeedForward(nn.Module):
                 mesh=mesh_for(
                     cfg.moe_experts, cfg.moe_expert_parallel_size, cfg.moe_sharded_checkpoint
                 ),
+                hidden_dropout=cfg.moe_hidden_dropout,
             )
         else:
             active, hidden_dim = experts_per_token(cfg.moe_k, cfg.moe_groups), cfg.moe_hidden_dim
@@ -77,6 +80,8 @@ class FeedForward(nn.Module):
             y_TD = x_TD
             for layer in self.dense:
                 y_TD = apply(layer, y_TD)
+                if self.hidden_dropout and isinstance(layer, nn.ReLU):
+                    y_TD = F.dropout(y_TD, self.hidden_dropout, self.training)
         else:
             y_TD, routing = self.moe(x_TD)
         y_TD = self.dropout(torch.sigmoid(y_TD) if self.sigmoid else y_TD)

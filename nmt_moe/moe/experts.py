@@ -26,6 +26,7 @@ class Experts(nn.Module):
         recompute: compute the hidden activations again in the backward pass instead of keeping
             them (appendix D): ``A*H`` numbers less, one product more, the same gradients.
         mesh: the processes that share the experts, of which this one holds its own only.
+        dropout: the share of the hidden activations that is dropped in training.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Experts(nn.Module):
         hidden_dim: int,
         recompute: bool = False,
         mesh: Mesh | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.num_experts, self.recompute, self.mesh = num_experts, recompute, mesh
+        self.dropout = dropout
         here = num_experts if mesh is None else num_experts // mesh.ep_size
         self.w_in = nn.Parameter(torch.empty(here, dim, hidden_dim))
         self.w_out = nn.Parameter(torch.empty(here, hidden_dim, dim))
@@ -78,22 +81,26 @@ class Experts(nn.Module):
             ``[A, D]``, in the same order and the precision of ``x_AD``.
         """
         w_in, w_out = (expert_weight(w, self.mesh).to(x_AD.dtype) for w in (self.w_in, self.w_out))
+        stays_AH, scale = None, 1.0
+        if self.training and self.dropout:
+            numbers_AH = torch.rand(len(x_AD), w_in.shape[2], device=x_AD.device)
+            stays_AH, scale = numbers_AH >= self.dropout, 1 / (1 - self.dropout)
         if _one_product(x_AD, w_in, w_out):
             ends_E = counts_E.cumsum(0, dtype=torch.int32)
-            if gpu.can_multiply(w_in, w_out):
+            if stays_AH is None and gpu.can_multiply(w_in, w_out):
                 # Triton is not everywhere.
                 from nmt_moe.kernels.gpu.feed_forward import feed_forward
 
                 return feed_forward(x_AD, w_in, w_out, ends_E, not self.recompute)
             if self.recompute:
-                return checkpoint(_in_one_product, x_AD, w_in, w_out, ends_E, use_reentrant=False)
-            return _in_one_product(x_AD, w_in, w_out, ends_E)
+                all_of_it = (x_AD, w_in, w_out, ends_E, stays_AH, scale)
+                return checkpoint(_in_one_product, *all_of_it, use_reentrant=False)
+            return _in_one_product(x_AD, w_in, w_out, ends_E, stays_AH, scale)
         keep_hidden = torch.is_grad_enabled() and not self.recompute
         how = precision(x_AD, w_in, w_out)
-        if how is not None:
-            y_AD = grouped.feed_forward(x_AD.float(), w_in, w_out, counts_E, keep_hidden, how)
-            return y_AD.to(x_AD.dtype)
-        return grouped.feed_forward(x_AD, w_in, w_out, counts_E, keep_hidden)
+        x = x_AD if how is None else x_AD.float()
+        y_AD = grouped.feed_forward(x, w_in, w_out, counts_E, keep_hidden, how, stays_AH, scale)
+        return y_AD.to(x_AD.dtype)
 
     def gather(self) -> None:
         """Bring all experts to the first process, for the next ``state_dict`` there.
@@ -142,7 +149,17 @@ def _one_product(x_AD: Tensor, *weights: Tensor) -> bool:
     )
 
 
-def _in_one_product(x_AD: Tensor, w_in: Tensor, w_out: Tensor, ends_E: Tensor) -> Tensor:
-    """All experts in one launch for each matrix; ``ends_E``: where the rows of each end."""
+def _in_one_product(
+    x_AD: Tensor,
+    w_in: Tensor,
+    w_out: Tensor,
+    ends_E: Tensor,
+    stays_AH: Tensor | None,
+    scale: float,
+) -> Tensor:
+    """All experts in one launch for each matrix; ``ends_E``: where the rows of each end. Dropout as
+    in :func:`nmt_moe.kernels.grouped.feed_forward`."""
     hidden_AH = grouped_mm.rows_times_weights(x_AD, w_in, ends_E).relu()
+    if stays_AH is not None:
+        hidden_AH = hidden_AH * stays_AH * scale
     return grouped_mm.rows_times_weights(hidden_AH, w_out, ends_E)

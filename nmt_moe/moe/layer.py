@@ -27,6 +27,7 @@ class MixtureOfExperts(nn.Module):
         groups: groups of ``E / groups`` experts under a primary gate (appendix B); 1: none.
         recompute: trade time for memory, see :class:`Experts`.
         mesh: the processes that share the experts; None: this one has them all.
+        hidden_dropout: the share of each expert's hidden activations that is dropped in training.
 
     Raises:
         UserError: a size is no whole number, is below 1 or does not fit the others; or the gating
@@ -43,6 +44,7 @@ class MixtureOfExperts(nn.Module):
         groups: int = 1,
         recompute: bool = False,
         mesh: Mesh | None = None,
+        hidden_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         sizes = {"dim": dim, "hidden_dim": hidden_dim, "num_experts": num_experts, "k": k}
@@ -61,7 +63,7 @@ class MixtureOfExperts(nn.Module):
             self.gate = GATES[gating](dim, num_experts, k, mesh=mesh)
         else:
             self.gate = HierarchicalGate(dim, num_experts, k, groups, gating, mesh)
-        self.experts = Experts(num_experts, dim, hidden_dim, recompute, mesh)
+        self.experts = Experts(num_experts, dim, hidden_dim, recompute, mesh, hidden_dropout)
 
     @property
     def ops_per_token(self) -> int:

@@ -39,12 +39,14 @@ def step(experts: Experts, x_AD, dy_AD, counts: list[int]) -> list:
     return [y_AD, *torch.autograd.grad(y_AD, [x_AD, experts.w_in, experts.w_out], dy_AD)]
 
 
-def in_float64(experts: Experts, x_AD, dy_AD, counts: list[int]) -> list:
+def in_float64(experts: Experts, x_AD, dy_AD, counts: list[int], factor_AH=None) -> list:
+    """The same by autograd, hidden activations being multiplied by factors."""
     w_in, w_out = (w.detach().double().requires_grad_() for w in (experts.w_in, experts.w_out))
     x_AD = x_AD.double().requires_grad_()
-    parts = [
-        (rows @ w_in[e]).relu() @ w_out[e] for e, rows in enumerate(x_AD.split(counts)) if len(rows)
-    ]
+    if factor_AH is None:
+        factor_AH = torch.ones(len(x_AD), w_in.shape[2])
+    groups = enumerate(zip(x_AD.split(counts), factor_AH.split(counts), strict=True))
+    parts = [((rows @ w_in[e]).relu() * by) @ w_out[e] for e, (rows, by) in groups if len(rows)]
     y_AD = torch.cat(parts)
     return [y_AD, *torch.autograd.grad(y_AD, [x_AD, w_in, w_out], dy_AD.double())]
 
@@ -61,6 +63,26 @@ def test_every_number_of_rows(instructions, dim, hidden_dim, recompute):
     assert kernel.groups_for(counts, torch.empty(1, dim), torch.empty(1, dim, hidden_dim))
     experts, *rows = experts_and_rows(counts, dim, hidden_dim, recompute=recompute)
     assert_close(step(experts, *rows, counts), in_float64(experts, *rows, counts))
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("dim, hidden_dim", [(48, 80), (40, 24)])
+def test_dropout_of_hidden_activations(instructions, dim, hidden_dim, recompute, narrow):
+    counts = [3, 0, 40, MANY + 5, 17]
+    if narrow and not bfloat16.in_c():
+        pytest.skip("no bfloat16 here")
+    experts, *rows = experts_and_rows(counts, dim, hidden_dim, recompute=recompute, dropout=0.3)
+    torch.manual_seed(1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+        found = step(experts, *rows, counts)
+    torch.manual_seed(1)
+    stays_AH = torch.rand(sum(counts), hidden_dim) >= 0.3
+    assert 0.6 < stays_AH.double().mean() < 0.8
+    right = in_float64(experts, *rows, counts, stays_AH / 0.7)
+    for a, b in zip(found, right, strict=True):  # rounding moves a few over the jump of the ReLU
+        assert (a - b).norm() < (6e-2 if narrow else 1e-5) * b.norm()
+    assert_close(step(experts.eval(), *rows, counts), in_float64(experts, *rows, counts))
 
 
 @settings(max_examples=30)

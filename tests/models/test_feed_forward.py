@@ -49,6 +49,25 @@ def test_dropout_is_on_the_output_of_the_layer():
     assert 0.35 < left_out < 0.65
 
 
+@pytest.mark.parametrize("feed_forward", ["moe", "dense", "deep"])
+def test_dropout_of_hidden_activations_is_of_training_alone(feed_forward):
+    """Each output is a sum over those that are left, made larger: right on average."""
+    module = build(feed_forward=feed_forward, moe_hidden_dropout=0.3, no_moe_sigmoid=True)
+    plain = build(feed_forward=feed_forward, no_moe_sigmoid=True)
+    plain.load_state_dict(module.state_dict())
+    x_LBD, no_pad = torch.randn(1, 1, 8).double(), torch.zeros(1, 1, dtype=torch.bool)
+    right = plain(x_LBD, no_pad)[0]
+    assert torch.equal(module(x_LBD, no_pad)[0], right)
+    module.train()
+    if feed_forward == "moe":
+        module.moe.gate.eval()  # without noise
+    many, _ = module(x_LBD.expand(4000, 1, 8), no_pad.expand(1, 4000))
+    assert many.std(0).max() > 0.01
+    if feed_forward != "deep":  # whose other hidden layers are not linear
+        error = 4 * many.std(0) / 4000**0.5
+        assert ((many.mean(0) - right[0]).abs() <= error + 1e-12).all()
+
+
 @pytest.mark.parametrize("recompute", [False, True])
 def test_the_options_reach_the_layer(recompute):
     model = build_model(moe_recompute=recompute, moe_groups=2, moe_gating="strictly_balanced")

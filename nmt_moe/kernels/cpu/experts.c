@@ -35,6 +35,8 @@ typedef struct {
     const float *dy;
     float *dx;
     void *dw_in, *dw_out;
+    const unsigned char *stays; /* [A, hidden_dim]: 0 where a hidden number is dropped; or NULL */
+    float scale;                /* of those that stay */
 } Task;
 
 /* y = x w^T + add, of few rows. x is [rows, dim_in], rows x_row apart; w [dim_out, dim_in]; y and
@@ -47,6 +49,22 @@ typedef struct {
 
 static inline size_t min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t max(size_t a, size_t b) { return a > b ? a : b; }
+
+/* Hidden activations of a group, some of them dropped. */
+static void drop(const Task *task, const Group *group, float *hidden) {
+    if (!task->stays) return;
+    size_t H = task->hidden_dim;
+    const unsigned char *stays = task->stays + group->first * H;
+    for (size_t i = 0; i < group->rows * H; i++)
+        hidden[i] *= stays[i] ? task->scale : 0; /* NaN stays */
+}
+
+/* Their gradients, which are 0 already where they are. */
+static void drop_backward(const Task *task, const Group *group, float *dhidden) {
+    if (!task->stays) return;
+    size_t numbers = group->rows * task->hidden_dim;
+    for (size_t i = 0; i < numbers; i++) dhidden[i] *= task->scale;
+}
 
 /* What becomes of a tile: stays in the caches, with relu or without, or is not read again soon. */
 enum end { KEPT, RELU, WRITTEN };
@@ -112,6 +130,7 @@ static int hidden_many(const Task *task, const Group *group, float *hidden) {
     Operand w_in = weight(task, task->w_in, group->expert, H);
     int failed = many_rows(task, x, transposed(w_in), hidden, M, H, D);
     for (size_t i = 0; i < M * H; i++) hidden[i] = hidden[i] <= 0 ? 0 : hidden[i]; /* NaN stays */
+    drop(task, group, hidden);
     return failed;
 }
 
@@ -137,6 +156,7 @@ static int backward_many(const Task *task, const Group *group, float *scratch) {
         weight_gradient(task, transposed(h), transposed(dy), task->dw_out, e, H, D, M, wide);
     failed |= many_rows(task, dy, w_out, dhidden, M, H, D);
     for (size_t i = 0; i < M * H; i++) dhidden[i] = hidden[i] <= 0 ? 0 : dhidden[i];
+    drop_backward(task, group, dhidden);
     failed |= weight_gradient(task, transposed(x), transposed(dh), task->dw_in, e, D, H, M, wide);
     return failed | many_rows(task, dh, w_in, task->dx + first * D, M, D, H);
 }

@@ -26,7 +26,8 @@ class _Task(ctypes.Structure):
         ("gemm", ctypes.c_void_p),
         *((name, ctypes.c_int) for name in ("precision", "weights")),
         *((name, ctypes.c_void_p) for name in ("x", "w_in", "w_out", "hidden", "y")),
-        *((name, ctypes.c_void_p) for name in ("dy", "dx", "dw_in", "dw_out")),
+        *((name, ctypes.c_void_p) for name in ("dy", "dx", "dw_in", "dw_out", "stays")),
+        ("scale", ctypes.c_float),
     ]
 
 
@@ -78,10 +79,15 @@ def forward(
     hidden_AH: Tensor | None,
     y_AD: Tensor,
     how: Precision = None,
+    stays_AH: Tensor | None = None,
+    scale: float = 1.0,
 ) -> None:
-    """Write ``hidden_AH``, if it is there, and ``y_AD`` of the groups' rows."""
-    outputs = {"hidden": hidden_AH, "y": y_AD}
-    _run("experts_forward", _FEW_FORWARD, groups, how, w_in, x=x_AD, w_out=w_out, **outputs)
+    """Write ``hidden_AH``, if it is there, and ``y_AD`` of the groups' rows.
+
+    ``stays_AH``, of bool, drops hidden activations, and ``scale`` multiplies the others.
+    """
+    tensors = {"x": x_AD, "w_out": w_out, "hidden": hidden_AH, "y": y_AD, "stays": stays_AH}
+    _run("experts_forward", _FEW_FORWARD, groups, how, scale, w_in, **tensors)
 
 
 def backward(
@@ -95,14 +101,18 @@ def backward(
     dw_in: Tensor,
     dw_out: Tensor,
     how: Precision = None,
+    stays_AH: Tensor | None = None,
+    scale: float = 1.0,
 ) -> None:
-    """Write ``dx_AD`` of the groups' rows, and the gradients of their experts' weights."""
-    inputs = {"x": x_AD, "w_out": w_out, "hidden": hidden_AH, "dy": dy_AD}
+    """Write ``dx_AD`` of the groups' rows, and the gradients of their experts' weights; dropout as
+    in :func:`forward`."""
+    inputs = {"x": x_AD, "w_out": w_out, "hidden": hidden_AH, "dy": dy_AD, "stays": stays_AH}
     _run(
         "experts_backward",
         _FEW_BACKWARD,
         groups,
         how,
+        scale,
         w_in,
         **inputs,
         dx=dx_AD,
@@ -112,11 +122,17 @@ def backward(
 
 
 def _run(
-    name: str, few: int, groups: Groups, how: Precision, w_in: Tensor, **tensors: Tensor | None
+    name: str,
+    few: int,
+    groups: Groups,
+    how: Precision,
+    scale: float,
+    w_in: Tensor,
+    **tensors: Tensor | None,
 ) -> None:
     if not groups:
         return
-    task = _Task(gemm=gemm if how is None else None, threads=torch.get_num_threads())
+    task = _Task(gemm=gemm if how is None else None, threads=torch.get_num_threads(), scale=scale)
     if how is None:
         task.few_rows = few if gemm else _FEW_BACKWARD
     else:

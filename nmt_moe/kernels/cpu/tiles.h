@@ -271,6 +271,7 @@ TARGET static int NAME(forward)(const Task *task, const Group *group, float *scr
     const float *w_out = (const float *)task->w_out + weight;
     float *hidden = task->hidden ? task->hidden + first * H : scratch, *more = scratch + M * H;
     NAME(product)(task->x + first * D, w_in, hidden, M, D, H, 1, more);
+    drop(task, group, hidden);
     NAME(product)(hidden, w_out, task->y + first * D, M, H, D, 0, more);
     return 0;
 }
@@ -283,9 +284,13 @@ TARGET static int NAME(backward)(const Task *task, const Group *group, float *sc
     const float *w_out = (const float *)task->w_out + weight;
     float *hidden = task->hidden ? task->hidden + first * H : scratch;
     float *dhidden = scratch + padded * H, *more = dhidden + padded * H;
-    if (!task->hidden) NAME(product)(x, w_in, hidden, M, D, H, 1, dhidden);
+    if (!task->hidden) {
+        NAME(product)(x, w_in, hidden, M, D, H, 1, dhidden);
+        drop(task, group, hidden);
+    }
     float *dw_in = (float *)task->dw_in + weight, *dw_out = (float *)task->dw_out + weight;
     NAME(gradients)(dy, w_out, hidden, dhidden, dw_out, M, H, D, hidden, more);
+    drop_backward(task, group, dhidden);
     NAME(gradients)(dhidden, w_in, x, task->dx + first * D, dw_in, M, D, H, NULL, more);
     return 0;
 }
