@@ -14,9 +14,13 @@ from nmt_moe.moe.routing import Routing
 
 
 def balance_losses(routing: dict[str, Routing]) -> tuple[Tensor | float, Tensor | float]:
-    """``CV(importance)^2`` (section 4) and ``CV(load)^2`` (appendix A), summed over layers."""
-    importance = sum(cv_squared(layer.importance_E) for layer in routing.values())
-    load = sum(cv_squared(layer.load_E) for layer in routing.values())
+    """``CV(importance)^2`` (section 4) and ``CV(load)^2`` (appendix A), summed over layers.
+
+    Experts that the batch could not reach do not count.
+    """
+    layers = routing.values()
+    importance = sum(cv_squared(layer.within_reach(layer.importance_E)) for layer in layers)
+    load = sum(cv_squared(layer.within_reach(layer.load_E)) for layer in layers)
     return importance, load
 
 

@@ -98,6 +98,13 @@ class StackConfig(_Balance):  # type: ignore[misc, valid-type]
         "dropout on the hidden activations of experts, or of the dense network in their place "
         "(Fedus et al. 2022, who call it expert dropout: 0.4 with little text)",
     )
+    moe_expert_dropout: float = option(
+        0.0,
+        _BELOW_1,
+        "in training, the probability of an expert to be out of reach of a batch; at least k stay, "
+        "and gates and losses are those of the experts that do (for whole experts what expert "
+        "output masking is for tokens, Elbayad et al. 2023)",
+    )
     moe_expert_parallel_size: int = option(
         0,
         integers(0),

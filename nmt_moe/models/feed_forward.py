@@ -49,6 +49,7 @@ class FeedForward(nn.Module):
                     cfg.moe_experts, cfg.moe_expert_parallel_size, cfg.moe_sharded_checkpoint
                 ),
                 hidden_dropout=cfg.moe_hidden_dropout,
+                expert_dropout=cfg.moe_expert_dropout,
             )
         else:
             active, hidden_dim = experts_per_token(cfg.moe_k, cfg.moe_groups), cfg.moe_hidden_dim

@@ -17,6 +17,7 @@ from nmt_moe.kernels.operators import operator
 from nmt_moe.moe.balance import load_probability
 from nmt_moe.moe.grouped import GroupedTokens
 from nmt_moe.moe.mesh import Mesh, collect, total
+from nmt_moe.moe.reach import columns, draw
 from nmt_moe.moe.routing import Choice, Routing
 
 _NOTHING = -1.0  # below every softmax
@@ -35,6 +36,8 @@ class TopKGate(nn.Module):
         k: experts per token, 1 to ``E``.
         groups: how many gates this is; None: one, whose parameters have no ``G``.
         mesh: the processes whose tokens make one batch in training; None: this one's.
+        dropout: the probability of an expert to be out of reach of a batch in training; at least
+            ``k`` stay, and those of a bank's gates are the same. The softmax is over these.
     """
 
     def __init__(
@@ -44,9 +47,11 @@ class TopKGate(nn.Module):
         k: int,
         groups: int | None = None,
         mesh: Mesh | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.dim, self.num_experts, self.k, self.mesh = dim, num_experts, k, mesh
+        self.dropout = dropout
         self.bank = () if groups is None else (groups,)
         self.w_gate = nn.Parameter(torch.empty(*self.bank, dim, num_experts))
         self.reset_parameters()
@@ -64,13 +69,18 @@ class TopKGate(nn.Module):
     def forward(self, x_TD: Tensor) -> Routing:
         """Route ``[T, D]`` tokens. Computed in float32 (float64 for float64 tokens)."""
         with torch.autocast(x_TD.device.type, enabled=False):
-            choice = self.choose(x_TD)
-            mesh = self.mesh if self.training else None
-            return Routing.from_choice(choice, self.num_experts, mesh)
+            mesh, reach = self.mesh if self.training else None, self.draw_reach(x_TD.device)
+            choice = self.choose(x_TD, reach).of_all(reach, self.num_experts)
+            return Routing.from_choice(choice, self.num_experts, mesh, reach)
 
-    def choose(self, rows: Rows) -> Choice:
-        """Choose experts; rows as in ``Rows``."""
-        return self._choose(*_product(rows, self.w_gate).topk(self.k, dim=1))
+    def draw_reach(self, device: torch.device) -> Tensor | None:
+        """The experts that a batch can reach; None: all."""
+        share = self.dropout if self.training else 0.0
+        return draw(self.num_experts, self.k, share, device, self.mesh)
+
+    def choose(self, rows: Rows, reach: Tensor | None = None) -> Choice:
+        """Choose among the experts in reach, by their numbers there; rows as in ``Rows``."""
+        return self._choose(*_product(rows, columns(self.w_gate, reach)).topk(self.k, dim=1))
 
     def _choose(self, logits_RK: Tensor, expert_RK: Tensor, load: Tensor | None = None) -> Choice:
         row_A = torch.arange(logits_RK.shape[0], device=logits_RK.device).repeat_interleave(self.k)
@@ -95,27 +105,29 @@ class NoisyTopKGate(TopKGate):
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.w_gate)
 
-    def choose(self, rows: Rows) -> Choice:
+    def choose(self, rows: Rows, reach: Tensor | None = None) -> Choice:
         if not self.training:
-            return super().choose(rows)
-        if isinstance(rows, Tensor) and gpu.can_choose(rows, self.num_experts, self.k):
-            return self._choose_on_gpu(rows)
-        clean_RE = _product(rows, self.w_gate)
-        stddev_RE = F.softplus(_product(rows, self.w_noise))
+            return super().choose(rows, reach)
+        w_gate, w_noise = columns(self.w_gate, reach), columns(self.w_noise, reach)
+        experts = w_gate.shape[-1]
+        if isinstance(rows, Tensor) and gpu.can_choose(rows, experts, self.k):
+            return self._choose_on_gpu(rows, w_gate, w_noise)
+        clean_RE = _product(rows, w_gate)
+        stddev_RE = F.softplus(_product(rows, w_noise))
         noisy_RE = clean_RE + torch.randn_like(clean_RE) * stddev_RE
         load_RE = load_probability(clean_RE, noisy_RE, stddev_RE, self.k)
         if isinstance(rows, Tensor):
             load = load_RE.sum(0)
         else:
-            load = load_RE.new_zeros(*self.bank, self.num_experts)
+            load = load_RE.new_zeros(*self.bank, experts)
             load = load.index_add(0, rows.group_R, load_RE)
         return self._choose(*noisy_RE.topk(self.k, dim=1), total(load, self.mesh))
 
-    def _choose_on_gpu(self, x_TD: Tensor) -> Choice:
+    def _choose_on_gpu(self, x_TD: Tensor, w_gate: Tensor, w_noise: Tensor) -> Choice:
         from nmt_moe.kernels.gpu.noisy import choose  # Triton is not everywhere
 
-        both_TF = _product(x_TD, torch.cat([self.w_gate, self.w_noise], dim=1))
-        noise_TE = torch.randn_like(both_TF[:, : self.num_experts])
+        both_TF = _product(x_TD, torch.cat([w_gate, w_noise], dim=1))
+        noise_TE = torch.randn_like(both_TF[:, : w_gate.shape[1]])
         logits_TK, expert_TK, load_E = choose(both_TF, noise_TE, self.k)
         return self._choose(logits_TK, expert_TK, total(load_E, self.mesh))
 
@@ -140,10 +152,10 @@ class StrictlyBalancedGate(TopKGate):
         start = min(1.5 / self.num_experts, 0.75)
         self.threshold = nn.Parameter(torch.full((*self.bank, self.num_experts), start))
 
-    def choose(self, rows: Rows) -> Choice:
-        logits_RE = _product(rows, self.w_gate)
+    def choose(self, rows: Rows, reach: Tensor | None = None) -> Choice:
+        logits_RE = _product(rows, columns(self.w_gate, reach))
         gate_RE = logits_RE.softmax(1)
-        threshold = self.threshold.to(gate_RE.dtype)
+        threshold = columns(self.threshold, reach).to(gate_RE.dtype)
         if not isinstance(rows, Tensor):
             threshold = threshold.index_select(0, rows.group_R)
         above_RE = gate_RE > threshold

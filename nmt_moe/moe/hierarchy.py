@@ -23,6 +23,7 @@ class HierarchicalGate(nn.Module):
         groups: ``a``.
         gating: the kind of both levels, a name in ``GATES``.
         mesh: as in :class:`~nmt_moe.moe.gating.TopKGate`.
+        dropout: as there, of the experts within a group: the same places of every group.
     """
 
     def __init__(
@@ -33,13 +34,14 @@ class HierarchicalGate(nn.Module):
         groups: int,
         gating: str,
         mesh: Mesh | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.mesh = mesh
         self.num_experts, self.groups = num_experts, groups
         self.per_group = num_experts // groups
         self.primary = GATES[gating](dim, groups, min(k, groups), mesh=mesh)
-        self.secondary = GATES[gating](dim, self.per_group, k, groups, mesh)
+        self.secondary = GATES[gating](dim, self.per_group, k, groups, mesh, dropout)
 
     @property
     def ops_per_token(self) -> int:
@@ -55,7 +57,8 @@ class HierarchicalGate(nn.Module):
         mesh = self.mesh if self.training else None
         first = Routing.from_choice(self.primary.choose(x_TD), self.groups)
         sent = GroupedTokens(at_least_float32(x_TD), first.token_A, first.expert_A, first.counts_E)
-        second = self.secondary.choose(sent)
+        reach = self.secondary.draw_reach(x_TD.device)
+        second = self.secondary.choose(sent, reach).of_all(reach, self.per_group)
         group_A = first.expert_A.index_select(0, second.row_A)
         threshold_loss = second.threshold_loss
         if first.threshold_loss is not None and threshold_loss is not None:
@@ -67,7 +70,10 @@ class HierarchicalGate(nn.Module):
             load=None if second.load is None else _load(first, second.load, mesh),
             threshold_loss=threshold_loss,
         )
-        return Routing.from_choice(choice, self.num_experts, mesh)
+        if reach is not None:
+            first_G1 = torch.arange(self.groups, device=reach.device).unsqueeze(1) * self.per_group
+            reach = (first_G1 + reach).flatten()
+        return Routing.from_choice(choice, self.num_experts, mesh, reach)
 
 
 def _load(first: Routing, load_GE: Tensor, mesh: Mesh | None) -> Tensor:

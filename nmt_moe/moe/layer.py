@@ -28,6 +28,8 @@ class MixtureOfExperts(nn.Module):
         recompute: trade time for memory, see :class:`Experts`.
         mesh: the processes that share the experts; None: this one has them all.
         hidden_dropout: the share of each expert's hidden activations that is dropped in training.
+        expert_dropout: the probability of an expert to be out of reach of a batch in training; at
+            least ``k`` stay.
 
     Raises:
         UserError: a size is no whole number, is below 1 or does not fit the others; or the gating
@@ -45,6 +47,7 @@ class MixtureOfExperts(nn.Module):
         recompute: bool = False,
         mesh: Mesh | None = None,
         hidden_dropout: float = 0.0,
+        expert_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         sizes = {"dim": dim, "hidden_dim": hidden_dim, "num_experts": num_experts, "k": k}
@@ -60,9 +63,10 @@ class MixtureOfExperts(nn.Module):
         self.experts_per_token = experts_per_token(k, groups)
         self.gate: TopKGate | HierarchicalGate
         if groups == 1:
-            self.gate = GATES[gating](dim, num_experts, k, mesh=mesh)
+            self.gate = GATES[gating](dim, num_experts, k, mesh=mesh, dropout=expert_dropout)
         else:
-            self.gate = HierarchicalGate(dim, num_experts, k, groups, gating, mesh)
+            levels = (dim, num_experts, k, groups, gating)
+            self.gate = HierarchicalGate(*levels, mesh, expert_dropout)
         self.experts = Experts(num_experts, dim, hidden_dim, recompute, mesh, hidden_dropout)
 
     @property

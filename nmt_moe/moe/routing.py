@@ -1,6 +1,6 @@
 """What a gate decided about a batch of tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,6 +24,15 @@ class Choice:
     bank."""
     threshold_loss: Tensor | None = None
     """0-d: see :class:`Routing`."""
+
+    def of_all(self, reach: Tensor | None, experts: int) -> "Choice":
+        """The same choice, made among the experts in reach, by the numbers of all."""
+        if reach is None:
+            return self
+        load = self.load
+        if load is not None:
+            load = load.new_zeros(*load.shape[:-1], experts).index_copy(-1, reach, load)
+        return replace(self, expert_A=reach.index_select(0, self.expert_A), load=load)
 
 
 @dataclass(frozen=True)
@@ -54,14 +63,26 @@ class Routing:
     threshold_loss: Tensor | None = None
     """0-d, summed over tokens and experts: what teaches the thresholds of strictly balanced
     gating in training (appendix F); None otherwise."""
+    reach: Tensor | None = None
+    """int64: the experts that this batch could reach, where some are dropped in training."""
+
+    def within_reach(self, v_E: Tensor) -> Tensor:
+        """The entries of the experts in reach, which alone a loss may be about."""
+        return v_E if self.reach is None else v_E.index_select(0, self.reach)
 
     @classmethod
-    def from_choice(cls, choice: Choice, num_experts: int, mesh: Mesh | None = None) -> "Routing":
+    def from_choice(
+        cls,
+        choice: Choice,
+        num_experts: int,
+        mesh: Mesh | None = None,
+        reach: Tensor | None = None,
+    ) -> "Routing":
         """Sort what was chosen for tokens by expert.
 
         Within an expert the tokens keep the order that they have in ``choice``. Without a
         smooth load, the load is the number of assignments made. Importance, and the load if
-        it is that, are summed over the processes of ``mesh``.
+        it is that, are summed over the processes of ``mesh``. ``reach`` is kept as it is.
         """
         on_gpu = gpu.can_move(choice.gate_A)
         # A stable sort: results do not depend on the device. A GPU's takes a pass for each byte.
@@ -90,6 +111,7 @@ class Routing:
             load_E=load_E,
             counts_E=counts_E,
             threshold_loss=choice.threshold_loss,
+            reach=reach,
         )
 
 
