@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from nmt_moe.checkpoint import dictionaries, lock, parts, plain
 from nmt_moe.checkpoint.files import check, explained, write
 from nmt_moe.common.errors import UserError
-from nmt_moe.fairseq_fixes import early_stop, resume, sigterm, start_checks
+from nmt_moe.fairseq_fixes import early_stop, first_part, resume, sigterm, start_checks
 from nmt_moe.fairseq_fixes.fix import Fix
 from nmt_moe.fairseq_fixes.ranks import on_rank_0
 
@@ -32,6 +32,7 @@ def _checking(load: Callable[..., Any]) -> Callable[..., Any]:
         if not cfg.no_save:
             _check_early(trainer)
         early_stop.begins(loaded[0], cfg.reset_meters)
+        first_part.begins()
         sigterm.at_the_end()
         sigterm.begins(cfg, trainer)
         if not (cfg.no_save or cfg.no_last_checkpoints):

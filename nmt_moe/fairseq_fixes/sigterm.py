@@ -2,7 +2,6 @@
 its last update was saved before. Where there is no next update see ``watchdog.py``."""
 
 import logging
-import math
 import os
 import signal
 import sys
@@ -16,7 +15,7 @@ import torch
 import torch.distributed as dist
 from fairseq import checkpoint_utils
 
-from nmt_moe.fairseq_fixes import early_stop, watchdog
+from nmt_moe.fairseq_fixes import early_stop, first_part, watchdog
 from nmt_moe.fairseq_fixes.fix import Fix
 
 EXIT_CODE = 75
@@ -117,9 +116,9 @@ def _unless_done(train: Callable[..., Any]) -> Callable[..., Any]:
         if early_stop.stopped(cfg):
             _logger.info(f"all is done: {updates:,} updates, and --patience ended")
             return [None], True
-        if updates < (cfg.optimization.max_update or math.inf):
+        if updates < first_part.end(cfg):
             return train(cfg, trainer, *args, **kwargs)
-        _logger.info(f"all is done: {updates:,} of {cfg.optimization.max_update:,} updates")
+        _logger.info(f"all is done: {updates:,} of {first_part.end(cfg):,} updates")
         return [None], True
 
     return train_unless_done

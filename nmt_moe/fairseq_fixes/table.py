@@ -9,6 +9,7 @@ from nmt_moe.fairseq_fixes import (
     command_line,
     early_stop,
     errors,
+    first_part,
     hydra_train,
     log_file,
     non_finite,
@@ -42,6 +43,7 @@ FIXES: tuple[Fix, ...] = (
     *_ALWAYS,
     *errors.FIXES,
     *early_stop.FIXES,
+    *first_part.FIXES,
     *sigterm.FIXES,
     *hydra_train.FIXES,
 )

@@ -1,11 +1,8 @@
 """The programs that ``nmt-moe train`` starts: what they print goes to a log, and to the screen."""
 
-import ctypes
 import os
 import re
 import shlex
-import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -16,7 +13,6 @@ from nmt_moe.common.files import atomic_write
 from nmt_moe.own_text.screen import Screen
 from nmt_moe.runs import commands
 
-_ERROR = re.compile(r"(?:^|: )error: (.*)")
 _SPEED = re.compile(r"\d/s\b")
 _LAST = 5  # lines that are shown of a program that failed without an error's line
 
@@ -31,16 +27,7 @@ class Programs:
 
     def __init__(self, screen: Screen, shown: bool = False) -> None:
         self._screen, self._shown = screen, shown
-        # Those of this environment come first, also where it is not activated.
-        folder = str(Path(sys.executable).parent)
-        path = os.environ.get("PATH", os.defpath)
-        if path.split(os.pathsep)[0] != folder:
-            path = os.pathsep.join([folder, path])
-        self._environment = os.environ | {
-            "PATH": path,
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONSAFEPATH": "1",  # or modules of the user's folder would stand in for others
-        }
+        self._environment = commands.environment()
 
     def run(
         self,
@@ -76,9 +63,7 @@ class Programs:
                 yield line
 
         follow = follow or self._as_progress
-        options: dict[str, Any] = {"env": self._environment, "start_new_session": True}
-        if sys.platform == "linux":
-            options["preexec_fn"] = _end_with_the_parent
+        options: dict[str, Any] = {"env": self._environment, **commands.apart()}
         with (
             log.open("ab") as output,
             (reads or Path(os.devnull)).open("rb") as options["stdin"],
@@ -104,16 +89,6 @@ class Programs:
 
 def failure(what: str, last: Iterable[str]) -> UserError:
     """The error in the last lines that a program printed; else what failed, with these lines."""
-    found = [match[1] for match in map(_ERROR.search, last) if match]
-    shown = " / ".join(line.strip() for line in last)
-    return UserError(found[-1].strip() if found else f"{what}; at the end: {shown}")
-
-
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_SET_SIGNAL_OF_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG
-
-
-def _end_with_the_parent() -> None:
-    """In the process that is started: SIGTERM when this one is gone, also where it was killed."""
-    if _LIBC is not None:
-        _LIBC.prctl(_SET_SIGNAL_OF_PARENTS_DEATH, signal.SIGTERM)
+    lines = [*last]
+    shown = " / ".join(line.strip() for line in lines)
+    return UserError(commands.error_of(lines) or f"{what}; at the end: {shown}")

@@ -5,14 +5,16 @@ the command that it has started, waits for it, which may have something to save,
 code. A recipe that is killed passes nothing on: what it has started sees that it is gone.
 """
 
+import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,10 +26,15 @@ from nmt_moe.runs.progress import follow
 
 STOPPED = 75
 """The code of a training that was stopped by SIGTERM and has saved."""
+_ERROR = re.compile(r"(?:^|: )error: (.*)")
 _TAIL = 5  # lines
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_SET_SIGNAL_OF_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG
 _running: dict[object, Any] = {}
 """The processes of what was started; None: it is about to."""
 _signals: list[int] = []
+_passed_on = {signal.SIGTERM}
+"""The signals that what was started is told of as SIGTERM."""
 
 
 class Failed(Exception):
@@ -50,7 +57,8 @@ def exit_code(recipe: str, work: Callable[[], object], apart: bool = False) -> i
             SIGTERM, and on Linux it is told so too where this process is killed.
     """
     parent = os.getppid()
-    passed_on = {signal.SIGTERM, signal.SIGINT} if apart else {signal.SIGTERM}
+    if apart:
+        _passed_on.add(signal.SIGINT)
     of_shell = os.environ.get("RECIPE_PID") == str(parent)
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -58,7 +66,7 @@ def exit_code(recipe: str, work: Callable[[], object], apart: bool = False) -> i
         # A second one may come while the seconds of the stage are noted.
         if not _running and len(_signals) == 1:
             raise Failed(128 + number)
-        if number in passed_on:
+        if number in _passed_on:
             for process in list(_running.values()):
                 _pass_on(process)
 
@@ -81,6 +89,40 @@ def exit_code(recipe: str, work: Callable[[], object], apart: bool = False) -> i
         print(f"{recipe}: {visible(one_line(error) or str(error))}", file=sys.stderr)
         return 1
     return 0
+
+
+def environment() -> dict[str, str]:
+    """Of the programs that are started: those beside this Python come first, also where it is not
+    activated."""
+    folder = str(Path(sys.executable).parent)
+    path = os.environ.get("PATH", os.defpath)
+    if path.split(os.pathsep)[0] != folder:
+        path = os.pathsep.join([folder, path])
+    return os.environ | {
+        "PATH": path,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONSAFEPATH": "1",  # or modules of the user's folder would stand in for others
+    }
+
+
+def apart() -> dict[str, Any]:
+    """Options with which a program is in a session of its own, which hears no Ctrl-C; on Linux it
+    is told by SIGTERM when this process is gone, also where that was killed."""
+    found: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "linux":
+        found["preexec_fn"] = _end_with_the_parent
+    return found
+
+
+def error_of(lines: Iterable[str]) -> str | None:
+    """The last error among the lines that a program printed."""
+    found = [match[1].strip() for match in map(_ERROR.search, lines) if match]
+    return found[-1] if found else None
+
+
+def told_to_stop() -> bool:
+    """Whether this process was told to stop by a signal."""
+    return bool(_signals)
 
 
 def call(words: Sequence[str], **options: Any) -> None:
@@ -171,7 +213,7 @@ def _started(words: Sequence[str], **options: Any) -> Iterator[Any]:
         command = ["bash", "-c", '"$@"', words[0], *words]
         with subprocess.Popen(command, close_fds=False, **options) as process:
             _running[token] = process
-            if signal.SIGTERM in _signals:  # told while it was started
+            if _passed_on.intersection(_signals):  # told while it was started
                 _pass_on(process)
             yield process
     finally:
@@ -181,6 +223,12 @@ def _started(words: Sequence[str], **options: Any) -> Iterator[Any]:
 def _pass_on(process: Any) -> None:
     if process is not None:
         process.send_signal(signal.SIGTERM)
+
+
+def _end_with_the_parent() -> None:
+    """In the process that is started."""
+    if _LIBC is not None:
+        _LIBC.prctl(_SET_SIGNAL_OF_PARENTS_DEATH, signal.SIGTERM)
 
 
 def _end_with(parent: int) -> None:
