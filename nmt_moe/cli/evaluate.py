@@ -79,7 +79,7 @@ class Evaluate(OfText):
         for one in look(numbered, translator.source_lang, target):
             if one.kind in ("swapped", "language", "misaligned"):
                 print(f"warning: {self.source}, {self.reference}: {one.message}", file=sys.stderr)
-        hypotheses = _translated(translator, sources)
+        hypotheses = translated(translator, sources)
         found = scored(hypotheses, references, target, self.resamples)
         content = evaluation.content(found, sources, references, hypotheses)
         how = " in int8" * self.int8 + " with a shortlist" * (self.shortlist is not None)
@@ -111,7 +111,7 @@ class Evaluate(OfText):
     def _other(self, against: str, sources: Sequence[str]) -> list[str]:
         """The translations of the other system."""
         if Path(against).is_dir() or against.endswith(".pt"):
-            return _translated(self._open(against), sources)
+            return translated(self._open(against), sources)
         lines = [*read_lines(Path(against))]
         if len(lines) != len(sources):
             raise UserError(
@@ -121,7 +121,7 @@ class Evaluate(OfText):
         return lines
 
 
-def _translated(translator: "Translator", lines: Sequence[str]) -> list[str]:
+def translated(translator: "Translator", lines: Sequence[str]) -> list[str]:
     """The translations of lines, in the buffers of ``nmt-moe translate``."""
     found: list[str] = []
     with Progress("translate", "lines", len(lines)) as progress:

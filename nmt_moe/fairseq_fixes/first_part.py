@@ -35,7 +35,9 @@ def begins() -> None:
 
 def end(cfg: Any) -> float:
     """The number of updates with which a training is done."""
-    return min(cfg.optimization.max_update or math.inf, int(os.environ.get(VARIABLE, 0)) or math.inf)
+    return min(
+        cfg.optimization.max_update or math.inf, int(os.environ.get(VARIABLE, 0)) or math.inf
+    )
 
 
 def _cut(validate_and_save: Callable[..., Any]) -> Callable[..., Any]:
