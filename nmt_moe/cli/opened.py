@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nmt_moe.cli.arguments import option, positional, required, switch
 from nmt_moe.cli.evaluate import translated
@@ -12,6 +12,9 @@ from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write, check_folder, check_no_input
 from nmt_moe.common.lines import read_pairs
 from nmt_moe.trained.search import BEAM, RANGES
+
+if TYPE_CHECKING:
+    from nmt_moe.score.bleu import Measure
 
 
 @dataclass(kw_only=True)
@@ -49,7 +52,6 @@ class Test(OfText):
                 raise UserError(f"{name} is empty: say what it is")
         from nmt_moe.runs.claims import opened
         from nmt_moe.runs.claims.machine import commit
-        from nmt_moe.score.bleu import measures
         from nmt_moe.trained.device import find_device, workers_for
         from nmt_moe.trained.folder import in_int8
         from nmt_moe.trained.translator import Translator
@@ -60,11 +62,7 @@ class Test(OfText):
             workers=self.workers or workers_for(device), int8=self.int8,
         )  # fmt: skip
         target = self.target_lang or translator.target_lang
-        chosen = [
-            (case, measure)
-            for case in (False, True)
-            for measure in measures(target, lowercase=case, normalise=case)
-        ]
+        chosen = measures(target)
         entry = {
             "line": self.line,
             "commit": commit(),
@@ -92,6 +90,24 @@ class Test(OfText):
             case = "lower-cased, " * score["lowercase"]
             what = f"{score['name']}, {case}{score['text']}"
             print(f"{what}: {score['score']:.2f}   {score['signature']}")
+
+
+def measures(target: str) -> list[tuple[bool, "Measure"]]:
+    """All metrics for a target language, first as the text is, then lower-cased and normalised, as
+    papers on image captions have it; whether they are lower-cased.
+
+    Of a language that nobody knows there is only what needs no tokeniser.
+    """
+    from nmt_moe.common.languages import find
+    from nmt_moe.score import bleu
+
+    if find(target) is not None:
+        return [(case, one) for case in (False, True) for one in bleu.measures(target, case, case)]
+    return [
+        (case, bleu.Measure("detokenised", "as it is; tokens by sacrebleu", str, metric))
+        for case in (False, True)
+        for metric in bleu.plain_metrics(target, case)
+    ]
 
 
 def _weights(model: str) -> list[Path]:

@@ -38,11 +38,12 @@ from nmt_moe.common.lines import unreadable
 METRICS = {logged.PERPLEXITY: False, logged.CROSS_ENTROPY: False, logged.LOSS: False, "bleu": True}
 """Figures of a validation, and whether a higher one is better."""
 
-_KEYS: dict[str, tuple[type, ...]] = {
+KEYS: dict[str, tuple[type, ...]] = {
     **{"data": (str,), "base": (str,), "updates": (int, list), "minutes": (int, float, list)},
     **{"strategy": (str,), "eta": (int, float), "anew": (bool,), "seeds": (list, int)},
     **{"metric": (str,), "sample": (int,), "sample_seed": (int,), "settings": (dict,)},
 }
+"""What a table may have."""
 _OURS = "the search gives it itself"
 _GOES_ON = "a training has to go on from where it was"
 _TEST = "a search sees the splits train and valid of its data, and nothing else"
@@ -118,10 +119,10 @@ def read(path: Path) -> Space:
 def parse(content: Mapping[str, Any]) -> Space:
     """The space of a table's content; raises as :func:`read`."""
     for name, value in content.items():
-        if name not in _KEYS:
-            raise UserError(f"there is no {name}: {suggestion(name, _KEYS)}")
-        if not isinstance(value, _KEYS[name]) or (isinstance(value, bool) and name != "anew"):
-            kinds = " or ".join(_NAMES[kind] for kind in _KEYS[name] if kind in _NAMES)
+        if name not in KEYS:
+            raise UserError(f"there is no {name}: {suggestion(name, KEYS)}")
+        if not isinstance(value, KEYS[name]) or (isinstance(value, bool) and name != "anew"):
+            kinds = " or ".join(_NAMES[kind] for kind in KEYS[name] if kind in _NAMES)
             raise UserError(f"{name} = {value!r} must be {kinds}")
     unit, budgets = _budgets(content)
     base = _words("base", content.get("base", ""), unit)
