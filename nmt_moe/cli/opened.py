@@ -10,7 +10,7 @@ from nmt_moe.cli.evaluate import translated
 from nmt_moe.cli.translate import OfText
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write, check_folder, check_no_input
-from nmt_moe.common.lines import read_pairs
+from nmt_moe.common.lines import READING, open_bytes, read_pairs, unreadable
 from nmt_moe.trained.search import BEAM, RANGES
 
 if TYPE_CHECKING:
@@ -119,5 +119,12 @@ def _weights(model: str) -> list[Path]:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    """Its name and checksum; of one that is packed, of its content."""
+    digest = hashlib.sha256()
+    try:
+        with open_bytes(path) as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    except READING as error:
+        raise unreadable(path, error) from None
+    return {"name": path.name, "sha256": digest.hexdigest()}

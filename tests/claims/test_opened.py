@@ -1,5 +1,6 @@
 """``nmt-moe claims test``: a test text is opened once for a line, and that is recorded."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -94,6 +95,9 @@ def test_a_second_time_is_refused(line: Line, capsys: pytest.CaptureFixture[str]
         r"as \S+opened\.jsonl says: --again REASON opens it once more, and records why\n",
         said.err,
     )
+    packed = line.source.with_name("copy.en.gz")
+    packed.write_bytes(gzip.compress(line.source.read_bytes()))
+    assert line.test("ours", source=packed) == 1
     longer = line.source.with_name("longer.en")  # another source of the same reference
     longer.write_text(line.source.read_text().upper())
     assert line.test("ours", source=longer) == 1 and line.record.read_text() == before

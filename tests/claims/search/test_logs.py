@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from nmt_moe.fairseq_fixes.first_part import VARIABLE
 from nmt_moe.runs import commands
 from nmt_moe.runs.claims.search.space import parse
-from nmt_moe.runs.claims.search.training import Training
+from nmt_moe.runs.claims.search.training import STOP_AFTER, Training
 
 DATE = "2026-01-01 10:00:{:02d} | INFO | "
 
@@ -107,6 +108,15 @@ def test_why_one_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert failing.result().error == error
 
 
+def test_the_variable_of_the_one_who_searches_stays_outside(tmp_path: Path, monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr(commands, "call", lambda *_, env, **__: seen.append(env.get(VARIABLE)))
+    monkeypatch.setenv(VARIABLE, "3")
+    for rung in (1, 2):
+        training(tmp_path / f"{rung}", rung=rung).train(1)
+    assert seen == ["10", None]
+
+
 def test_a_log_that_was_cut_goes_on_in_a_new_line(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(commands, "call", lambda *_, **__: None)
     cut = training(tmp_path, mark("begins", 0) + "2026-01-01 10:0")
@@ -127,6 +137,7 @@ def test_the_commands_of_the_rungs(tmp_path: Path) -> None:
     assert first == f"NMT_MOE_STOP_AFTER=10 {last}" and last.endswith("--max-update 20")
     assert [text.rpartition(" ")[2] for text in found["anew"]] == ["10", "20"]
     assert not any("NMT_MOE" in text for text in found["anew"])
+    assert STOP_AFTER == VARIABLE
     plain = {"data": "/some/folder/bin", "minutes": [3, 6]}
     space = parse(plain)
     command = Training(space, space.settings[1], 7, 1, tmp_path).command

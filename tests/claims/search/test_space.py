@@ -47,6 +47,10 @@ def test_data_that_differ() -> None:
     })  # fmt: skip
     assert space.data == ["one", "two"] and space.settings[3].data == "two"
     assert space.settings[3].options == ["--lr", "1"] and space.higher
+    content = space.content | {"settings": {"data": ["/some/4k/bin", "/some/8k/bin"]}}
+    settings = parse(content).settings.values()  # shown without the machine's folders
+    assert [str(setting) for setting in settings] == ["data=4k/bin", "data=8k/bin"]
+    assert [setting.data for setting in settings] == ["/some/4k/bin", "/some/8k/bin"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ is the option's, ``true`` gives the option, ``false`` leaves it out. A table ins
 
 import itertools
 import math
+import os
 import random
 import re
 import shlex
@@ -195,7 +196,7 @@ def _settings(content: Mapping[str, Any], unit: str) -> dict[int, Setting]:
 
 
 _Choice = tuple[str, str, list[str]]
-"""Of a name a value, as it is shown, and the options that it is."""
+"""Of a name a value, as it is shown, and the options that it is; of data the folder."""
 
 
 def _choices(name: str, value: Any, unit: str) -> list[_Choice]:
@@ -209,13 +210,21 @@ def _choices(name: str, value: Any, unit: str) -> list[_Choice]:
     if len({*shown}) < len(shown):
         raise UserError(f"settings: {name} = {value!r} has a value twice")
     if name == "data":
-        return [(name, one, []) for one in shown]
+        return [
+            (name, one, [path]) for one, path in zip(_below_the_same(shown), shown, strict=True)
+        ]
     option = f"--{name.removeprefix('--')}"
     _refuse(option, unit)
     return [
         (name, text, _of_switch(option, one) if isinstance(one, bool) else [option, text])
         for text, one in zip(shown, value, strict=True)
     ]
+
+
+def _below_the_same(folders: Sequence[str]) -> list[str]:
+    """Folders without what comes before in all of them, as that is one of this machine."""
+    start = os.path.commonpath([os.path.dirname(os.path.abspath(one)) for one in folders])
+    return [os.path.relpath(one, start) for one in folders]
 
 
 def _of_switch(option: str, given: bool) -> list[str]:
@@ -238,8 +247,9 @@ def _setting(place: int, choices: Sequence[Sequence[_Choice]], data: str) -> Set
         chosen.append(choice[here])
     chosen.reverse()
     values = {name: value for name, value, _ in chosen}
-    options = [word for _, _, words in chosen for word in words]
-    return Setting(number, values, options, values.get("data", data))
+    folders = [word for name, _, words in chosen if name == "data" for word in words]
+    options = [word for name, _, words in chosen if name != "data" for word in words]
+    return Setting(number, values, options, folders[0] if folders else data)
 
 
 def _words(name: str, text: Any, unit: str) -> list[str]:

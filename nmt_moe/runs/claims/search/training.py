@@ -134,7 +134,9 @@ class Training:
         place = self.space.data.index(self.setting.data)
         words = ["fairseq-train", str(self._search / "data" / str(place)), *PLUGIN]
         words += ["--save-dir", str(self.checkpoints), *self.options]
-        variables = commands.environment() | {"OMP_NUM_THREADS": str(threads)} | self._environment()
+        variables = commands.environment() | {"OMP_NUM_THREADS": str(threads)}
+        variables.pop(STOP_AFTER, None)  # of the one who searches
+        variables |= self._environment()
         self._mark(BEGINS, time=time.time(), command=self.command)
         self.began = time.monotonic()
         try:
