@@ -17,6 +17,7 @@ from nmt_moe.serve.schedule import Job, Key, Piece, Schedule
 from nmt_moe.serve.settings import GATHER, PARTS, PAUSE, PIECES, Refused, Settings
 from nmt_moe.serve.text import Cutter
 
+_WORKER = "from nmt_moe.serve.worker import main; main()"
 _LONGEST_LINE = 256 * 2**20  # bytes of an answer
 _PAUSES = (1, 2, 5, 10, 30, 60)
 """Seconds before a process is started again, the last one for all others."""
@@ -197,7 +198,7 @@ class _Process:
     async def _live(self) -> None:
         """Start it and give it batches until it ends."""
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "nmt_moe.serve.worker"),
+            *(sys.executable, "-P", "-c", _WORKER),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LONGEST_LINE,

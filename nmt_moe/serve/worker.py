@@ -1,8 +1,7 @@
 """The process of a model: reads batches as lines of JSON, and writes their translations.
 
-``python -m nmt_moe.serve.worker`` is for :mod:`nmt_moe.serve.process` alone. The first line that it
-reads says what to open; the first one that it writes, how that went. It ends when nobody writes to
-it any more.
+:mod:`nmt_moe.serve.process` starts it. The first line that it reads says what to open; the first one
+that it writes, how that went. It ends when nobody writes to it any more.
 """
 
 import json
@@ -46,7 +45,3 @@ def explained(error: Exception) -> str:
     """One line about an error, whatever it is."""
     text = one_line(error) or f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:500]
-
-
-if __name__ == "__main__":
-    main()
