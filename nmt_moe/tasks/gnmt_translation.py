@@ -1,4 +1,5 @@
-"""``--task gnmt_translation``: translation whose search uses the score of Wu et al. 2016."""
+"""``--task gnmt_translation``: translation whose search uses the score of Wu et al. 2016, and whose
+training can cut its text anew in each epoch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,19 +7,23 @@ from typing import Any
 
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import II
 
 from nmt_moe.common import ranges
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import numbers, option
 from nmt_moe.corpus import shortlist
 from nmt_moe.corpus.shortlist import Shortlist
+from nmt_moe.corpus.wordpieces.sampling import Sampler
 from nmt_moe.models import quantized
 from nmt_moe.tasks.gnmt_score import GNMTGenerator, GNMTGeneratorWithAlignment
+from nmt_moe.tasks.sampled_pairs import SampledPairs
 
 
 @dataclass
 class GNMTTranslationConfig(TranslationConfig):
-    """The options of fairseq's task, the two weights of the score, int8 and a shortlist."""
+    """The options of fairseq's task, the two weights of the score, int8 and a shortlist, and of a
+    training the sampling of wordpieces."""
 
     gnmt_alpha: float = option(
         0.2,
@@ -43,6 +48,18 @@ class GNMTTranslationConfig(TranslationConfig):
             "allows, which makes the search faster"
         },
     )
+    sample_wordpieces: float = option(
+        0.0,
+        numbers(0),
+        "in training, cut the text into pieces anew in each epoch, by sampling: of unigram models "
+        "cuts with their probability to the power of this (Kudo 2018: 0.1 to 0.5; less is more "
+        "varied), of BPE models leave out each merge with this probability (Provilkov et al. 2020: "
+        "0.1); needs --sentencepiece-model; 0: never",
+    )
+    sentencepiece_model: str = field(
+        default="", metadata={"help": "the model that cut the text, for --sample-wordpieces"}
+    )
+    seed: int = II("common.seed")
 
 
 @register_task("gnmt_translation", dataclass=GNMTTranslationConfig)
@@ -75,6 +92,42 @@ class GNMTTranslationTask(TranslationTask):
                 )
             quantized.ask_for(cfg)
         return super().build_model(cfg, from_checkpoint)
+
+    def load_dataset(
+        self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any
+    ) -> None:
+        """Load a part of the data; with ``--sample-wordpieces`` that of training is cut anew.
+
+        Raises:
+            UserError: the sentencepiece model is missing or does not fit, or other options do not.
+        """
+        super().load_dataset(split, epoch, combine, **kwargs)
+        if not self.cfg.sample_wordpieces or split != self.cfg.train_subset:
+            return
+        clash = "--load-alignments" if self.cfg.load_alignments else ""
+        clash = "--num-batch-buckets" if self.cfg.num_batch_buckets else clash
+        if clash:
+            raise UserError(f"{clash} needs the pieces that the data has: no --sample-wordpieces")
+        limits = (self.cfg.max_source_positions, self.cfg.max_target_positions)
+        self.datasets[split] = SampledPairs(
+            self.datasets[split], self.sampler(), self.cfg.seed, limits
+        )
+
+    def sampler(self) -> Sampler:
+        """What cuts the text of a training.
+
+        Raises:
+            UserError: the sentencepiece model is not given or missing, or cannot sample.
+        """
+        path = self.cfg.sentencepiece_model
+        if not path:
+            raise UserError(
+                "--sample-wordpieces needs the model that cut the text: give --sentencepiece-model"
+            )
+        try:
+            return Sampler(Path(path), self.cfg.sample_wordpieces)
+        except UserError as error:
+            raise UserError(f"--sentencepiece-model {path}: {error}") from None
 
     def build_generator(
         self,

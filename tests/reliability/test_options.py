@@ -38,6 +38,7 @@ TEXTS = {  # lists that are text, each with some that are none
     "encoder_embed_path": ("nowhere.txt",),
     "decoder_embed_path": ("nowhere.txt",),
     "shortlist": ("nowhere", "."),
+    "sentencepiece_model": ("nowhere", ".", __file__),
     "adam_betas": ("(0.9, 1)", "(-0.1, 0.9)", "0.9", "x", "(0.9, nan)", "(1, 2, 3)", ""),
 }
 
@@ -61,10 +62,11 @@ def type_of(one: Any) -> Any:
 
 
 def own_fields(kind: type) -> list[Any]:
-    """A config's fields but for those that it has from fairseq's."""
+    """A config's fields but for those that it has from fairseq's, or whose value is another's."""
     theirs = [base for base in kind.__mro__ if base.__module__.startswith("fairseq.")]
     names = {name for base in theirs for name in getattr(base, "__dataclass_fields__", ())}
-    return [one for one in fields(kind) if one.name not in names]
+    own = [one for one in fields(kind) if one.name not in names]
+    return [one for one in own if not str(one.default).startswith("${")]
 
 
 def outside(allowed: Range) -> list[float]:
@@ -98,7 +100,9 @@ def use(kind: type, name: str, value: Any) -> None:
     elif kind is LSTMMoELanguageModelConfig:
         build(config("lstm_moe_lm_tiny", SMALL | {name: value}), len(words))
     elif kind is GNMTTranslationConfig:
-        GNMTTranslationTask(GNMTTranslationConfig(**{name: value}), words, words)
+        task = GNMTTranslationTask(GNMTTranslationConfig(**{name: value}), words, words)
+        if name == "sentencepiece_model":
+            task.sampler()  # of a training
     elif kind is MoELabelSmoothedCrossEntropyConfig:
         cfg.criterion[name] = value
         task = TranslationTask(TranslationConfig(), words, words)
