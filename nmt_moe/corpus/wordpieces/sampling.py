@@ -49,8 +49,8 @@ class Sampler:
             raise UserError(f"{path} cuts words or characters in one way: it cannot sample others")
         if kind == _BPE and alpha > 1:
             raise UserError(
-                f"{path} is a BPE model, whose merges are left out with probability {alpha:g}: give "
-                "--sample-wordpieces of at most 1"
+                f"{path} is a BPE model, whose merges are left out with probability {alpha:g}: "
+                "give --sample-wordpieces of at most 1"
             )
         self.bpe = kind == _BPE
         self.scores = {x.piece: x.score for x in model.pieces if x.type == _NORMAL}
