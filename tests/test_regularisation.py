@@ -19,10 +19,11 @@ def test_r_drop_is_of_training_alone(data, tmp_path, precision):
 
 DROPPED = ["--word-dropout", 0.2, "--variational-dropout", 0.1, "--recurrent-dropout", 0.2]
 DROPPED += ["--moe-hidden-dropout", 0.2, "--moe-expert-dropout", 0.3]
+DROPPED += ["--moe-shared-expert", "--moe-init-equal"]
 
 
 @pytest.mark.parametrize("precision", [[], ["--amp"]])
-def test_all_kinds_of_dropout_train(data, tmp_path, precision):
+def test_everything_else_trains(data, tmp_path, precision):
     ended = train(data, tmp_path, *QUICK, *DROPPED, *precision)
     losses = [float(log["loss"]) for log in ended.logs("train_inner")]
     assert len(losses) == 3 and losses[-1] < losses[0]

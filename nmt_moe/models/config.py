@@ -92,6 +92,16 @@ class StackConfig(_Balance):  # type: ignore[misc, valid-type]
         "compute the experts' hidden activations again in the backward pass "
         "instead of keeping them (appendix D)",
     )
+    moe_shared_expert: bool = _plain(
+        False,
+        "a dense expert of the same size beside those of each MoE layer, which sees every token; "
+        "its output is added as it is (DeepSeekMoE, Dai et al. 2024)",
+    )
+    moe_init_equal: bool = _plain(
+        False,
+        "let all experts of a layer start with the same weights, but for noise of a hundredth of "
+        "their size (as copies of one network, Komatsuzaki et al. 2023)",
+    )
     moe_hidden_dropout: float = option(
         0.0,
         _BELOW_1,

@@ -25,6 +25,9 @@ class FeedForward(nn.Module):
     where gates are equal), or 1/18 without experts. A sigmoid leaves a sixteenth of this variance,
     around 0.5.
 
+    With ``--moe-shared-expert`` a network of the size of an expert adds its output to that of the
+    mixture, and another 0.5 to the variance; a dense network is as much wider or deeper.
+
     Args:
         cfg: the model's options.
         stack: ``encoder`` or ``decoder``.
@@ -50,9 +53,12 @@ class FeedForward(nn.Module):
                 ),
                 hidden_dropout=cfg.moe_hidden_dropout,
                 expert_dropout=cfg.moe_expert_dropout,
+                equal=cfg.moe_init_equal,
             )
+            self.shared = self._shared(cfg) if cfg.moe_shared_expert else None
         else:
-            active, hidden_dim = experts_per_token(cfg.moe_k, cfg.moe_groups), cfg.moe_hidden_dim
+            active = experts_per_token(cfg.moe_k, cfg.moe_groups) + cfg.moe_shared_expert
+            hidden_dim = cfg.moe_hidden_dim
             deep = cfg.feed_forward == "deep"
             hidden_dims = [hidden_dim] * active if deep else [hidden_dim * active]
             layers: list[nn.Module] = []
@@ -78,15 +84,30 @@ class FeedForward(nn.Module):
         x_TD = flat_ND.index_select(0, real_T)
         routing = None
         if self.moe is None:
-            y_TD = x_TD
-            for layer in self.dense:
-                y_TD = apply(layer, y_TD)
-                if self.hidden_dropout and isinstance(layer, nn.ReLU):
-                    y_TD = F.dropout(y_TD, self.hidden_dropout, self.training)
+            y_TD = self._run(self.dense, x_TD)
         else:
             y_TD, routing = self.moe(x_TD)
+            if self.shared is not None:
+                y_TD = y_TD + self._run(self.shared, x_TD).type_as(y_TD)
         y_TD = self.dropout(torch.sigmoid(y_TD) if self.sigmoid else y_TD)
         return flat_ND.index_add(0, real_T, y_TD.type_as(flat_ND)).view_as(x_LBD), routing
+
+    @staticmethod
+    def _shared(cfg: StackConfig) -> nn.Sequential:
+        """An expert that sees every token, which starts as the others."""
+        layers = [nn.Linear(cfg.dim, cfg.moe_hidden_dim, bias=False), nn.ReLU()]
+        layers += [nn.Linear(cfg.moe_hidden_dim, cfg.dim, bias=False)]
+        made = nn.Sequential(*layers)
+        for matrix in made.parameters():
+            initial.ones(matrix)
+        return made
+
+    def _run(self, layers: nn.Sequential, x_TD: Tensor) -> Tensor:
+        for layer in layers:
+            x_TD = apply(layer, x_TD)
+            if self.hidden_dropout and isinstance(layer, nn.ReLU):
+                x_TD = F.dropout(x_TD, self.hidden_dropout, self.training)
+        return x_TD
 
 
 class FeedForwards(nn.ModuleDict):

@@ -12,6 +12,8 @@ from nmt_moe.kernels.cpu.product import precision
 from nmt_moe.kernels.gpu import grouped_mm
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
 
+_NOISE = 0.01  # of experts that start equal, beside the weights
+
 
 class Experts(nn.Module):
     """``E`` networks ``Linear(D, H) -> ReLU -> Linear(H, D)`` without biases.
@@ -27,6 +29,7 @@ class Experts(nn.Module):
             them (appendix D): ``A*H`` numbers less, one product more, the same gradients.
         mesh: the processes that share the experts, of which this one holds its own only.
         dropout: the share of the hidden activations that is dropped in training.
+        equal: let all start with the same weights, but for noise of a hundredth of their size.
     """
 
     def __init__(
@@ -37,10 +40,11 @@ class Experts(nn.Module):
         recompute: bool = False,
         mesh: Mesh | None = None,
         dropout: float = 0.0,
+        equal: bool = False,
     ) -> None:
         super().__init__()
         self.num_experts, self.recompute, self.mesh = num_experts, recompute, mesh
-        self.dropout = dropout
+        self.dropout, self.equal = dropout, equal
         here = num_experts if mesh is None else num_experts // mesh.ep_size
         self.w_in = nn.Parameter(torch.empty(here, dim, hidden_dim))
         self.w_out = nn.Parameter(torch.empty(here, hidden_dim, dim))
@@ -61,14 +65,23 @@ class Experts(nn.Module):
         """
         for weight in (self.w_in, self.w_out):
             bound = (3 / weight.shape[1]) ** 0.5  # variance 1 / fan-in
-            if self.mesh is None:
-                nn.init.uniform_(weight, -bound, bound)
+            if not self.equal:
+                self._draw(weight, bound)
                 continue
-            own = self.mesh.own(self.num_experts)
-            elsewhere = torch.empty_like(weight[0])
-            for e in range(self.num_experts):
-                here = own.start <= e < own.stop
-                nn.init.uniform_(weight[e - own.start] if here else elsewhere, -bound, bound)
+            common = nn.init.uniform_(torch.empty_like(weight[0]), -bound, bound)
+            self._draw(weight, _NOISE * bound)
+            with torch.no_grad():
+                weight.add_(common)
+
+    def _draw(self, weight: Tensor, bound: float) -> None:
+        if self.mesh is None:
+            nn.init.uniform_(weight, -bound, bound)
+            return
+        own = self.mesh.own(self.num_experts)
+        elsewhere = torch.empty_like(weight[0])
+        for e in range(self.num_experts):
+            here = own.start <= e < own.stop
+            nn.init.uniform_(weight[e - own.start] if here else elsewhere, -bound, bound)
 
     def forward(self, x_AD: Tensor, counts_E: Tensor) -> Tensor:
         """Run each expert of this process on its rows.

@@ -30,6 +30,7 @@ class MixtureOfExperts(nn.Module):
         hidden_dropout: the share of each expert's hidden activations that is dropped in training.
         expert_dropout: the probability of an expert to be out of reach of a batch in training; at
             least ``k`` stay.
+        equal: let all experts start with the same weights, but for a little noise.
 
     Raises:
         UserError: a size is no whole number, is below 1 or does not fit the others; or the gating
@@ -48,6 +49,7 @@ class MixtureOfExperts(nn.Module):
         mesh: Mesh | None = None,
         hidden_dropout: float = 0.0,
         expert_dropout: float = 0.0,
+        equal: bool = False,
     ) -> None:
         super().__init__()
         sizes = {"dim": dim, "hidden_dim": hidden_dim, "num_experts": num_experts, "k": k}
@@ -67,7 +69,7 @@ class MixtureOfExperts(nn.Module):
         else:
             levels = (dim, num_experts, k, groups, gating)
             self.gate = HierarchicalGate(*levels, mesh, expert_dropout)
-        self.experts = Experts(num_experts, dim, hidden_dim, recompute, mesh, hidden_dropout)
+        self.experts = Experts(num_experts, dim, hidden_dim, recompute, mesh, hidden_dropout, equal)
 
     @property
     def ops_per_token(self) -> int:

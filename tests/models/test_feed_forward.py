@@ -20,7 +20,11 @@ def build(**options) -> FeedForward:
 
 def by_hand(module: FeedForward, x_TD: torch.Tensor) -> torch.Tensor:
     if module.moe is not None:
-        return module.moe(x_TD)[0]
+        y_TD = module.moe(x_TD)[0]
+        if module.shared is None:
+            return y_TD
+        w_in, w_out = (layer.weight for layer in module.shared if hasattr(layer, "weight"))
+        return y_TD + torch.relu(x_TD @ w_in.t()) @ w_out.t()
     *hidden, last = [layer.weight for layer in module.dense if hasattr(layer, "weight")]
     for weight in hidden:
         x_TD = torch.relu(x_TD @ weight.t())
@@ -29,8 +33,10 @@ def by_hand(module: FeedForward, x_TD: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("feed_forward", ["moe", "dense", "deep"])
 @pytest.mark.parametrize("no_sigmoid", [False, True])
-def test_residual_sigmoid_and_padding(feed_forward, no_sigmoid):
-    module = build(feed_forward=feed_forward, no_moe_sigmoid=no_sigmoid)
+@pytest.mark.parametrize("shared", [False, True])
+def test_residual_sigmoid_and_padding(feed_forward, no_sigmoid, shared):
+    options = dict(no_moe_sigmoid=no_sigmoid, moe_shared_expert=shared)
+    module = build(feed_forward=feed_forward, **options)
     x_LBD = torch.randn(3, 2, 8).double()
     out_LBD, routing = module(x_LBD, PAD_BL)
     assert (routing is None) == (feed_forward != "moe")
@@ -74,3 +80,36 @@ def test_the_options_reach_the_layer(recompute):
     layer = model.decoder.feed_forwards["1"].moe
     assert layer.experts.recompute is recompute
     assert layer.groups == 2 and layer.gate.secondary.threshold.shape == (2, 2)
+
+
+def test_a_shared_expert_starts_as_the_others_and_learns():
+    torch.manual_seed(0)
+    options = dict(dim=64, moe_hidden_dim=128, moe_k=1, no_moe_sigmoid=True, feed_forward="moe")
+    module = FeedForward(LSTMMoEConfig(**(SMALL | options | dict(moe_shared_expert=True))))
+    x_LBD = torch.randn(500, 1, 64)
+    y_TD = module._run(module.shared, x_LBD[:, 0])
+    assert y_TD.var().item() == pytest.approx(0.5, rel=0.1)
+    out_LBD, _ = module(x_LBD, torch.zeros(1, 500, dtype=torch.bool))
+    assert (out_LBD - x_LBD).var().item() == pytest.approx(1, rel=0.15)
+    out_LBD.square().sum().backward()
+    assert all(matrix.grad.abs().sum() > 0 for matrix in module.shared.parameters())
+
+
+def test_a_dense_network_is_as_wide_as_all_active_experts():
+    plain, wider = (
+        build(feed_forward="dense", moe_shared_expert=shared).dense[0] for shared in (False, True)
+    )
+    hidden = SMALL["moe_hidden_dim"]
+    assert plain.out_features == 2 * hidden and wider.out_features == 3 * hidden
+
+
+def test_experts_that_start_equal_differ_a_little():
+    torch.manual_seed(0)
+    plain = build(dim=64, moe_hidden_dim=128, moe_init_equal=False).moe.experts
+    experts = build(dim=64, moe_hidden_dim=128, moe_init_equal=True).moe.experts
+    for weight, usual in zip(experts.parameters(), plain.parameters(), strict=True):
+        weight, usual = weight.detach(), usual.detach()
+        apart = (weight[0] - weight[1]).std() / weight[0].std()
+        assert apart.item() == pytest.approx(0.01 * 2**0.5, rel=0.05)
+        assert (usual[0] - usual[1]).std() > usual[0].std()
+        assert weight[0].var().item() == pytest.approx(usual[0].var().item(), rel=0.05)

@@ -24,6 +24,7 @@ KINDS: dict[str, dict] = {
     ),
     "strictly balanced": dict(moe_gating="strictly_balanced"),
     "a hierarchy": dict(moe_groups=2),
+    "a shared expert": dict(moe_shared_expert=True),
     "dense": dict(feed_forward="dense", no_moe_sigmoid=True),
     "deep": dict(feed_forward="deep"),
     "one matrix": dict(share_all_embeddings=True),

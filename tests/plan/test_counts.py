@@ -64,6 +64,7 @@ def test_the_operations_of_the_32_expert_model_by_hand(capsys):
         ("lstm_moe_lm", dict(feed_forward="deep")),
         ("lstm_moe_lm", dict(share_decoder_input_output_embed=True)),
         ("lstm_moe", {}),
+        ("lstm_moe", dict(moe_shared_expert=True)),
         ("lstm_moe", dict(share_all_embeddings=True)),
         ("lstm_moe", dict(moe_groups=2, attention="additive", attention_residual=True)),
         ("lstm_moe", dict(encoder_bidirectional=True, decoder_layers=3, decoder_moe_after="1,3")),
