@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write, is_taken
 
 _OF_A_TRAINING = re.compile(r"checkpoint(\d+|_\d+_\d+|_last)(-rank-\d+)?\.pt")
+_MOVING = ("ema_fp32_params", "ema")  # in fairseq's state of a training; the first in float32
 _CHUNK = 1 << 22  # numbers that are summed at a time
 
 
-def average(files: list[str], out: str, force: bool = False) -> None:
+def average(files: list[str], out: str, force: bool = False, moving: bool = False) -> None:
     """Write a checkpoint with the mean of the weights; everything else is that of the newest.
 
     Sums are computed in float64, the means have the type of the weights. Integer buffers are those
@@ -29,13 +31,18 @@ def average(files: list[str], out: str, force: bool = False) -> None:
         files: complete checkpoints of one model.
         out: the file to write.
         force: replace ``out`` if it exists.
+        moving: take in place of the weights the exponential moving average of them that fairseq's
+            ``--store-ema`` keeps in each file.
 
     Raises:
-        UserError: parts of checkpoints, different models, or ``out`` exists.
+        UserError: parts of checkpoints, different models, files without a moving average, or
+            ``out`` exists.
     """
     if is_taken(Path(out)) and not force:
         raise UserError(f"there is {out} already: give --force to replace it")
     found = [Checkpoint.complete(file) for file in dict.fromkeys(files)]
+    if moving:
+        found = [_moving(checkpoint) for checkpoint in found]
     newest = max(found, key=attrgetter("updates"))
     for checkpoint in found:
         if any(weight.dtype == torch.uint8 for weight in checkpoint.model.values()):
@@ -45,9 +52,23 @@ def average(files: list[str], out: str, force: bool = False) -> None:
     models = [newest.model, *(one.model for one in found if one is not newest)]
     whole = newest.state | {"model": _mean(models)}
     whole.pop("last_optimizer_state", None)
+    kept = whole.get("extra_state", {}).items()  # but for moving averages, which are of one of them
+    whole["extra_state"] = {name: value for name, value in kept if name not in _MOVING}
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write([Path(out)], "wb") as [written]:
         write(whole, written, remove=False)
+
+
+def _moving(checkpoint: Checkpoint) -> Checkpoint:
+    """The same checkpoint with the moving average in place of its weights."""
+    extra = checkpoint.state.get("extra_state", {})
+    weights = next((extra[name] for name in _MOVING if extra.get(name)), None)
+    if weights is None:
+        raise UserError(
+            f"{checkpoint.path} has no moving average: train with --store-ema, or leave out --ema"
+        )
+    model = {name: weights[name] for name in checkpoint.model}
+    return replace(checkpoint, model=model)
 
 
 def last(folder: str, number: int) -> list[str]:

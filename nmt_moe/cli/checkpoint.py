@@ -74,6 +74,10 @@ class Average(Command):
         "checkpoint_last.pt of the folder; all if there are fewer",
         integers(1),
     )
+    ema: bool = switch(
+        "take the exponential moving average that fairseq-train --store-ema keeps in each file, in "
+        "place of its weights; of one file this is the average itself"
+    )
     out: str = required("the new checkpoint", metavar="FILE")
     force: bool = switch("replace existing files")
 
@@ -88,9 +92,10 @@ class Average(Command):
             if len(files) < self.last:
                 there = f"{self.files[0]} has no more than {len(files)} of"
                 print(f"{there} the {self.last} checkpoints that were asked for", file=sys.stderr)
-        average(files, self.out, self.force)
+        average(files, self.out, self.force, self.ema)
         where = beside(Path(self.out))
-        print(f"{self.out}: the mean of {len(files)}: {', '.join(files)}", file=where)
+        what = "the moving averages of " if self.ema else ""
+        print(f"{self.out}: the mean of {what}{len(files)}: {', '.join(files)}", file=where)
 
 
 @dataclass(kw_only=True)

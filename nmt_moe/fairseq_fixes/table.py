@@ -8,6 +8,7 @@ from nmt_moe.fairseq_fixes import (
     checkpoints,
     command_line,
     early_stop,
+    ema,
     errors,
     first_part,
     hydra_train,
@@ -37,6 +38,7 @@ _ALWAYS: tuple[Fix, ...] = (
     *numpy_compat.FIXES,
     *searches.FIXES,
     *bleu.FIXES,
+    *ema.FIXES,
 )
 
 FIXES: tuple[Fix, ...] = (

@@ -174,3 +174,35 @@ def test_generate_opens_the_average_of_a_training(data, tmp_path):
     options = ["--user-dir", PLUGIN, "--path", out, "--cpu", "--required-batch-size-multiple", 1]
     generated = run("fairseq-generate", data, *options).stdout
     assert generated.count("\nH-") == 20
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_moving_average_of_a_training(data, tmp_path, half):
+    """Of every weight, once in an update: of experts, and of a matrix with two names."""
+    run_dir, decay = tmp_path / "run", 0.7
+    options = ["--max-update", 6, "--save-interval-updates", 1, "--share-all-embeddings"]
+    options += ["--store-ema", "--ema-decay", decay, "--optimizer", "moe_adam"]
+    options += ["--memory-efficient-bf16", "--ema-fp32"] if half else []
+    train(data, run_dir, *options)
+    steps = [load(run_dir / f"checkpoint_1_{update}.pt") for update in range(1, 7)]
+    out = tmp_path / "average.pt"
+    main(["average", "--ema", str(run_dir / "checkpoint_last.pt"), "--out", str(out)])
+    found, before = load(out), tmp_path / "first.pt"
+    main(["average", "--ema", str(run_dir / "checkpoint_1_1.pt"), "--out", str(before)])
+    right = {name: x.double() for name, x in load(before)["model"].items()}
+    for step in steps[1:]:
+        for name, x in step["model"].items():
+            right[name] = decay * right[name] + (1 - decay) * x.double()
+    assert any("experts" in name for name in right) and "ema" not in found["extra_state"]
+    for name, x in found["model"].items():
+        torch.testing.assert_close(x.double(), right[name], rtol=1e-5, atol=1e-6, msg=name)
+        assert x.is_floating_point() and x.dtype == torch.float32
+    generated = run(
+        "fairseq-generate", data, "--user-dir", PLUGIN, "--path", out, "--cpu", "--batch-size", 7
+    )
+    assert generated.stdout.count("\nH-") == 20
+
+
+def test_a_checkpoint_without_a_moving_average(files, tmp_path, capsys):
+    text = f"{files[0]} has no moving average: train with --store-ema, or leave out --ema"
+    assert text in refused(capsys, "average", "--ema", files[0], "--out", tmp_path / "out.pt")

@@ -28,6 +28,7 @@ SOURCES = {
     "fairseq.file_io:PathManager.copy": "280ae0d5fc68",
     "fairseq.logging.progress_bar:TensorboardProgressBarWrapper": "1cb403fc7f5f",
     "fairseq.logging.progress_bar:progress_bar": "4858692f88b1",
+    "fairseq.models.ema.ema:EMA._step_internal": "a49d6858c1b8",
     "fairseq.ngram_repeat_block:NGramRepeatBlock._no_repeat_ngram": "e16048c07fa5",
     "fairseq.optim.adam:Adam.step": "dc81889f22b1",
     "fairseq.options:DatasetConfig": "8b50f0fbe4de",
