@@ -1,7 +1,7 @@
 """The process of a model: reads batches as lines of JSON, and writes their translations.
 
-:mod:`nmt_moe.serve.process` starts it. The first line that it reads says what to open; the first one
-that it writes, how that went. It ends when nobody writes to it any more.
+:mod:`nmt_moe.serve.process` starts it. The first line that it reads says what to open; the first
+one that it writes, how that went. It ends when nobody writes to it any more.
 """
 
 import json
