@@ -25,6 +25,7 @@ CPU: dict[str, list[str]] = {
     "lstm": [],
     "train_step": [],
     "generate": ["--threads", "1"],
+    "regularisation": ["--rounds", "25", "--threads", "1"],
     "scaling": [],
     "before": [BEFORE],
     "demo": [DEMO],
@@ -35,6 +36,7 @@ BF16 = ["--dtype", "bfloat16"]
 CPU_BF16 = {
     "before-bfloat16": [BEFORE, *BF16, "--before-dtype", "float32"],
     "moe_layer-bfloat16": [*BF16, "--rounds", "5", "--tokens", "4096"],
+    "regularisation-bfloat16": [*BF16, "--rounds", "25", "--threads", "1"],
     "train_step-bfloat16": BF16,
 }
 GPU = ["--device", "cuda", *BF16]

@@ -12,11 +12,11 @@ from tests.benchmarks.commands import BENCHMARKS, load
 from tests.commands import run
 
 OURS = ["lstm_moe", "dense twin", "plain", "fairseq lstm"]
-NAMES = ["moe_layer", "lstm", "train_step", "generate", "scaling"]
+NAMES = ["moe_layer", "lstm", "train_step", "generate", "regularisation", "scaling"]
 CTRANSLATE2 = (
     ["ctranslate2 float32", "ctranslate2 int8"] if importlib.util.find_spec("ctranslate2") else []
 )
-BFLOAT16 = ["moe_layer-bfloat16", "train_step-bfloat16"]
+BFLOAT16 = ["moe_layer-bfloat16", "regularisation-bfloat16", "train_step-bfloat16"]
 
 
 @pytest.fixture(scope="module")
