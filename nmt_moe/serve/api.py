@@ -77,9 +77,9 @@ class Api:
                             return
                         yield _event("sentence", one)
             except Refused as error:
-                yield _event("error", {"error": error.error})
+                yield _event("error", error.content)
             except TimeoutError:
-                yield _event("error", {"error": too_late(self._settings.timeout)})
+                yield _event("error", too_late(self._settings.timeout).content)
 
         return StreamingResponse(events(), media_type="text/event-stream")
 

@@ -71,7 +71,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     headers = {} if after is None else {"Retry-After": str(after)}
     if error.status in (408, 413):  # more of the body may come
         headers["Connection"] = "close"
-    return JSONResponse({"error": error.error}, error.status, headers)
+    return JSONResponse(error.content, error.status, headers)
 
 
 async def _gone(request: Request, error: Exception) -> Response:
@@ -80,10 +80,14 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    said = {404: "there is nothing here", 405: "another method is needed here: see Allow"}
-    text = said.get(error.status_code, error.detail)
-    return JSONResponse({"error": text}, error.status_code, dict(error.headers or {}))
+    said = {
+        404: ("there is nothing here", "not_found"),
+        405: ("another method is needed here: see Allow", "method"),
+    }
+    text, code = said.get(error.status_code, (error.detail, "body"))
+    return JSONResponse({"error": text, "code": code}, error.status_code, dict(error.headers or {}))
 
 
 async def _broken(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "this server has a bug: its operator can read which"}, 500)
+    text = "this server has a bug: its operator can read which"
+    return JSONResponse({"error": text, "code": "broken"}, 500)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from nmt_moe.common.errors import visible
 from nmt_moe.serve import languages
-from nmt_moe.serve.body import Gone
+from nmt_moe.serve.body import Gone, too_long
 from nmt_moe.serve.files import Files
 from nmt_moe.serve.log import say
 from nmt_moe.serve.metrics import Metrics
@@ -59,7 +59,10 @@ class Service:
             # All are compared, each in constant time.
             if any([compare_digest(one.encode(), token.encode()) for token in tokens]):
                 return
-        raise Refused(403, "this server needs a token: give api_key or Authorization: Bearer")
+        if any(found):
+            raise Refused(403, "the token is not one of this server's", "token_wrong")
+        error = "this server needs a token: give api_key or Authorization: Bearer"
+        raise Refused(403, error, "token")
 
     def check_announced_token(self, request: Request) -> None:
         """The same for a request whose body was not read: it is not read where a token in the
@@ -94,7 +97,7 @@ class Service:
     def check_room(self) -> None:
         """Raise :class:`Refused` where there is no room for a request."""
         if self.running >= self.settings.queue:
-            raise Refused(429, "too many requests wait here: try again soon", retry_after=2)
+            raise Refused(429, "too many requests wait here: try again soon", "busy", retry_after=2)
 
     async def known(self) -> None:
         """Wait until it is known between which languages the models translate."""
@@ -137,7 +140,7 @@ async def while_waited_for(
             return working.result()
         if gone.done():
             raise Gone
-        raise Refused(504, too_late(seconds or 0))
+        raise too_late(seconds or 0)
     finally:
         for task in (working, gone):
             task.cancel()
@@ -150,9 +153,10 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def too_late(seconds: float) -> str:
-    """What a request is told that took longer than these."""
-    return f"the translation took more than {seconds:g} seconds: send less text"
+def too_late(seconds: float) -> Refused:
+    """The refusal of a request that took longer than these."""
+    error = f"the translation took more than {seconds:g} seconds: send less text"
+    return Refused(504, error, "slow_translation")
 
 
 def text_of(fields: dict[str, Any], name: str, default: str | None = None) -> str:
@@ -163,13 +167,13 @@ def text_of(fields: dict[str, Any], name: str, default: str | None = None) -> st
     """
     value = fields.get(name, default)
     if value is None:
-        raise Refused(400, f"{name} is missing")
+        raise Refused(400, f"{name} is missing", "missing")
     if not isinstance(value, str):
-        raise Refused(400, f"{name} must be a text")
+        raise Refused(400, f"{name} must be a text", "field")
     return value
 
 
 def check_length(texts: list[str], limit: int) -> None:
     """Raise :class:`Refused` for texts that have too many characters together."""
     if sum(map(len, texts)) > limit:
-        raise Refused(400, f"the text has more than {limit:,} characters: send it in parts")
+        raise too_long(limit)

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -33,16 +34,26 @@ class File:
     content: bytes
 
 
+@dataclass(frozen=True)
+class Limit:
+    """Of a body."""
+
+    size: int
+    """In bytes."""
+    refusal: Callable[[], Refused]
+    """Makes that of one with more."""
+
+
 class _InMemory(MultiPartParser):
     spool_max_size = 2**40  # what is read is bounded, so no disk can be full
 
 
-async def fields(request: Request, limit: int) -> dict[str, Any]:
+async def fields(request: Request, limit: Limit) -> dict[str, Any]:
     """The fields of a body, which is a JSON object or a form.
 
     Args:
         request: whose body was not read.
-        limit: of the body, in bytes.
+        limit: of the body.
 
     Raises:
         Refused: it is too large, too slow, or neither.
@@ -54,38 +65,49 @@ async def fields(request: Request, limit: int) -> dict[str, Any]:
     if kind == "application/json":
         return _object(body)
     if kind not in ("", "application/x-www-form-urlencoded"):
-        raise Refused(415, f"a body is JSON or a form, not {kind:.50}")
+        raise Refused(415, f"a body is JSON or a form, not {kind:.50}", "body")
     try:
         text = f"{request.url.query}&{body.decode('utf-8')}"
         found = parse_qsl(text, keep_blank_values=True, max_num_fields=_FIELDS)
     except ValueError:
-        raise Refused(400, "the body is no form in UTF-8") from None
+        raise Refused(400, "the body is no form in UTF-8", "body") from None
     return _once(found)
+
+
+_NOTHING = Limit(_MARGIN, partial(Refused, 413, "a body with GET is not read", "too_large"))
 
 
 async def nothing(request: Request) -> None:
     """Read a body that says nothing: some clients send one with GET."""
-    async for _ in _stream(request, _MARGIN):
+    async for _ in _stream(request, _NOTHING):
         pass
 
 
-def limit_of_text(characters: int) -> int:
-    """Bytes that a body with so many characters of text may have: 12 for one that JSON escapes."""
-    return 12 * characters + _MARGIN
+def limit_of_text(characters: int) -> Limit:
+    """Of a body with so many characters of text: 12 bytes for one that JSON escapes."""
+    return Limit(12 * characters + _MARGIN, partial(too_long, characters, 413))
 
 
-def limit_of_file(mebibytes: int) -> int:
-    """Bytes that a body with a file may have."""
-    return mebibytes * 2**20 + _MARGIN
+def limit_of_file(mebibytes: int) -> Limit:
+    """Of a body with a file."""
+    error = f"the file has more than the {mebibytes:,} MiB that this server takes"
+    refusal = partial(Refused, 413, error, "too_large", limit=mebibytes)
+    return Limit(mebibytes * 2**20 + _MARGIN, refusal)
+
+
+def too_long(characters: int, status: int = 400) -> Refused:
+    """The refusal of a text that has more characters than these."""
+    error = f"the text has more than {characters:,} characters: send it in parts"
+    return Refused(status, error, "too_long", limit=characters)
 
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
-        raise Refused(400, "the body is no JSON") from None
+        raise Refused(400, "the body is no JSON", "body") from None
     if not isinstance(found, dict):
-        raise Refused(400, "the body is no JSON object")
+        raise Refused(400, "the body is no JSON object", "body")
     return {name: _whole(value) for name, value in found.items()}
 
 
@@ -108,23 +130,23 @@ def _once(found: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-async def _multipart(request: Request, limit: int) -> dict[str, Any]:
+async def _multipart(request: Request, limit: Limit) -> dict[str, Any]:
     named = _CHARSET.search(request.headers["content-type"])
     if named and named[1].lower() not in _CHARSETS:  # some of Python's take long, or are no text
-        raise Refused(415, "a form is in UTF-8")
+        raise Refused(415, "a form is in UTF-8", "body")
     parser = _InMemory(
         request.headers,
         _stream(request, limit),
         max_files=1,
         max_fields=_FIELDS,
-        max_part_size=limit,
+        max_part_size=limit.size,
     )
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise Refused(400, f"the body is no form: {error.message:.200}") from None
+        raise Refused(400, f"the body is no form: {error.message:.200}", "body") from None
     except (ValueError, LookupError):
-        raise Refused(400, "the body is no form") from None
+        raise Refused(400, "the body is no form", "body") from None
     found: list[tuple[str, Any]] = []
     async with _closing(form):
         for name, value in form.multi_items():
@@ -146,29 +168,25 @@ class _closing:
         await self._form.close()
 
 
-async def _stream(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+async def _stream(request: Request, limit: Limit) -> AsyncGenerator[bytes, None]:
     """The parts of a body, as long as they come and are not too many."""
     given = request.headers.get("content-length", "0")
-    if not given.isdecimal() or int(given) > limit:
-        raise _too_large(limit)
+    if not given.isdecimal() or int(given) > limit.size:
+        raise limit.refusal()
     size = 0
     coming = request.stream()
     try:
-        async with asyncio.timeout(SECONDS + limit / _SLOWEST):
+        async with asyncio.timeout(SECONDS + limit.size / _SLOWEST):
             async for part in coming:
                 size += len(part)
-                if size > limit:
-                    raise _too_large(limit)
+                if size > limit.size:
+                    raise limit.refusal()
                 yield part
     except TimeoutError:
-        raise Refused(408, "the body did not come in time") from None
+        raise Refused(408, "the body did not come in time", "slow_body") from None
     except ClientDisconnect:
         raise Gone from None
 
 
 class Gone(Exception):
     """Nobody waits for the answer any more."""
-
-
-def _too_large(limit: int) -> Refused:
-    return Refused(413, f"the body has more than the {limit:,} bytes that this server takes")

@@ -83,8 +83,8 @@ def choose(models: Sequence[Model], source: str, target: str) -> tuple[Between, 
 def _none(models: Sequence[Model], error: str) -> None:
     failed = [model.error for model in models if model.state == "failed" and not model.between]
     if failed:
-        raise Refused(503, failed[0], retry_after=5)
-    raise Refused(400, error)
+        raise Refused(503, failed[0], "unavailable", retry_after=5)
+    raise Refused(400, error, "no_direction")
 
 
 @cache
@@ -109,7 +109,9 @@ def detected(text: str, codes: Sequence[str]) -> list[dict[str, Any]]:
     """
     if not detects():
         raise Refused(
-            400, "this server cannot detect languages: pip install 'nmt-moe[langid]' lets it"
+            400,
+            "this server cannot detect languages: pip install 'nmt-moe[langid]' lets it",
+            "auto",
         )
     labels = {label: code for code in codes if (known := find(code)) for label in known.codes}
     ranked = [(labels[one], float(p)) for one, p in _identifier().rank(text) if one in labels]

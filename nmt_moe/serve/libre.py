@@ -42,7 +42,7 @@ class Libre:
         check_length(texts, settings.max_length)
         form = text_of(given, "format", "text")
         if form not in ("text", "html"):
-            raise Refused(400, f"format must be text or html, not {form!r:.50}")
+            raise Refused(400, f"format must be text or html, not {form!r:.50}", "field")
         number = self._alternatives(given)
         source, target = text_of(given, "source"), text_of(given, "target")
         await service.known()
@@ -89,7 +89,7 @@ class Libre:
         except (TypeError, ValueError, OverflowError):
             number = -1
         if not 0 <= number:
-            raise Refused(400, f"alternatives must be a whole number from 0 to {most}")
+            raise Refused(400, f"alternatives must be a whole number from 0 to {most}", "field")
         return min(number, most)
 
     async def languages(self, request: Request) -> Response:
@@ -134,7 +134,7 @@ class Libre:
         """``GET /download_file/SECRET``."""
         kept = self._service.files.get(request.path_params["secret"])
         if kept is None:
-            raise Refused(404, "there is no such file here any more: translate it again")
+            raise Refused(404, "there is no such file here any more: translate it again", "expired")
         name = urllib.parse.quote(kept.name, safe="")
         headers = {"Content-Disposition": f"attachment; filename*=utf-8''{name}"}
         return Response(kept.content, headers=headers, media_type="application/octet-stream")
@@ -146,7 +146,7 @@ class Libre:
         if worst.state == "ready":
             return JSONResponse({"status": "ok"})
         error = worst.error or f"{worst.name} is being opened"
-        return JSONResponse({"status": worst.state, "error": error}, 503)
+        return JSONResponse({"status": worst.state, "error": error, "code": "unavailable"}, 503)
 
     async def settings(self, request: Request) -> Response:
         """``GET /frontend/settings``."""
@@ -192,16 +192,18 @@ class _AskedFile:
 def _asked_of_file(given: dict[str, Any]) -> _AskedFile:
     file = given.get("file")
     if not isinstance(file, File) or not file.name:
-        raise Refused(400, "file is missing: send it as multipart/form-data")
+        raise Refused(400, "file is missing: send it as multipart/form-data", "missing")
     name = _plain_name(file.name)
     if Path(name).suffix.lower() in _OTHERS:
-        raise Refused(400, f"{name} is no file of text, as {', '.join(FILE_ENDINGS)} are")
+        error = f"{name} is no file of text, as {', '.join(FILE_ENDINGS)} are"
+        raise Refused(400, error, "file_type")
     form = text_of(given, "format", form_of(Path(name)))
     if form not in FORMS:
-        raise Refused(400, f"format must be one of {', '.join(FORMS)}, not {form!r:.50}")
+        raise Refused(400, f"format must be one of {', '.join(FORMS)}, not {form!r:.50}", "field")
     columns = [one for one in text_of(given, "column", "").split(",") if one]
     if form == "tsv" and not columns:
-        raise Refused(400, "which column is to be translated? Give its number as column")
+        error = "which column is to be translated? Give its number as column"
+        raise Refused(400, error, "column")
     return _AskedFile(name, file.content, form, columns)
 
 
@@ -209,7 +211,7 @@ def _asked_of_file(given: dict[str, Any]) -> _AskedFile:
 async def _slot(among: asyncio.Semaphore) -> AsyncIterator[None]:
     """One of few places; where none is free, nobody waits for it."""
     if among.locked():
-        raise Refused(429, "too many files are translated here: try again", retry_after=10)
+        raise Refused(429, "too many files are translated here: try again", "busy", retry_after=10)
     async with among:
         yield
 
@@ -218,13 +220,14 @@ def _texts(given: dict[str, Any]) -> tuple[list[str], bool]:
     """The texts of q, and whether they are several."""
     found = given.get("q")
     if found is None:
-        raise Refused(400, "q is missing")
+        raise Refused(400, "q is missing", "missing")
     several = isinstance(found, list)
     texts = found if isinstance(found, list) else [found]
     if not all(isinstance(text, str) for text in texts):
-        raise Refused(400, "q must be a text, or a list of texts")
+        raise Refused(400, "q must be a text, or a list of texts", "field")
     if len(texts) > _MOST_TEXTS:
-        raise Refused(400, f"q has more than {_MOST_TEXTS:,} texts: send them in parts")
+        error = f"q has more than {_MOST_TEXTS:,} texts: send them in parts"
+        raise Refused(400, error, "too_many", limit=_MOST_TEXTS)
     return texts, several
 
 
@@ -247,7 +250,7 @@ def _spoken(service: Service, texts: list[str]) -> dict[str, Any]:
         return {"language": sources[0], "confidence": 0.0}
     found = _detected(service, "\n".join(texts))
     if not found:
-        raise Refused(503, "no model is ready")
+        raise Refused(503, "no model is ready", "unavailable")
     return found[0]
 
 

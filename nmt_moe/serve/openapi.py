@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nmt_moe import __version__
+from nmt_moe.serve.codes import CODES
 from nmt_moe.serve.settings import Settings
 from nmt_moe.translate.documents.forms import FORMS
 
@@ -21,6 +22,18 @@ _REFUSALS = {
     429: "Too many requests wait: come again after the seconds of `Retry-After`.",
     503: "The model is not there; `error` says why.",
     504: "The translation took too long.",
+}
+_ERROR: _Schema = {
+    "type": "object",
+    "properties": {
+        "error": _TEXT | {"description": "One line for people."},
+        "code": {
+            "enum": [*CODES],
+            "description": "; ".join(f"{code}: {what}" for code, what in CODES.items()),
+        },
+        "limit": _NUMBER | {"description": "Of characters, texts or MiB, where it was passed."},
+    },
+    "required": ["error", "code"],
 }
 _ALWAYS = (400, 413, 421)
 _WORK = (403, 408, 415, 429, 503, 504)
@@ -47,7 +60,7 @@ def description(settings: Settings, between: Iterable[tuple[str, str]]) -> dict[
             "description": "Translates text. The paths outside of /api are LibreTranslate's.",
         },
         "components": {
-            "schemas": {"Error": _record({"error": _TEXT})},
+            "schemas": {"Error": _ERROR},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
         "paths": {

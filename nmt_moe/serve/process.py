@@ -114,7 +114,7 @@ class Model:
     def check(self) -> None:
         """Raise :class:`Refused` where the model has failed."""
         if self.state == "failed":
-            raise Refused(503, self.error, retry_after=5)
+            raise Refused(503, self.error, "unavailable", retry_after=5)
 
     def submit(
         self, key: Key, contents: Sequence[tuple[Any, int]], in_order: bool = False
@@ -153,14 +153,14 @@ class Model:
         self.metrics.failed(self.name)
         self._opened.set()
         if self.state == "failed":
-            refuse(self.schedule.clear(), 503, error)
+            refuse(self.schedule.clear(), error)
 
 
-def refuse(pieces: Iterable[Piece], status: int, error: str) -> None:
+def refuse(pieces: Iterable[Piece], error: str) -> None:
     """Answer what waits with an error."""
     for piece in pieces:
         if not piece.found.done():
-            piece.found.set_exception(Refused(status, error, retry_after=5))
+            piece.found.set_exception(Refused(503, error, "unavailable", retry_after=5))
             piece.found.exception()  # is seen: the request may be gone
 
 
@@ -241,7 +241,7 @@ class _Process:
             await self._translate(key, pieces)
         except _Ended as error:
             self._fail(error)
-            refuse(pieces, 503, self.error)
+            refuse(pieces, self.error)
             raise
 
     async def _translate(self, key: Key, pieces: Sequence[Piece]) -> None:
@@ -261,7 +261,7 @@ class _Process:
         else:
             error = f"{model.name}: {answer['error']}"
             say(f"error: {error}")
-            refuse(pieces, 503, error)
+            refuse(pieces, error)
 
     async def _gather(self) -> None:
         """Wait for more work as long as it comes, for a moment."""

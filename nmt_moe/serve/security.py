@@ -84,14 +84,14 @@ class Guard:
         if settings.here_only and host and not loopback(host):
             # A page elsewhere may have given its own name this machine's address.
             error = f"this server is not {visible(host):.100}"
-            return JSONResponse({"error": error}, 421)
+            return JSONResponse({"error": error, "code": "host"}, 421)
         if scope["method"] == "OPTIONS" and allowed:
             return JSONResponse(None, headers=_ALLOWED)
         origin = headers.get("origin")
         own = origin is None or origin.partition("://")[2] == headers.get("host")
         if scope["method"] not in ("GET", "HEAD") and not (own or allowed):
             error = "pages elsewhere may not ask this server: name their origin, --allow-origin"
-            return JSONResponse({"error": error}, 403)
+            return JSONResponse({"error": error, "code": "origin"}, 403)
         return None
 
     @staticmethod

@@ -3,6 +3,7 @@
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.trained.search import BEAM
@@ -55,11 +56,34 @@ class Settings:
 
 
 class Refused(Exception):
-    """A request that is answered with an error of one line."""
+    """A request that is answered with an error of one line.
 
-    def __init__(self, status: int, error: str, retry_after: int | None = None) -> None:
+    Args:
+        status: of HTTP.
+        error: the line.
+        code: a name of :mod:`nmt_moe.serve.codes`.
+        limit: that was passed, of characters, texts or MiB.
+        retry_after: seconds until it is worth asking again.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        code: str,
+        *,
+        limit: int | None = None,
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(error)
-        self.status, self.error, self.retry_after = status, error, retry_after
+        self.status, self.error, self.code = status, error, code
+        self.limit, self.retry_after = limit, retry_after
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What is answered."""
+        limit = {} if self.limit is None else {"limit": self.limit}
+        return {"error": self.error, "code": self.code, **limit}
 
 
 def loopback(host: str) -> bool:

@@ -18,7 +18,7 @@ from nmt_moe.serve.text import Cutter, together, whole
 from nmt_moe.trained.alignment import Aligned
 from nmt_moe.trained.search import BUFFER_LINES
 from nmt_moe.trained.text import cleaned
-from nmt_moe.translate.documents.forms import Encoded, document
+from nmt_moe.translate.documents.forms import Encoded, NotText, document
 from nmt_moe.translate.documents.translating import Documents
 
 _LONG = 1000
@@ -105,9 +105,10 @@ class Translating:
         sentence = cleaned(text)
         parts = cutter.parts(sentence)
         if not parts:
-            raise Refused(400, "q has no words to explain")
+            raise Refused(400, "q has no words to explain", "no_words")
         if len(parts) > 1:
-            raise Refused(400, "q is too long a sentence to be explained: give a part of it")
+            error = "q is too long a sentence to be explained: give a part of it"
+            raise Refused(400, error, "sentence_too_long")
         with self._work("explain", [(sentence, len(parts[0]))]) as [found]:
             explained: dict[str, Any] = await found
         return explained
@@ -143,7 +144,7 @@ class Translating:
 
         def translate(sentences: list[str]) -> list[Aligned]:
             if gone:
-                raise Refused(503, "the request is gone")
+                raise Refused(503, "the request is gone", "unavailable")
             asked = asyncio.run_coroutine_threadsafe(self._aligned(cutter, sentences), loop)
             waiting[:] = [asked]
             return asked.result()
@@ -152,7 +153,9 @@ class Translating:
             try:
                 return b"".join(_file(content, form, columns, name, translate, cutter))
             except UserError as error:
-                raise Refused(400, " ".join(str(error).split())) from None
+                # Beside its bytes, the columns of TSV are all that can be wrong.
+                code = "encoding" if isinstance(error, NotText) else "column"
+                raise Refused(400, " ".join(str(error).split()), code) from None
 
         try:
             return await loop.run_in_executor(pool, work)

@@ -11,10 +11,12 @@ from libretranslatepy import LibreTranslateAPI
 from starlette.datastructures import Headers
 
 from nmt_moe.cli.main import main
+from nmt_moe.serve.codes import CODES
 from nmt_moe.serve.openapi import description
 from nmt_moe.serve.settings import Settings
 from nmt_moe.trained import Translator
 from tests.hub.conftest import KNOWN
+from tests.recipes import ROOT
 from tests.serve.running import Running
 
 LINES = [
@@ -189,33 +191,60 @@ def test_settings_are_those_that_clients_ask_for(server: Running) -> None:
     assert ".md" in found["supportedFilesFormat"]
 
 
-WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"q": None}, "q is missing"),
-    ({"q": 5}, "q must be a text"),
-    ({"q": ["a", 5]}, "q must be a text"),
-    ({"q": {}}, "q must be a text"),
-    ({"source": "fr"}, "no model translates from 'fr': choose from en"),
-    ({"target": "fr"}, "no model translates from en into 'fr': choose from de"),
-    ({"target": None}, "target is missing"),
-    ({"source": ["en"]}, "source must be a text"),
-    ({"format": "pdf"}, "format must be text or html"),
-    ({"alternatives": -1}, "alternatives must be a whole number"),
-    ({"alternatives": "x"}, "alternatives must be a whole number"),
-    ({"q": "a" * 5001}, "the text has more than 5,000 characters"),
-    ({"q": ["a" * 2501] * 2}, "the text has more than 5,000 characters"),
-    ({"q": [""] * 1001}, "q has more than 1,000 texts"),
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"q": None}, "missing", "q is missing"),
+    ({"q": 5}, "field", "q must be a text"),
+    ({"q": ["a", 5]}, "field", "q must be a text"),
+    ({"q": {}}, "field", "q must be a text"),
+    ({"source": "fr"}, "no_direction", "no model translates from 'fr': choose from en"),
+    ({"target": "fr"}, "no_direction", "no model translates from en into 'fr': choose from de"),
+    ({"target": None}, "missing", "target is missing"),
+    ({"source": ["en"]}, "field", "source must be a text"),
+    ({"format": "pdf"}, "field", "format must be text or html"),
+    ({"alternatives": -1}, "field", "alternatives must be a whole number"),
+    ({"alternatives": "x"}, "field", "alternatives must be a whole number"),
+    ({"q": "a" * 5001}, "too_long", "the text has more than 5,000 characters"),
+    ({"q": ["a" * 2501] * 2}, "too_long", "the text has more than 5,000 characters"),
+    ({"q": [""] * 1001}, "too_many", "q has more than 1,000 texts"),
 ]
 
 
-@pytest.mark.parametrize(("change", "error"), WRONG, ids=[error for _, error in WRONG])
+@pytest.mark.parametrize(("change", "code", "error"), WRONG, ids=[error for *_, error in WRONG])
 def test_what_is_wrong_is_said_in_a_line(
-    server: Running, change: dict[str, Any], error: str
+    server: Running, change: dict[str, Any], code: str, error: str
 ) -> None:
     fields = {"q": "red", "source": "en", "target": "de"} | change
     answer = server.post("/translate", json={k: v for k, v in fields.items() if v is not None})
     assert answer.status_code == 400
     said = answer.json()["error"]
     assert error in said and "\n" not in said
+    assert answer.json()["code"] == code
+
+
+def test_what_was_passed_is_said_as_a_number(server: Running) -> None:
+    assert server.translate("a" * 5001).json()["limit"] == 5000
+    answer = server.translate("a" * 100_000)
+    assert answer.status_code == 413
+    assert (answer.json()["code"], answer.json()["limit"]) == ("too_long", 5000)
+    files = {"file": ("a.txt", b"a" * (11 * 2**20))}
+    answer = server.post("/translate_file", data={"source": "en", "target": "de"}, files=files)
+    assert answer.status_code == 413
+    assert answer.json() == {
+        "error": "the file has more than the 10 MiB that this server takes",
+        "code": "too_large",
+        "limit": 10,
+    }
+
+
+def test_the_description_says_what_codes_mean(server: Running) -> None:
+    error = server.get("/openapi.json").json()["components"]["schemas"]["Error"]
+    assert error["properties"]["code"]["enum"] == [*CODES]
+    said = (ROOT / "docs" / "serving.md").read_text("utf-8")
+    frequent = said.partition("Frequent codes are")[2].partition("the description has all")[0]
+    named = set(re.findall(r"`(\w+)`", frequent)) - {"limit"}
+    assert named and named <= set(CODES)
+    made = "".join(path.read_text("utf-8") for path in (ROOT / "nmt_moe" / "serve").glob("*.py"))
+    assert all(made.count(f'"{code}"') > 1 for code in CODES), "one is never answered"
 
 
 @pytest.mark.parametrize(
@@ -237,7 +266,9 @@ def test_what_is_wrong_is_said_in_a_line(
 )
 def test_other_bodies_are_refused(server: Running, status: int, request_: dict[str, Any]) -> None:
     answer = server.post("/translate", **request_)
-    assert answer.status_code == status and answer.json()["error"]
+    assert (
+        answer.status_code == status and answer.json()["error"] and answer.json()["code"] in CODES
+    )
 
 
 def test_half_characters_are_no_failure(server: Running) -> None:
@@ -247,29 +278,30 @@ def test_half_characters_are_no_failure(server: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "fields", "error"),
+    ("name", "content", "fields", "code", "error"),
     [
-        ("a.txt", b"\xff\xfe\xff", {}, "not valid UTF-16"),
-        ("a.txt", b"red\n\xff", {}, "a.txt, line 2: not valid UTF-8"),
-        ("a.tsv", b"a\tb", {}, "which column"),
-        ("a.tsv", b"a\tb", {"column": "9"}, "a.tsv, line 1: has 2 columns"),
-        ("a.pdf", b"%PDF", {}, "a.pdf is no file of text"),
-        ("a.txt", b"red", {"format": "doc"}, "format must be one of"),
-        ("", b"red", {}, "file is missing"),
+        ("a.txt", b"\xff\xfe\xff", {}, "encoding", "not valid UTF-16"),
+        ("a.txt", b"red\n\xff", {}, "encoding", "a.txt, line 2: not valid UTF-8"),
+        ("a.tsv", b"a\tb", {}, "column", "which column"),
+        ("a.tsv", b"a\tb", {"column": "9"}, "column", "a.tsv, line 1: has 2 columns"),
+        ("a.pdf", b"%PDF", {}, "file_type", "a.pdf is no file of text"),
+        ("a.txt", b"red", {"format": "doc"}, "field", "format must be one of"),
+        ("", b"red", {}, "missing", "file is missing"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(
-    server: Running, name: str, content: bytes, fields: dict[str, str], error: str
+    server: Running, name: str, content: bytes, fields: dict[str, str], code: str, error: str
 ) -> None:
     fields = {"source": "en", "target": "de"} | fields
     answer = server.post("/translate_file", data=fields, files={"file": (name, content)})
     assert answer.status_code == 400 and error in answer.json()["error"]
+    assert answer.json()["code"] == code
 
 
 def test_other_paths_and_methods_are_refused(server: Running) -> None:
     assert server.get("/nothing").status_code == 404
     assert server.get("/translate").status_code == 405
-    assert server.get("/nothing").json() == {"error": "there is nothing here"}
+    assert server.get("/nothing").json() == {"error": "there is nothing here", "code": "not_found"}
 
 
 def test_metrics_count_requests_batches_and_experts(server: Running) -> None:

@@ -57,6 +57,10 @@ def document(
     return (markdown if form == "markdown" else hypertext)("".join(lines))
 
 
+class NotText(UserError):
+    """A file is not in the encoding that it must have."""
+
+
 class Encoded:
     """A file of text in UTF-8, or in UTF-16 with a byte-order mark.
 
@@ -77,7 +81,7 @@ class Encoded:
         """The lines with their ends; only a line feed ends a line.
 
         Raises:
-            UserError: a line is not text; names it.
+            NotText: a line is not text; names it.
         """
         if self.encoding == "utf-8":
             yield from map(self._decoded, self._byte_lines(), count(1))
@@ -95,7 +99,7 @@ class Encoded:
             return raw.decode(self.encoding)
         except UnicodeDecodeError as error:
             where = f", line {number}" if self.encoding == "utf-8" else ""
-            raise UserError(
+            raise NotText(
                 f"{self._name}{where}: not valid {self.encoding.upper()} (byte {error.start + 1}): "
                 f"convert it first, as with iconv -f WINDOWS-1252 -t UTF-8"
             ) from None

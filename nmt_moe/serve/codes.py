@@ -1,0 +1,30 @@
+"""The short names of what a request may be refused for: a program tells refusals by them."""
+
+CODES = {
+    "auto": "The language of the text cannot be told here: name it.",
+    "body": "The body is neither JSON nor a form, or is damaged.",
+    "broken": "The server has a bug.",
+    "busy": "Too many requests wait.",
+    "column": "Which column of TSV is to be translated is not said, or there is none like that.",
+    "encoding": "The file is not text in UTF-8 or UTF-16.",
+    "expired": "The translated file is not kept any more.",
+    "field": "A field has a wrong value.",
+    "file_type": "The file is of a kind that is not translated.",
+    "host": "The host is not this server's.",
+    "method": "The path has another method.",
+    "missing": "A field is missing.",
+    "no_direction": "No model translates between these languages.",
+    "no_words": "There is nothing to explain.",
+    "not_found": "There is no such path.",
+    "origin": "Scripts of that page may not ask.",
+    "sentence_too_long": "The sentence is too long to be explained.",
+    "slow_body": "The body did not come in time.",
+    "slow_translation": "The translation took too long.",
+    "token": "A token is needed.",
+    "token_wrong": "The token is not one of the server's.",
+    "too_large": "The file has more MiB than `limit`, or the body too many bytes.",
+    "too_long": "The text has more characters than `limit`.",
+    "too_many": "There are more texts than `limit`.",
+    "unavailable": "The model is not there, or has failed.",
+}
+"""Names that stay, with what they mean."""
