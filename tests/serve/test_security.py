@@ -41,6 +41,13 @@ def test_work_needs_a_token(guarded: Running, path: str) -> None:
         assert guarded.post(path, data=fields, files=files).status_code == 200
 
 
+def test_a_wrong_token_is_told_from_none(guarded: Running) -> None:
+    none = guarded.post("/translate", json=FIELDS)
+    wrong = guarded.post("/translate", json=FIELDS | {"api_key": "x"})
+    assert (none.json()["code"], wrong.json()["code"]) == ("token", "token_wrong")
+    assert wrong.json()["error"] == "the token is not one of this server's"
+
+
 def test_metrics_need_a_token_and_the_page_none(guarded: Running) -> None:
     assert guarded.get("/metrics").status_code == 403
     given = {"Authorization": f"Bearer {TOKEN}"}
