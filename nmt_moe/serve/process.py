@@ -1,15 +1,11 @@
 """Models' processes, seen from the server: they are started, given batches, and started anew."""
 
 import asyncio
-import contextlib
-import json
-import os
-import signal
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nmt_moe.serve.child import Child, Ended
 from nmt_moe.serve.cores import processes_of, threads_of
 from nmt_moe.serve.log import say
 from nmt_moe.serve.metrics import Metrics
@@ -17,21 +13,13 @@ from nmt_moe.serve.schedule import Job, Key, Piece, Schedule
 from nmt_moe.serve.settings import GATHER, PARTS, PAUSE, PIECES, Refused, Settings
 from nmt_moe.serve.text import Cutter
 
-_WORKER = "from nmt_moe.serve.worker import main; main()"
-_LONGEST_LINE = 256 * 2**20  # bytes of an answer
 _PAUSES = (1, 2, 5, 10, 30, 60)
 """Seconds before a process is started again, the last one for all others."""
 _STEADY = 60
 """Seconds after which a process counts as one that works."""
-_QUIET = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads that wait leave the cores to others, unless the environment says otherwise."""
 
 Between = tuple[str, str]
 """Source and target language."""
-
-
-class _Ended(Exception):
-    """The process is not there any more, or cannot open its model; says why."""
 
 
 class Model:
@@ -170,7 +158,7 @@ class _Process:
     def __init__(self, model: Model) -> None:
         self._model = model
         self.state, self.error, self.idle = "loading", "", False
-        self._process: asyncio.subprocess.Process | None = None
+        self._child: Child | None = None
 
     async def run(self) -> None:
         """Keep it at work until this is cancelled."""
@@ -179,7 +167,7 @@ class _Process:
             began = loop.time()
             try:
                 await self._live()
-            except (_Ended, OSError) as error:
+            except (Ended, OSError) as error:
                 steady = self.state == "ready" and loop.time() - began > _STEADY
                 failures = 0 if steady else failures
                 pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
@@ -190,23 +178,18 @@ class _Process:
                 if self._model.cutters:  # it worked once
                     self.state = "loading"
             finally:
-                await self._end()
+                child, self._child = self._child, None
+                if child is not None:
+                    await child.end()
 
     def _fail(self, error: Exception) -> None:
         self.state, self.error, self.idle = "failed", f"{self._model.name}: {error}", False
 
     async def _live(self) -> None:
         """Start it and give it batches until it ends."""
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-c", _WORKER),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_LONGEST_LINE,
-            start_new_session=True,  # a terminal's Ctrl-C and closing are for the server
-            env=_QUIET | os.environ,
-        )
+        self._child = child = await Child.start()
         model, settings = self._model, self._model.settings
-        opened = await self._ask(
+        opened = await child.ask(
             {
                 "path": model.path,
                 "device": settings.device,
@@ -217,19 +200,19 @@ class _Process:
             }
         )
         if "error" in opened:
-            raise _Ended(opened["error"])
+            raise Ended(opened["error"])
         await model.opened(opened["ready"])
         self.state, self.error = "ready", ""
         while True:
-            await self._batch()
+            await self._batch(child)
 
-    async def _batch(self) -> None:
+    async def _batch(self, child: Child) -> None:
         """Wait for work, gather what comes soon after it, and have it translated."""
         model = self._model
         self.idle = True
         while not model.waiting:
             model.more.clear()
-            await self._more_or_end()
+            await child.until(model.more)
         await self._gather()
         key, pieces = model.schedule.take(share=model.idle)
         self.idle = False
@@ -238,18 +221,18 @@ class _Process:
             return
         model.metrics.batch(model.name, len(pieces), sum(piece.size for piece in pieces))
         try:
-            await self._translate(key, pieces)
-        except _Ended as error:
+            await self._translate(child, key, pieces)
+        except Ended as error:
             self._fail(error)
             refuse(pieces, self.error)
             raise
 
-    async def _translate(self, key: Key, pieces: Sequence[Piece]) -> None:
+    async def _translate(self, child: Child, key: Key, pieces: Sequence[Piece]) -> None:
         """Have a batch translated; where it fails, each of its pieces by itself."""
         model, (kind, source, target) = self._model, key
         content = [piece.content for piece in pieces]
         work = {"kind": kind, "source": source, "target": target, "content": content}
-        answer = await self._ask(work)
+        answer = await child.ask(work)
         if "error" not in answer:
             model.metrics.experts(model.name, answer["load"])
             for piece, found in zip(pieces, answer["found"], strict=True):
@@ -257,7 +240,7 @@ class _Process:
                     piece.found.set_result(found)
         elif len(pieces) > 1:
             for piece in pieces:
-                await self._translate(key, [piece])
+                await self._translate(child, key, [piece])
         else:
             error = f"{model.name}: {answer['error']}"
             say(f"error: {error}")
@@ -274,53 +257,3 @@ class _Process:
                     await model.more.wait()
             except TimeoutError:
                 return
-
-    async def _more_or_end(self) -> None:
-        """Wait for work; an idle process may be killed, too."""
-        process = self._process
-        assert process is not None
-        more = asyncio.ensure_future(self._model.more.wait())
-        ended = asyncio.ensure_future(process.wait())
-        try:
-            await asyncio.wait((more, ended), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            more.cancel()
-            ended.cancel()
-        if process.returncode is not None:
-            raise _Ended(_why(process.returncode))
-
-    async def _ask(self, content: dict[str, Any]) -> dict[str, Any]:
-        process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(content).encode() + b"\n")
-            await process.stdin.drain()
-            line = await process.stdout.readline()
-        except (ConnectionError, ValueError):
-            line = b""
-        if not line.endswith(b"\n"):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), 5)
-            raise _Ended(_why(process.returncode))
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    async def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-
-def _why(code: int | None) -> str:
-    if code is None:
-        return "its process does not answer; it is started anew, so try again soon"
-    how = f"ended with {code}"
-    if code < 0:
-        name = signal.Signals(-code).name if -code in {*signal.Signals} else str(-code)
-        how = f"was killed by {name}"
-        if name == "SIGKILL":
-            how += ", perhaps for want of memory"
-    return f"its process {how}; it is started anew, so try again soon"
