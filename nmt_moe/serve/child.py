@@ -18,6 +18,10 @@ class Ended(Exception):
     """The process is not there any more, or cannot open its model; says why."""
 
 
+class Mistaken(Ended):
+    """A user has to do something before it can open its model."""
+
+
 class Child:
     """A process that was started.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nmt_moe.serve.child import Child, Ended
+from nmt_moe.serve.child import Child, Ended, Mistaken
 from nmt_moe.serve.cores import processes_of, threads_of
 from nmt_moe.serve.log import say
 from nmt_moe.serve.metrics import Metrics
@@ -48,7 +48,10 @@ class Model:
         self.schedule = Schedule(PARTS, PIECES)
         self.more = asyncio.Event()
         """Whether work has come."""
+        self.given_up = asyncio.Event()
+        """Whether no process of it is started again: a user's mistake keeps the model shut."""
         self._opened = asyncio.Event()
+        self._said = ""
         number = settings.processes or processes_of(path, settings.device)
         self._processes = [_Process(self) for _ in range(number)]
 
@@ -83,6 +86,7 @@ class Model:
         async with asyncio.TaskGroup() as group:
             for one in self._processes:
                 group.create_task(one.run())
+        self.given_up.set()
 
     async def known(self) -> None:
         """Wait until it is known between which languages it translates, or that it has failed."""
@@ -102,7 +106,8 @@ class Model:
     def check(self) -> None:
         """Raise :class:`Refused` where the model has failed."""
         if self.state == "failed":
-            raise Refused(503, self.error, "unavailable", retry_after=5)
+            again = None if self.given_up.is_set() else 5
+            raise Refused(503, self.error, "unavailable", retry_after=again)
 
     def submit(
         self, key: Key, contents: Sequence[tuple[Any, int]], in_order: bool = False
@@ -135,9 +140,21 @@ class Model:
         self.between = [*self.cutters]
         self._opened.set()
 
-    def failed(self, error: str) -> None:
-        """Say so, and let nobody wait where no process is left."""
-        say(f"error: {error}")
+    def say_ready(self, again: bool) -> None:
+        """Tell the terminal."""
+        pairs = ", ".join(f"{source}-{target}" for source, target in self.between)
+        say(f"{self.name} is ready{' again' if again else ''}: {pairs}")
+
+    def failed(self, error: str, once: bool = False) -> None:
+        """Say so, and let nobody wait where no process is left.
+
+        Args:
+            error: of a process.
+            once: whether the other processes say the same.
+        """
+        if not (once and error == self._said):
+            say(f"error: {error}")
+        self._said = error
         self.metrics.failed(self.name)
         self._opened.set()
         if self.state == "failed":
@@ -173,7 +190,10 @@ class _Process:
                 pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
                 failures += 1
                 self._fail(error)
-                self._model.failed(self.error)
+                hopeless = isinstance(error, Mistaken) and not self._model.cutters
+                self._model.failed(self.error, once=hopeless)
+                if hopeless:
+                    return
                 await asyncio.sleep(pause)
                 if self._model.cutters:  # it worked once
                     self.state = "loading"
@@ -200,9 +220,12 @@ class _Process:
             }
         )
         if "error" in opened:
-            raise Ended(opened["error"])
+            raise (Mistaken if opened["mistake"] else Ended)(opened["error"])
         await model.opened(opened["ready"])
+        before, again = model.state, bool(self.error)
         self.state, self.error = "ready", ""
+        if again or before != "ready":
+            model.say_ready(again)
         while True:
             await self._batch(child)
 

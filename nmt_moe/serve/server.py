@@ -5,6 +5,7 @@ import errno
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ def serve(settings: Settings) -> None:
 
     Raises:
         UserError: a model is not there, the port is taken, or nobody may listen there.
+        SystemExit: a user's mistake keeps all models shut; it was said of each.
     """
     models = _models(settings)
     if not (settings.here_only or settings.tokens):
@@ -38,7 +40,8 @@ def serve(settings: Settings) -> None:
     logging.raiseExceptions = False  # no traceback where the log cannot be written
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not of what is no HTTP
     raise_limit()
-    asyncio.run(_serve(settings, models, listening))
+    if not asyncio.run(_serve(settings, models, listening)):
+        sys.exit(1)
 
 
 def _models(settings: Settings) -> list[tuple[str, str, list[Between]]]:
@@ -52,6 +55,8 @@ def _models(settings: Settings) -> list[tuple[str, str, list[Between]]]:
         path = Path(given)
         first, between = Path(given.split(":")[0]), []
         if path.is_dir():
+            if not (path / folder.ABOUT).is_file():
+                _no_model_folder(path)
             between = folder.read(path).directions
         elif not first.is_file():
             raise UserError(f"there is no model {given}: give a model's folder, or a checkpoint")
@@ -59,6 +64,13 @@ def _models(settings: Settings) -> list[tuple[str, str, list[Between]]]:
         number = 1 + sum(other.rpartition("-")[0] == name or other == name for other in found)
         found[name if number == 1 else f"{name}-{number}"] = given, between
     return [(name, *one) for name, one in found.items()]
+
+
+def _no_model_folder(path: Path) -> None:
+    best = next(path.glob("**/checkpoint_best.pt"), None)
+    if best is not None:
+        raise UserError(f"{path} is no model's folder: name a checkpoint in it, such as {best}")
+    raise UserError(f"{path} is no model's folder: it has neither {folder.ABOUT} nor checkpoints")
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -80,7 +92,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _serve(
     settings: Settings, models: list[tuple[str, str, list[Between]]], listening: socket.socket
-) -> None:
+) -> bool:
+    """Returns whether some model could be served."""
     metrics = Metrics()
     made = [Model(*one, settings, metrics) for one in models]
     service = Service(settings, made, metrics)
@@ -100,8 +113,18 @@ async def _serve(
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"http://{shown}:{port}", flush=True)
-    await _Server(config).serve(sockets=[listening])
+    server = _Server(config)
+    watching = asyncio.create_task(_end_without_models(server, made))
+    await server.serve(sockets=[listening])
+    watching.cancel()
     service.close()
+    return not all(model.given_up.is_set() for model in made)
+
+
+async def _end_without_models(server: uvicorn.Server, models: list[Model]) -> None:
+    for model in models:
+        await model.given_up.wait()
+    server.should_exit = True
 
 
 class _Server(uvicorn.Server):

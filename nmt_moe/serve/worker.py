@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import IO, Any
 
-from nmt_moe.common.errors import one_line
+from nmt_moe.common.errors import UserError, one_line
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
 
         model = Opened(json.loads(next(asked)))
     except Exception as error:
-        _write(answers, {"error": explained(error)})
+        _write(answers, {"error": explained(error), "mistake": mistake(error)})
         return
     _write(answers, {"ready": model.about()})
     for line in asked:
@@ -39,6 +39,15 @@ def main() -> None:
 def _write(file: IO[str], content: dict[str, Any]) -> None:
     file.write(f"{json.dumps(content)}\n")
     file.flush()
+
+
+def mistake(error: BaseException | None) -> bool:
+    """Whether a user has to do something, and another start would fail in the same way."""
+    while error is not None:
+        if isinstance(error, UserError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def explained(error: Exception) -> str:

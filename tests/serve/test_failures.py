@@ -9,13 +9,21 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import torch
 
 from nmt_moe.cli.main import main
+from nmt_moe.serve.opened import Opened
+from nmt_moe.serve.worker import mistake
+from nmt_moe.trained import folder as folders
+from nmt_moe.trained.packing import pack
+from tests.commands import BIN
 from tests.hub.conftest import KNOWN
-from tests.serve.running import Running, served
+from tests.report.experts import write_checkpoint
+from tests.serve.running import SECONDS, Running, served
 
 
 def one_line(server: Running) -> str:
@@ -48,7 +56,10 @@ def test_a_killed_model_is_told_and_started_anew(model: Path) -> None:
         assert server.metric('nmt_moe_failures_total{model="small"}') == 1
         server.until_ready()
         assert server.translate(KNOWN[0]).json() == {"translatedText": KNOWN[0]}
-        assert [line[:7] for line in server.said.splitlines()] == ["error: "]
+        server.until(lambda: server.said.count("\n") == 3, "a line of its return")
+        first, error, last = server.said.splitlines()
+        assert (first, last) == ("small is ready: en-de", "small is ready again: en-de")
+        assert error.startswith(f"error: {said}")
 
 
 def test_one_of_several_processes_may_end(model: Path) -> None:
@@ -73,8 +84,50 @@ def test_a_broken_model_leaves_the_others_alone(model: Path, tmp_path: Path) -> 
         server.until(lambda: server.translate(KNOWN[0]).status_code == 200, "the other model")
         states = {one["name"]: one["state"] for one in server.get("/api/models").json()}
         assert states == {"broken": "failed", "small": "ready"}
-        shutil.copy(model / "model.pt", broken)
-        server.until_ready()
+        assert len(server.workers) == 1, "no start can mend it"
+        answer = server.get("/health")
+        assert answer.status_code == 503 and answer.json()["error"] == one_line(server)
+        assert server.said.count("error: ") == 1
+
+
+def test_a_server_that_cannot_translate_ends(model: Path) -> None:
+    options = ["--port", "0", "--device", "nonsense", "--processes", "2"]
+    command = [BIN / "nmt-moe", "serve", model, *options]
+    ended = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=SECONDS)
+    assert ended.returncode == 1
+    said = "error: small: there is no device nonsense here: use --device cpu\n"
+    assert ended.stderr == said
+
+
+@pytest.mark.parametrize(
+    ("file", "options"),
+    [
+        ("small.zip", {}),
+        ("small/model.json", {}),
+        ("small", {"device": "nonsense"}),
+        ("small", {"device": "cuda"}),
+        ("small", {"shortlist": "none"}),
+        ("language_model", {}),
+        ("no_wordpieces", {}),
+    ],
+)
+def test_what_only_a_user_can_mend_is_known(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, options: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    shutil.copytree(model, tmp_path / "small")
+    pack(folders.read(model), tmp_path / "small.zip")
+    shutil.copytree(model, tmp_path / "no_wordpieces")
+    (tmp_path / "no_wordpieces" / "sentencepiece.model").unlink()
+    path = tmp_path / file
+    if file == "language_model":
+        (tmp_path / file).mkdir()
+        path = write_checkpoint(tmp_path / file, "lstm_moe_lm")
+    asked = dict.fromkeys(("device", "shortlist")) | {"int8": False, "threads": 1, "beam": 2}
+    with pytest.raises(Exception) as raised:
+        Opened(asked | {"path": str(path)} | options)
+    assert mistake(raised.value)
+    assert not mistake(RuntimeError("by chance"))
 
 
 def test_a_model_that_is_not_there_is_told_at_once(
@@ -84,7 +137,8 @@ def test_a_model_that_is_not_there_is_told_at_once(
     (damaged / "model.json").write_text("{")
     for given, error in {
         tmp_path / "none": "there is no model",
-        tmp_path: "is no model folder",
+        tmp_path: "is no model's folder: it has neither",
+        model.parent / "training": f"name a checkpoint in it, such as {model.parent}/training/",
         damaged: "model.json is damaged",
     }.items():
         assert main(["serve", str(model), str(given)]) == 1
