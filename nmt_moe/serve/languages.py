@@ -36,6 +36,10 @@ def leftward(code: str) -> bool:
     return known is not None and known.script in _LEFTWARD
 
 
+_NOTICEABLE, _SURE = 0.01, 0.8
+"""Probabilities of a language: that are told, and that refuse a text where it is another one."""
+
+
 def directions(models: Iterable[Model]) -> dict[Between, Model]:
     """Which model translates between two languages: the first one named that has not failed."""
     found: dict[Between, Model] = {}
@@ -102,21 +106,49 @@ def detects() -> bool:
 
 
 def detected(text: str, codes: Sequence[str]) -> list[dict[str, Any]]:
-    """The answer of ``/detect``: the likely ones of these languages, the best first.
+    """The answer of ``/detect``: the likely languages of all that can be told, the best first.
+
+    Args:
+        text: of any language.
+        codes: of the models' languages, as they call them; a text without letters has the first.
 
     Raises:
         Refused: py3langid is not installed.
     """
+    found = _ranked(text, codes) or [(code, 0.0) for code in codes[:1]]
+    return [_likely(code, p) for code, p in found if p >= _NOTICEABLE or p == found[0][1]]
+
+
+def spoken(text: str, sources: Sequence[str]) -> dict[str, Any]:
+    """The language that a text is translated from, one of the models' source languages.
+
+    Raises:
+        Refused: it is surely in another one, or py3langid is not installed.
+    """
+    ranked = _ranked(text, sources)
+    if ranked and ranked[0][0] not in sources and ranked[0][1] >= _SURE:
+        code = ranked[0][0]
+        error = f"no model translates from {english(code)} ({code}): "
+        raise Refused(400, f"{error}choose from {', '.join(sources)}", "no_direction")
+    return _likely(*next((one for one in ranked if one[0] in sources), (sources[0], 0.0)))
+
+
+def _ranked(text: str, codes: Sequence[str]) -> list[tuple[str, float]]:
+    """All languages with their probabilities; none for a text without letters."""
     if not detects():
         raise Refused(
             400,
             "this server cannot detect languages: pip install 'nmt-moe[langid]' lets it",
             "auto",
         )
-    labels = {label: code for code in codes if (known := find(code)) for label in known.codes}
-    ranked = [(labels[one], float(p)) for one, p in _identifier().rank(text) if one in labels]
-    total = sum(p for _, p in ranked)
-    if not ranked or not total or not any(map(str.isalpha, text)):
-        return [{"language": code, "confidence": 0.0} for code in codes[:1]]
-    best = [(code, round(100 * p / total, 1)) for code, p in ranked]
-    return [{"language": code, "confidence": p} for code, p in best if p >= 1]
+    labels: dict[str, str] = {}
+    for code in codes:
+        for label in known.codes if (known := find(code)) else ():
+            labels.setdefault(label, code)
+    if not any(map(str.isalpha, text)):
+        return []
+    return [(labels.get(label, label), float(p)) for label, p in _identifier().rank(text)]
+
+
+def _likely(code: str, p: float) -> dict[str, Any]:
+    return {"language": code, "confidence": round(100 * p, 1)}

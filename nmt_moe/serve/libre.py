@@ -240,18 +240,17 @@ def _sources(service: Service) -> list[str]:
 
 
 def _detected(service: Service, text: str) -> list[dict[str, Any]]:
-    return languages.detected(text, _sources(service))
+    return languages.detected(text, [one["code"] for one in languages.listing(service.models)])
 
 
 def _spoken(service: Service, texts: list[str]) -> dict[str, Any]:
-    """The language of texts, from those that can be translated."""
+    """The language of texts that do not say it."""
     sources = _sources(service)
     if len(sources) == 1 and not languages.detects():
         return {"language": sources[0], "confidence": 0.0}
-    found = _detected(service, "\n".join(texts))
-    if not found:
+    if not sources:
         raise Refused(503, "no model is ready", "unavailable")
-    return found[0]
+    return languages.spoken("\n".join(texts), sources)
 
 
 def _alike(service: Service, source: str, target: str) -> bool:

@@ -86,7 +86,7 @@ def description(settings: Settings, between: Iterable[tuple[str, str]]) -> dict[
                 parameters=[_in_path("secret")],
             ),
             "/detect": _post(
-                "Tell which of the models' source languages a text is in.",
+                "Tell which language a text is in.",
                 {"q": _text(settings), "api_key": _KEY},
                 ("q",),
                 _json(_list(_DETECTED), "The likely languages, the best first."),
