@@ -65,7 +65,7 @@ class Serve(OnDevice):
                 f"nmt-moe serve needs {error.name}: install it with pip install 'nmt-moe[serve]'"
             ) from None
         from nmt_moe.serve.server import serve
-        from nmt_moe.serve.settings import Settings, read_tokens
+        from nmt_moe.serve.settings import Settings, origins_of, read_tokens
 
         if self.shortlist is not None and len(self.models) > 1:
             raise UserError("--shortlist is for a single model: serve the others by themselves")
@@ -81,7 +81,7 @@ class Serve(OnDevice):
                 host=self.host,
                 port=self.port,
                 tokens=read_tokens(self.token_file) if self.token_file else frozenset(),
-                origins=frozenset(self.allow_origin or ()),
+                origins=origins_of(self.allow_origin or []),
                 queue=self.queue,
                 max_length=self.max_length,
                 max_file=self.max_file,

@@ -1,7 +1,6 @@
 """The server's process: its socket, and how it begins and ends."""
 
 import asyncio
-import errno
 import logging
 import signal
 import socket
@@ -13,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from nmt_moe.common.errors import UserError
+from nmt_moe.serve.address import listen, shown
 from nmt_moe.serve.app import application
 from nmt_moe.serve.asking import Service
 from nmt_moe.serve.connections import Connection, raise_limit
@@ -31,12 +31,7 @@ def serve(settings: Settings) -> None:
         SystemExit: a user's mistake keeps all models shut; it was said of each.
     """
     models = _models(settings)
-    if not (settings.here_only or settings.tokens):
-        raise UserError(
-            f"{settings.host} can be reached from other machines: give --token-file, whose tokens "
-            "their requests must bring, or --host 127.0.0.1"
-        )
-    listening = _listen(settings.host, settings.port)
+    listening = listen(settings)
     logging.raiseExceptions = False  # no traceback where the log cannot be written
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not of what is no HTTP
     raise_limit()
@@ -73,23 +68,6 @@ def _no_model_folder(path: Path) -> None:
     raise UserError(f"{path} is no model's folder: it has neither {folder.ABOUT} nor checkpoints")
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(1024)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UserError(f"port {port} of {host} is in use: choose another --port") from None
-        reason = error.strerror or error
-        raise UserError(f"cannot listen at {host}, port {port}: {reason}") from None
-    return listening
-
-
 async def _serve(
     settings: Settings, models: list[tuple[str, str, list[Between]]], listening: socket.socket
 ) -> bool:
@@ -110,10 +88,8 @@ async def _serve(
         timeout_graceful_shutdown=settings.timeout,
         h11_max_incomplete_event_size=2**14,
     )
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"http://{shown}:{port}", flush=True)
-    server = _Server(config)
+    print(*shown(listening), sep="\n", flush=True)
+    server = _Server(config, service)
     watching = asyncio.create_task(_end_without_models(server, made))
     await server.serve(sockets=[listening])
     watching.cancel()
@@ -128,6 +104,10 @@ async def _end_without_models(server: uvicorn.Server, models: list[Model]) -> No
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """SIGTERM is a way to end, no failure; the second one ends at once."""
@@ -145,4 +125,5 @@ class _Server(uvicorn.Server):
             self.force_exit = True
             return
         self.should_exit = True
-        say("ends after the running requests")
+        if self._service.running:
+            say("ends after the running requests")

@@ -1,6 +1,8 @@
 """What a server was started with, and the refusals that its requests meet."""
 
 import ipaddress
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,23 @@ def loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def origins_of(given: Iterable[str]) -> frozenset[str]:
+    """Origins as browsers send them.
+
+    Raises:
+        UserError: a text is none, which no request would have.
+    """
+    for origin in given:
+        scheme, _, host = origin.partition("://")
+        default = {"http": ":80", "https": ":443"}.get(scheme, "/")
+        if not re.fullmatch("[a-z][a-z0-9+.-]*://[^/?#@\\sA-Z]+", origin) or host.endswith(default):
+            raise UserError(
+                f"--allow-origin {origin}: give scheme and host in lower case as browsers do, such "
+                "as https://example.org or http://localhost:8080"
+            )
+    return frozenset(given)
 
 
 def read_tokens(file: Path) -> frozenset[str]:

@@ -1,11 +1,14 @@
 """Who may ask: tokens, pages elsewhere, other hosts, and what each answer carries."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nmt_moe.cli.main import main
+from nmt_moe.serve.address import listen, shown
+from nmt_moe.serve.settings import Settings, origins_of
 from tests.hub.conftest import KNOWN
 from tests.serve.running import Running, served
 
@@ -132,8 +135,52 @@ def test_a_file_without_good_tokens_is_refused(
     assert error in line
 
 
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [
+        (["--host", "no-such-host.invalid"], "no-such-host.invalid: there is no such address"),
+        (["--host", f"{'a' * 70}.b"], "there is no such address"),
+        (["--host", "http://localhost"], "give an address, not a URL"),
+        *(
+            (["--allow-origin", origin], f"--allow-origin {origin}: give scheme and host")
+            for origin in (
+                "example.org", "*", "null", "https://example.org/", "https://example.org/page",
+                "https://Example.org", "https://", "https://example.org:443", "http://a@b",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_told(
+    model: Path, capsys: pytest.CaptureFixture[str], option: list[str], error: str
+) -> None:
+    assert main(["serve", str(model), *option]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert error in line
+
+
+def test_origins_are_taken_as_browsers_send_them() -> None:
+    good = [
+        "https://example.org",
+        "http://localhost:8080",
+        "http://[::1]:1",
+        "moz-extension://ab-1",
+    ]
+    assert origins_of(good) == set(good)
+
+
+def test_all_addresses_of_this_machine_are_shown_by_its_name() -> None:
+    tokens = frozenset(["0123456789abcdef"])
+    with listen(Settings(("x",), host="0.0.0.0", port=0, tokens=tokens)) as listening:
+        port = listening.getsockname()[1]
+        first, second, *_ = shown(listening)
+        assert first == f"http://0.0.0.0:{port}"
+        assert second == f"http://{socket.gethostname()}:{port}"
+    with listen(Settings(("x",), port=0)) as listening:
+        assert [*shown(listening)] == [f"http://127.0.0.1:{listening.getsockname()[1]}"]
+
+
 def test_other_addresses_need_tokens(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for host in ("0.0.0.0", "::", "192.0.2.1", "some.example"):
+    for host in ("0.0.0.0", "::", "192.0.2.1"):
         assert main(["serve", str(model), "--host", host]) == 1
         [line] = capsys.readouterr().err.splitlines()
         assert "--token-file" in line
