@@ -1,6 +1,6 @@
 """The languages of a server: their names, which model translates between two, and detection."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -48,6 +48,20 @@ def directions(models: Iterable[Model]) -> dict[Between, Model]:
             if between not in found or found[between].state == "failed" != model.state:
                 found[between] = model
     return found
+
+
+def warnings(models: Iterable[Model]) -> Iterator[str]:
+    """A line for each direction of a model that another one, named before it, translates."""
+    first: dict[Between, Model] = {}
+    for model in models:
+        for between in model.between:
+            other = first.setdefault(between, model)
+            if other is not model:
+                pair = "-".join(between)
+                yield (
+                    f"warning: {model.name} translates {pair} only where {other.name} has failed: "
+                    "the first one named translates"
+                )
 
 
 def listing(models: Iterable[Model]) -> list[dict[str, Any]]:

@@ -16,8 +16,10 @@ from nmt_moe.serve.address import listen, shown
 from nmt_moe.serve.app import application
 from nmt_moe.serve.asking import Service
 from nmt_moe.serve.connections import Connection, raise_limit
+from nmt_moe.serve.languages import warnings
 from nmt_moe.serve.log import say
 from nmt_moe.serve.metrics import Metrics
+from nmt_moe.serve.names import names_of
 from nmt_moe.serve.process import Between, Model
 from nmt_moe.serve.settings import Settings
 from nmt_moe.trained import folder
@@ -45,7 +47,7 @@ def _models(settings: Settings) -> list[tuple[str, str, list[Between]]]:
     Raises:
         UserError: there is none.
     """
-    found: dict[str, tuple[str, list[Between]]] = {}
+    found: list[list[Between]] = []
     for given in settings.models:
         path = Path(given)
         first, between = Path(given.split(":")[0]), []
@@ -55,10 +57,8 @@ def _models(settings: Settings) -> list[tuple[str, str, list[Between]]]:
             between = folder.read(path).directions
         elif not first.is_file():
             raise UserError(f"there is no model {given}: give a model's folder, or a checkpoint")
-        name = path.resolve().name if path.is_dir() else first.resolve().parent.name
-        number = 1 + sum(other.rpartition("-")[0] == name or other == name for other in found)
-        found[name if number == 1 else f"{name}-{number}"] = given, between
-    return [(name, *one) for name, one in found.items()]
+        found.append(between)
+    return [*zip(names_of(settings.models), settings.models, found, strict=True)]
 
 
 def _no_model_folder(path: Path) -> None:
@@ -90,11 +90,22 @@ async def _serve(
     )
     print(*shown(listening), sep="\n", flush=True)
     server = _Server(config, service)
-    watching = asyncio.create_task(_end_without_models(server, made))
+    watching = [
+        asyncio.create_task(watch) for watch in (_end_without_models(server, made), _warn(made))
+    ]
     await server.serve(sockets=[listening])
-    watching.cancel()
+    for task in watching:
+        task.cancel()
     service.close()
     return not all(model.given_up.is_set() for model in made)
+
+
+async def _warn(models: list[Model]) -> None:
+    """Say which models stand behind others, as soon as it is known."""
+    for model in models:
+        await model.known()
+    for line in warnings(models):
+        say(line)
 
 
 async def _end_without_models(server: uvicorn.Server, models: list[Model]) -> None:

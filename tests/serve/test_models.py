@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nmt_moe.serve.names import names_of
 from nmt_moe.trained import Translator
 from nmt_moe.trained import folder as folders
 from tests.hub.conftest import KNOWN
@@ -57,6 +58,32 @@ def test_languages_are_those_of_all_models(server: Running) -> None:
     answer = server.translate("red", source="fr", target="en")
     assert answer.status_code == 400
     assert answer.json()["error"] == "no model translates from 'fr': choose from en, de"
+
+
+def test_a_model_behind_another_is_told(server: Running) -> None:
+    [warning] = [line for line in server.said.splitlines() if line.startswith("warning")]
+    assert warning == (
+        "warning: small translates en-de only where several has failed: the first one named "
+        "translates"
+    )
+
+
+def test_models_have_names_that_tell_them_apart(tmp_path: Path) -> None:
+    for folder in ("a/model", "b/model", "model-2", "a/training", "b/training"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("a/training/best.pt", "b/training/best.pt", "b/training/last.pt"):
+        (tmp_path / file).touch()
+
+    def names(*given: str) -> list[str]:
+        return names_of([f"{tmp_path}/{one}" for one in given])
+
+    assert names("a/model") == ["model"]
+    assert names("a/training/best.pt") == ["training"]
+    assert names("a/model", "a/model", "model-2") == ["model", "model-2", "model-2-2"]
+    assert names("a/model", "b/model", "a/model") == ["a/model", "b/model", "a/model-2"]
+    assert names("a/training/best.pt", "b/training/best.pt") == ["a/training", "b/training"]
+    assert names("b/training/best.pt", "b/training/last.pt") == ["training/best", "training/last"]
+    assert names("b/training/best.pt:b/training/last.pt") == ["training"]
 
 
 def test_a_source_language_is_told_from_text(server: Running) -> None:
