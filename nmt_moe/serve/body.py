@@ -66,6 +66,9 @@ async def fields(request: Request, limit: Limit) -> dict[str, Any]:
         return _object(body)
     if kind not in ("", "application/x-www-form-urlencoded"):
         raise Refused(415, f"a body is JSON or a form, not {kind:.50}", "body")
+    if body.lstrip().startswith(b"{"):  # as of curl -d
+        error = "the body looks like JSON: send it with Content-Type: application/json"
+        raise Refused(400, error, "body")
     try:
         text = f"{request.url.query}&{body.decode('utf-8')}"
         found = parse_qsl(text, keep_blank_values=True, max_num_fields=_FIELDS)

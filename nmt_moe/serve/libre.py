@@ -17,10 +17,10 @@ from nmt_moe.serve.asking import Service, check_length, text_of, while_waited_fo
 from nmt_moe.serve.body import File, fields, limit_of_file, limit_of_text, nothing
 from nmt_moe.serve.settings import FILES_AT_ONCE, UPLOADS_AT_ONCE, Refused
 from nmt_moe.serve.translating import Translated
-from nmt_moe.translate.documents.forms import FORMS, form_of
+from nmt_moe.translate.documents.forms import ENDINGS, FORMS, form_of
 
 AUTO = "auto"
-FILE_ENDINGS = [".txt", ".tsv", ".srt", ".vtt", ".md", ".html", ".htm"]
+FILE_ENDINGS = [".txt", *ENDINGS]
 _MOST_TEXTS = 1000
 
 
@@ -51,12 +51,12 @@ class Libre:
             if source == AUTO:
                 spoken = await asyncio.to_thread(_spoken, service, texts)
                 source = spoken["language"]
-            work = partial(self._translate, texts, source, target, form, number)
+            work = partial(self._translate, texts, source, target, form, number or 0)
             found = await while_waited_for(request, work, settings.timeout)
         for text, one in zip(texts, found, strict=True):
             service.note(text, one.text)
         answer: dict[str, Any] = {"translatedText": _one(several, [one.text for one in found])}
-        if number:
+        if number is not None:
             answer["alternatives"] = _one(several, [one.alternatives for one in found])
         if spoken is not None:
             answer["detectedLanguage"] = [spoken] * len(found) if several else spoken
@@ -82,7 +82,8 @@ class Libre:
             for task in tasks:  # where one has failed
                 task.cancel()
 
-    def _alternatives(self, given: dict[str, Any]) -> int:
+    def _alternatives(self, given: dict[str, Any]) -> int | None:
+        """How many are wanted, as far as the beam has them; None: they are not asked for."""
         most = self._settings.beam - 1
         try:
             number = int(given.get("alternatives") or 0)
@@ -90,7 +91,7 @@ class Libre:
             number = -1
         if not 0 <= number:
             raise Refused(400, f"alternatives must be a whole number from 0 to {most}", "field")
-        return min(number, most)
+        return min(number, most) if number else None
 
     async def languages(self, request: Request) -> Response:
         """``GET /languages``."""
@@ -273,4 +274,7 @@ def _named(name: str, target: str) -> str:
 
 
 def _root(request: Request) -> str:
-    return str(request.base_url).rstrip("/")
+    """The server's address as the client has it: a proxy may speak TLS for this server."""
+    url = request.base_url
+    secure = request.headers.get("x-forwarded-proto", "").lower() == "https"
+    return str(url.replace(scheme="https") if secure else url).rstrip("/")

@@ -27,6 +27,7 @@ LINES = [
     "Kubernetes 犬 <b>10%</b> & more",
     "red blue green big small old new dog cat bird sees likes the a " * 12,
 ]
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 HTML = "<p>The <b>old dog</b> sees &amp; likes a cat.</p>"
 
 
@@ -213,7 +214,8 @@ def test_settings_are_those_that_clients_ask_for(server: Running) -> None:
     found = server.get("/frontend/settings").json()
     assert (found["charLimit"], found["apiKeys"]) == (5000, False)
     assert found["language"]["source"] == {"code": "en", "name": "English"}
-    assert ".md" in found["supportedFilesFormat"]
+    endings = {".txt", ".tsv", ".tab", ".srt", ".vtt", ".md", ".markdown", ".html", ".xhtml"}
+    assert endings < set(found["supportedFilesFormat"])
 
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
@@ -279,6 +281,7 @@ def test_the_description_says_what_codes_mean(server: Running) -> None:
         (400, {"content": b"[" * 9999, "headers": {"Content-Type": "application/json"}}),
         (400, {"content": b"[]", "headers": {"Content-Type": "application/json"}}),
         (400, {"content": b"q=%ff\xff"}),
+        (400, {"content": b' {"q": "red"}', "headers": FORM}),
         (400, {"content": b"x", "headers": {"Content-Type": "multipart/form-data; boundary=a"}}),
         (400, {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}),
         *(
@@ -294,6 +297,18 @@ def test_other_bodies_are_refused(server: Running, status: int, request_: dict[s
     assert (
         answer.status_code == status and answer.json()["error"] and answer.json()["code"] in CODES
     )
+
+
+def test_json_without_its_type_is_told(server: Running) -> None:
+    answer = server.post("/translate", content=b' {"q": "red"}', headers=FORM)  # as of curl -d
+    assert "Content-Type: application/json" in answer.json()["error"]
+
+
+def test_a_file_is_fetched_by_tls_where_a_proxy_speaks_it(server: Running) -> None:
+    fields, files = {"source": "en", "target": "de"}, {"file": ("a.txt", b"red")}
+    headers = {"X-Forwarded-Proto": "https", "Host": "localhost:5000"}
+    answer = server.post("/translate_file", data=fields, files=files, headers=headers)
+    assert answer.json()["translatedFileUrl"].startswith("https://localhost:5000/download_file/")
 
 
 def test_half_characters_are_no_failure(server: Running) -> None:

@@ -15,12 +15,13 @@ from nmt_moe.translate.documents.parts import Document
 from nmt_moe.translate.documents.subtitles import subtitles
 
 FORMS = ("text", "tsv", "srt", "markdown", "html")
-_ENDINGS = {
+ENDINGS = {
     **dict.fromkeys((".tsv", ".tab"), "tsv"),
     **dict.fromkeys((".srt", ".vtt"), "srt"),
     **dict.fromkeys((".md", ".markdown"), "markdown"),
     **dict.fromkeys((".html", ".htm", ".xhtml"), "html"),
 }
+"""Of names of files, by which their forms are known; all others are text."""
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF16_LE: "utf-16-le",
@@ -31,7 +32,7 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 def form_of(path: Path) -> str:
     """The form of a file by its ending; text, if no other has it."""
-    return _ENDINGS.get(path.suffix.lower(), "text")
+    return ENDINGS.get(path.suffix.lower(), "text")
 
 
 def document(
