@@ -1,17 +1,22 @@
 """The description of the protocol for people: a page without scripts."""
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from html import escape
 from typing import Any
 
+from nmt_moe.serve.codes import CODES
+
 _STYLE = """
 :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 section { border-top: 1px solid #8888; padding: .5rem 0 1rem }
-code { font-family: ui-monospace, monospace; overflow-wrap: anywhere }
-table { border-collapse: collapse } th, td { text-align: left; padding: .1rem 1rem .1rem 0 }
+code { font-family: ui-monospace, monospace; overflow-wrap: break-word }
+table { border-collapse: collapse }
+th, td { text-align: left; padding: .1rem 1rem .1rem 0; vertical-align: top }
+td:first-child { white-space: nowrap }
 th { font-weight: 600 } h2 { font-size: 1.1rem } h3 { font-size: 1rem; margin: .5rem 0 0 }
 """
 _HASH = b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -31,17 +36,26 @@ def _lines(described: dict[str, Any]) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<style>{_STYLE}</style></head><body><main>"
     yield f"<h1>{title} {escape(about['version'])}</h1>"
-    yield f"<p>{escape(about['description'])} Errors are JSON, <code>{{&quot;error&quot;: "
-    yield "&quot;...&quot;}</code>. For programs: <a href='openapi.json'>openapi.json</a>.</p>"
+    yield f"<p>{_marked(about['description'])} Errors are JSON, <code>{{&quot;error&quot;: "
+    yield "&quot;...&quot;, &quot;code&quot;: &quot;...&quot;}</code>: a line, and one of the "
+    yield "<a href='#codes'>codes</a>. For programs: <a href='openapi.json'>openapi.json</a>.</p>"
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             yield from _operation(path, method, operation)
-    yield "</main></body></html>"
+    yield "<section id='codes'><h2>Codes of errors</h2><table>"
+    for code, what in CODES.items():
+        yield f"<tr><td><code>{code}</code><td>{_marked(what)}"
+    yield "</table></section></main></body></html>"
+
+
+def _marked(text: str) -> str:
+    """A text whose names stand between backticks."""
+    return re.sub("`(.*?)`", r"<code>\1</code>", escape(text))
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
     yield f"<section><h2><code>{method.upper()} {escape(path)}</code></h2>"
-    yield f"<p>{escape(operation['summary'])}</p>"
+    yield f"<p>{_marked(operation['summary'])}</p>"
     body = operation.get("requestBody")
     if body:
         kinds = body["content"]
@@ -49,13 +63,13 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[st
         yield f"<h3>Fields</h3><p>{escape(', '.join(kinds))}</p>"
         yield "<table><tr><th>name<th>type<th>"
         for name, field in schema["properties"].items():
-            needed = "" if name in schema["required"] else "; may be left out"
-            said = f"{field.get('description', '')}{needed}".strip("; ")
-            yield f"<tr><td><code>{escape(name)}</code><td>{escape(kind(field))}<td>{escape(said)}"
+            needed = "" if name in schema["required"] else "May be left out."
+            said = _marked(f"{field.get('description', '')} {needed}".strip())
+            yield f"<tr><td><code>{escape(name)}</code><td>{escape(kind(field))}<td>{said}"
         yield "</table>"
     yield "<h3>Answers</h3><table>"
     for status, answer in operation["responses"].items():
-        yield f"<tr><td>{status}<td>{escape(answer['description'])}"
+        yield f"<tr><td>{status}<td>{_marked(answer['description'])}"
     yield "</table></section>"
 
 

@@ -367,6 +367,12 @@ def test_the_description_names_all_paths(server: Running) -> None:
             assert status not in (404, 405) or "{secret}" in path
     page = server.get("/docs")
     assert "/translate_file" in page.text and "<script" not in page.text
+    assert "`" not in page.text and "is wrong; <code>error</code> says what" in page.text
+    assert (
+        ".;" not in page.text and "Of TSV: numbers or names, with commas. May be left" in page.text
+    )
+    assert "td:first-child { white-space: nowrap }" in page.text, "names in one line"
+    assert all(f"<td><code>{code}</code>" in page.text for code in CODES)
     assert "http" not in page.text.replace("http://www.w3.org", "")
 
 
