@@ -42,6 +42,8 @@ class Fake:
     error: str | None = None
     faults: dict[str, Fault] = field(default_factory=dict)
     """By path, until they are taken away."""
+    limit: int = 5000
+    """Characters of a text."""
     delay: float = 0.0
     """Seconds before each sentence of a stream."""
     asked: list[tuple[str, Any]] = field(default_factory=list)
@@ -147,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
                 made.html, "text/html; charset=utf-8", {"Content-Security-Policy": made.policy}
             )
         elif path == "frontend/settings":
-            self._json({"keyRequired": fake.token is not None})
+            self._json({"keyRequired": fake.token is not None, "charLimit": fake.limit})
         elif self._faulty(path):
             pass
         elif path == "api/models":
@@ -187,7 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
         fake.asked.append((path, given))
         if self._faulty(path):
             return
-        if path == "api/explain":
+        if len(given["q"]) > fake.limit:
+            self._json({"error": f"the text has more than {fake.limit:,} characters"}, 400)
+        elif path == "api/explain":
             self._json(explained(given["q"], given["target"]))
         elif path == "api/stream":
             self._stream(given)

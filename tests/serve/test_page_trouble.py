@@ -146,6 +146,24 @@ def test_what_is_refused_is_not_asked_again(browser: Window, fake: Fake) -> None
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
+def test_what_was_there_before_a_failure_cannot_be_copied(browser: Window, fake: Fake) -> None:
+    page = browser.visit(fake.url)
+    copy = page.get_by_role("button", name="Copy")
+    translated(page, "a dog.", "A DOG.")
+    expect(copy).to_be_enabled()
+    fake.faults["api/stream"] = Fault(400, "the text is refused")
+    type_text(page, "a cat.")
+    expect(page.get_by_role("alert")).to_contain_text("the text is refused")
+    expect(page.locator(".sentence.stale")).to_have_text("A DOG.")
+    expect(copy).to_be_disabled()
+    expect(page.locator("#timing")).to_be_empty()
+    page.get_by_role("button", name="Swap the languages").click()
+    expect(page.get_by_label("Text to translate")).to_have_value("a cat.")  # not of another text
+    fake.faults.clear()
+    translated(page, "a bird.", "A BIRD.")
+    expect(copy).to_be_enabled()
+
+
 def test_a_token_is_asked_for_and_kept_until_the_page_is_closed(
     browser: Window, fake: Fake
 ) -> None:

@@ -42,6 +42,36 @@ def test_lines_and_the_space_between_sentences_stay(window: Window, fake: Fake) 
     expect(page.get_by_role("button", name="Copy")).to_be_visible()
 
 
+def test_a_long_text_is_sent_in_parts(window: Window, fake: Fake) -> None:
+    page = window.visit(fake.url)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    fake.limit = 250
+    lines = [
+        *("a dog runs.", "", "two dogs run. a cat sleeps. " * 15 + "red.", "\u2003", ""),
+        *("words " * 60 + "end.", "".join(map(str, range(220))), "👩" * 300, "the last line."),
+    ]
+    text = "\n".join(lines)
+    type_text(page, text)
+    expect(translation(page)).to_contain_text("THE LAST LINE.")
+    expect(translation(page)).to_have_attribute("aria-busy", "false")
+    sent = [given["q"] for given in fake.of("api/stream")]
+    assert len(sent) >= 8 and max(map(len, sent)) == 250  # as full as can be
+    assert "".join("".join(sent).split()) == "".join(text.split())  # all of it, once
+    assert sent[1].endswith("run.") and sent[2].startswith("a cat")  # between sentences
+    expect(translation(page).locator(".line")).to_have_count(len(lines))
+    expect(page.locator("#count")).to_have_text(f"{len(text):,} characters in {len(sent)} parts")
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == "\n".join(" ".join(line.split()).upper() for line in lines)
+    page.locator(".sentence").last.hover()
+    expect(page.locator("#mirror mark").first).to_contain_text("the")
+    page.get_by_label("Text to translate").press("Control+End")
+    page.keyboard.type(" red.")
+    expect(page.locator(".sentence").last).to_have_text("RED.")
+    assert [given["q"] for given in fake.of("api/stream")][len(sent) :] == [f"{sent[-1]} red."]
+
+
 def test_an_older_request_is_cancelled_and_never_shown(window: Window, fake: Fake) -> None:
     page = window.visit(fake.url)
     gone: list[str] = []

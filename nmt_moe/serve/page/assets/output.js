@@ -10,10 +10,14 @@ let lines = [];
 let received = 0; // of the translation that is coming; those after them are of the one before
 let from = 0; // the end of the source of the last one
 let whole = "";
+let complete = false; // whether what is shown is all of the text that it was made from
 
 const place = () => byId("translation");
 
 export const sentences = () => items.slice(0, received);
+
+// Whether it can be copied.
+export const isComplete = () => complete;
 
 export const itemOf = (node) => {
   const found = node instanceof Element ? node.closest(".sentence") : null;
@@ -64,6 +68,7 @@ export const write = (item, words = null) => {
 
 // What is shown belongs to a text that is no more.
 export const fade = () => {
+  complete = false;
   for (const item of items) item.node.classList.add("stale");
 };
 
@@ -101,6 +106,7 @@ export const add = ({ line, source, translation }) => {
 export const end = (text) => {
   cutFrom(received);
   whole = text;
+  complete = true;
   const wanted = text.split("\n");
   lineOf(wanted.length - 1);
   for (const line of lines.splice(wanted.length)) line.remove();
@@ -119,5 +125,6 @@ export const clear = () => {
   lines = [];
   received = 0;
   whole = "";
+  complete = false;
   place().replaceChildren();
 };

@@ -50,14 +50,14 @@ const json = async (path, given = null, signal = null) => {
   }
 };
 
+// What the server says of itself; null: nothing.
+const settings = () => json("frontend/settings").catch(() => null);
+
 // Whether a refusal can be for want of a token; a server may have other reasons.
-export const takesTokens = async () => {
-  try {
-    return Boolean((await json("frontend/settings")).keyRequired);
-  } catch {
-    return true;
-  }
-};
+export const takesTokens = async () => Boolean((await settings())?.keyRequired ?? true);
+
+// Characters that it translates at once, as far as it says.
+export const longest = async () => (await settings())?.charLimit || Infinity;
 
 export const models = (signal) => json("api/models", null, signal);
 

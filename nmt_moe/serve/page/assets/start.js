@@ -3,15 +3,17 @@
 import { byId, debounced } from "./dom.js";
 import { startFiles } from "./files.js";
 import { learn, model, pair, startLanguages } from "./languages.js";
-import { add, begin, clear, end, fade, result, sentences } from "./output.js";
+import { add, begin, clear, end, fade, isComplete, result, sentences } from "./output.js";
+import { streamAll } from "./parts.js";
 import { forget, known, startPointing } from "./pointing.js";
-import { models, stream } from "./server.js";
+import { longest, models } from "./server.js";
 import { announce, follow, number, say, startTexts } from "./texts.js";
 import { startTheme } from "./theme.js";
 import { failed, noModels, notReady, settled, startTrouble } from "./trouble.js";
-import { put, startTyped, text } from "./typed.js";
+import { limit, limited, put, startTyped, text } from "./typed.js";
 
 const REST = 250; // milliseconds without a key, after which the text is translated
+const SHORT = 200; // characters that each server takes at once
 const SPOKEN = 300; // characters: a longer translation is not read out by itself
 let running = null;
 let seconds = null;
@@ -24,8 +26,8 @@ const drawState = () => {
   byId("translation").setAttribute("aria-busy", String(busy));
   const empty = byId("translation").children.length === 0;
   byId("nothing").hidden = !empty;
-  byId("copy").disabled = empty || busy;
-  byId("timing").textContent = seconds === null || empty ? ""
+  byId("copy").disabled = busy || !isComplete();
+  byId("timing").textContent = seconds === null || !isComplete() ? ""
     : say("seconds", { seconds: number(seconds, { minimumFractionDigits: 2, maximumFractionDigits: 2 }) });
 };
 
@@ -37,9 +39,11 @@ const stop = () => {
 };
 
 const receive = async (signal) => {
+  if (text().length > SHORT) limit(await longest());
+  if (signal.aborted) return;
   const begun = performance.now();
   let first = true;
-  for await (const { name, data } of stream({ q: text(), ...pair() }, signal)) {
+  for await (const { name, data } of streamAll(text(), limited(), pair(), model().name, signal)) {
     if (signal.aborted) return;
     if (first) begin();
     first = false;
@@ -109,7 +113,7 @@ const typed = () => {
 
 const changed = (swapped) => {
   translateSoon.stop();
-  const translation = result();
+  const translation = isComplete() ? result() : "";
   if (swapped && translation) put(translation);
   clear();
   if (model().state === "ready") void translate();

@@ -1,10 +1,12 @@
 // The text that is typed. A copy of it lies behind, with marks that a field of text cannot have.
 
 import { byId, el } from "./dom.js";
+import { parts } from "./parts.js";
 import { follow, say } from "./texts.js";
 
 const LONG = 400; // characters, from which on they are smaller
 let marks = [];
+let most = Infinity; // characters that are translated at once
 
 export const text = () => byId("typed").value;
 
@@ -92,9 +94,19 @@ export const sized = () => {
   const long = text().length > LONG;
   for (const id of ["typed", "mirror", "translation"]) byId(id).classList.toggle("long", long);
   byId("clear").hidden = text() === "";
+  const characters = say("characters", { count: [...text()].length });
+  const count = parts(text(), most).length;
   byId("count").textContent = text() === "" ? ""
-    : say("characters", { count: [...text()].length });
+    : count === 1 ? characters : say("inParts", { characters, count });
 };
+
+// The text is translated in parts of so many characters.
+export const limit = (characters) => {
+  most = characters;
+  sized();
+};
+
+export const limited = () => most;
 
 export const put = (value) => {
   byId("typed").value = value;
