@@ -30,6 +30,13 @@ class Fault:
     status: int
     error: str = ""
     retry_after: int | None = None
+    code: str = ""
+    limit: int | None = None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        given = {"error": self.error, "code": self.code, "limit": self.limit}
+        return {name: value for name, value in given.items() if value}
 
 
 @dataclass
@@ -224,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is None:
             return False
         more = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-        self._json({"error": fault.error} if fault.error else {}, fault.status, more)
+        self._json(fault.content, fault.status, more)
         return True
 
     def _json(self, content: Any, status: int = 200, more: dict[str, str] | None = None) -> None:

@@ -1,9 +1,13 @@
 """What goes wrong is one clear line, and the page gets over it."""
 
 import json
+import re
+from importlib import resources
 
+import pytest
 from playwright.sync_api import Page, expect
 
+from nmt_moe.serve.codes import CODES
 from tests.report.browser import Window
 from tests.serve.fake import Fake, Fault
 from tests.serve.visits import translated, translation, type_text
@@ -144,6 +148,59 @@ def test_what_is_refused_is_not_asked_again(browser: Window, fake: Fake) -> None
     fake.faults.clear()
     translated(page, "a cat.", "A CAT.")
     expect(page.get_by_role("alert")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("language", "wanted"),
+    [
+        ("en", ["has more than 5,000 characters.", "has more than 10 MiB.", "of this kind"]),
+        ("de", ["hat mehr als 5.000 Zeichen.", "hat mehr als 10 MiB.", "dieser Art"]),
+        ("fr", ["dépasse 5\u202f000 caractères.", "dépasse 10 Mio.", "de ce type"]),
+    ],
+)
+def test_what_is_refused_is_said_in_the_readers_language(
+    browser: Window, fake: Fake, language: str, wanted: list[str]
+) -> None:
+    page = browser.visit(fake.url)
+    page.locator("#from option").first.wait_for(state="attached")
+    fake.faults["api/stream"] = Fault(400, "the line", code="too_long", limit=5000)
+    page.locator("#typed").fill("a dog.")
+    expect(page.get_by_role("alert")).to_contain_text("5,000")
+    page.locator("#page-language").select_option(language)  # after it was said
+    expect(page.get_by_role("alert")).to_contain_text(wanted[0])
+    rows = page.locator("#files li .state")
+    for number, fault in enumerate(
+        [
+            Fault(413, "the line", code="too_large", limit=10),
+            Fault(400, "the line", code="file_type"),
+            Fault(400, "the line", code="one that will come"),
+        ]
+    ):
+        fake.faults["translate_file"] = fault
+        page.locator("#chosen").set_input_files(
+            {"name": "a.txt", "mimeType": "text/plain", "buffer": b"a"}
+        )
+        line = [*wanted[1:], "the line"][number]
+        expect(rows.nth(number)).to_have_text(re.compile(re.escape(line)))
+
+
+def test_each_text_of_a_code_is_of_a_code_that_the_server_has() -> None:
+    script = (resources.files("nmt_moe.serve.page") / "assets" / "refusals.js").read_text()
+    named = re.findall(r"^  (\w+): \"\w+\",$", script, re.MULTILINE)
+    assert len(named) > 8 and set(named) <= CODES.keys()
+
+
+def test_what_takes_too_long_is_not_tried_again_by_itself(browser: Window, fake: Fake) -> None:
+    page = browser.visit(fake.url)
+    fake.faults["api/stream"] = Fault(504, "more than 120 seconds", code="slow_translation")
+    type_text(page, "a dog.")
+    expect(page.get_by_role("alert")).to_contain_text("The translation takes too long.")
+    asked = len(fake.of("api/stream"))
+    page.wait_for_timeout(1300)
+    assert len(fake.of("api/stream")) == asked
+    fake.faults.clear()
+    page.get_by_role("button", name="Try again").click()
+    expect(translation(page)).to_have_text("A DOG.")
 
 
 def test_what_was_there_before_a_failure_cannot_be_copied(browser: Window, fake: Fake) -> None:

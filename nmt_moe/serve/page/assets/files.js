@@ -2,7 +2,8 @@
 
 import { byId, el } from "./dom.js";
 import { model, pair } from "./languages.js";
-import { Away, translateFile } from "./server.js";
+import { lineOf } from "./refusals.js";
+import { translateFile } from "./server.js";
 import { announce, say } from "./texts.js";
 
 let last = Promise.resolve();
@@ -11,11 +12,6 @@ let last = Promise.resolve();
 const named = (name, language) => {
   const dot = name.lastIndexOf(".");
   return dot > 0 ? `${name.slice(0, dot)}.${language}${name.slice(dot)}` : `${name}.${language}`;
-};
-
-const lineOf = (error) => {
-  if (error instanceof Away) return say("awayShort");
-  return error.message || say("awayShort");
 };
 
 const translate = async (file, languages, state, signal) => {

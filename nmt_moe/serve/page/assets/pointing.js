@@ -6,6 +6,7 @@ import { byId, debounced } from "./dom.js";
 import { drawExperts, foldIsOpen, writeFold } from "./experts.js";
 import { model, pair } from "./languages.js";
 import { itemOf, sentences, write } from "./output.js";
+import { lineOf } from "./refusals.js";
 import { explain } from "./server.js";
 import { announce, follow, say } from "./texts.js";
 import { failed } from "./trouble.js";
@@ -93,7 +94,7 @@ const drawFold = async () => {
     await ask(item);
     if (model()) drawExperts(item.explained, model());
   } catch (error) {
-    if (error.name !== "AbortError") writeFold(error.message || say("awayShort"));
+    if (error.name !== "AbortError") writeFold(lineOf(error));
   }
 };
 

@@ -5,11 +5,13 @@ import { untilClosed } from "./dom.js";
 // Nobody answers.
 export const Away = class extends Error {};
 
-// It answers, but not with what was asked for.
+// It answers, but not with what was asked for: `said` is a line, a code and what limit was passed.
 export const Refused = class extends Error {
-  constructor(status, line, wait) {
-    super(line);
+  constructor(status, said, wait) {
+    super(typeof said?.error === "string" ? said.error : "");
     this.status = status;
+    this.code = String(said?.code ?? "");
+    this.limit = Number(said?.limit) || 0;
     this.wait = wait;
   }
 };
@@ -34,10 +36,10 @@ export const request = async (path, { body = null, signal = null } = {}) => {
   }
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => null);
-  const line = typeof said?.error === "string" ? said.error : "";
+  const error = new Refused(answer.status, said, Number(answer.headers.get("Retry-After")) || 0);
   // A server in front of it says that nobody is behind.
-  if (!line && [502, 504].includes(answer.status)) throw new Away();
-  throw new Refused(answer.status, line, Number(answer.headers.get("Retry-After")) || 0);
+  if (!error.message && [502, 504].includes(answer.status)) throw new Away();
+  throw error;
 };
 
 const json = async (path, given = null, signal = null) => {
@@ -89,7 +91,7 @@ export const stream = async function* (given, signal) {
       held = blocks.pop();
       for (const block of blocks) {
         const event = parsed(block);
-        if (event.name === "error") throw new Refused(503, event.data?.error ?? "", 0);
+        if (event.name === "error") throw new Refused(503, event.data, 0);
         if (event.data) yield event;
         if (event.name === "end") return;
       }

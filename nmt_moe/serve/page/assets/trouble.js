@@ -1,11 +1,13 @@
 // One line about what is wrong, and the way out of it: asking again, or a token.
 
 import { byId, pause } from "./dom.js";
+import { textOf } from "./refusals.js";
 import { Away, Refused, hasToken, takesTokens, useToken } from "./server.js";
 import { follow, say } from "./texts.js";
 
 const FIRST = 1000;
 const LONGEST = 8000; // milliseconds between two tries
+const SLOW = "slow_translation"; // the same again would take as long
 let shown = null;
 let retrying = null;
 
@@ -63,13 +65,16 @@ const keepTrying = async (again, first, steady = false) => {
 const refused = async (error, again) => {
   giveUp();
   if (error.status === 401 || (error.status === 403 && await takesTokens())) askToken(again);
-  else show("refused", { line: error.message || String(error.status) }, null);
+  else {
+    const { key, values } = textOf(error) ?? { key: "refused", values: { line: error.message || String(error.status) } };
+    show(key, values, error.code === SLOW ? again : null);
+  }
 };
 
 // What went wrong with a request; `again` repeats it, and its failure comes here, too.
 export const failed = (error, again) => {
   if (error.name === "AbortError") return;
-  if (error instanceof Refused && ![429, 500, 502, 503, 504].includes(error.status)) {
+  if (error instanceof Refused && (error.code === SLOW || ![429, 500, 502, 503, 504].includes(error.status))) {
     void refused(error, again);
     return;
   }
