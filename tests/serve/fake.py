@@ -189,7 +189,12 @@ class _Handler(BaseHTTPRequestHandler):
             }
             _Handler._file = parts["file"].get_payload(decode=True)  # type: ignore[union-attr]
             fake.asked.append((path, parts["file"].get_filename()))  # type: ignore[union-attr]
-            if not self._faulty(path):
+            column = parts["column"].get_payload() if "column" in parts else ""  # type: ignore[union-attr]
+            if column:
+                fake.asked.append(("column", column))
+            if column == "none":
+                self._json({"error": "no such column", "code": "column"}, 400)
+            elif not self._faulty(path):
                 self._json({"translatedFileUrl": "http://elsewhere.invalid/download_file/abc"})
             return
         given = json.loads(body)

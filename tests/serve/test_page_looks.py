@@ -21,6 +21,12 @@ def rich(page: Page) -> None:
     page.locator("#chosen").set_input_files(
         {"name": f"{'long-name-' * 12}.txt", "mimeType": "text/plain", "buffer": b"a"}
     )
+    page.locator("#chosen").set_input_files(
+        {"name": "table.tsv", "mimeType": "text/plain", "buffer": b"id\ttext"}
+    )
+    page.get_by_label("Column (number or name)").fill("none")
+    page.get_by_role("button", name="Translate the column").click()
+    expect(page.locator("#files").get_by_text("no such column")).to_be_visible()
     expect(page.get_by_role("link", name="Download")).to_be_visible()
     page.get_by_text("Experts of each wordpiece").click()
     page.locator(".chip").first.wait_for()
@@ -43,8 +49,8 @@ def found(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [{}, PHONE], ids=["desktop", "phone"])
-def test_axe_finds_nothing(window: Window, fake: Fake, dark: bool, size: dict[str, int]) -> None:
-    page = window.visit(fake.url, dark=dark, **size)
+def test_axe_finds_nothing(browser: Window, fake: Fake, dark: bool, size: dict[str, int]) -> None:
+    page = browser.visit(fake.url, dark=dark, **size)
     page.locator("#from option").first.wait_for(state="attached")
     assert found(page) == []
     rich(page)

@@ -216,6 +216,34 @@ def test_files_are_dropped_or_chosen_and_come_back_translated(
     expect(page.locator("#files")).to_be_hidden()
 
 
+def test_of_a_table_a_column_is_asked_for(browser: Window, fake: Fake) -> None:
+    page = browser.visit(fake.url)
+    page.locator("#from option").first.wait_for(state="attached")
+    files = [("pairs.TSV", b"id\tsource\n1\ta dog.\n"), ("a.txt", b"a")]
+    page.locator("#chosen").set_input_files(
+        [{"name": name, "mimeType": "text/plain", "buffer": content} for name, content in files]
+    )
+    expect(page.get_by_role("link", name="Download a.de.txt")).to_be_visible()  # it did not wait
+    assert fake.of("translate_file") == ["a.txt"]
+    field = page.get_by_label("Column (number or name)")
+    offered = page.locator("datalist option")
+    expect(offered).to_have_count(2)
+    assert offered.evaluate_all("nodes => nodes.map(node => [node.value, node.label])") == [
+        ["1", "id"], ["2", "source"]
+    ]  # fmt: skip
+    field.fill("none")
+    page.keyboard.press("Enter")
+    expect(page.locator("#files li").first).to_contain_text("The file has no such column.")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("none")
+    field.fill("source")
+    page.get_by_role("button", name="Translate the column").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download pairs.de.TSV").click()
+    assert Path(download.value.path()).read_bytes() == files[0][1].upper()
+    assert fake.of("column") == ["none", "source"]
+
+
 def test_hostile_text_stays_text(window: Window, fake: Fake) -> None:
     page = window.visit(fake.url)
     hostile = [

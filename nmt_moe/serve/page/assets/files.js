@@ -1,5 +1,6 @@
 // Files that are dropped on the page, or chosen: translated one after the other.
 
+import { columnForm, isTable } from "./columns.js";
 import { byId, el } from "./dom.js";
 import { model, pair } from "./languages.js";
 import { lineOf } from "./refusals.js";
@@ -14,11 +15,13 @@ const named = (name, language) => {
   return dot > 0 ? `${name.slice(0, dot)}.${language}${name.slice(dot)}` : `${name}.${language}`;
 };
 
-const translate = async (file, languages, state, signal) => {
+// A row of the list: its file, the languages that were chosen for it, and what stands of it there.
+const translate = async (row, column) => {
+  const { file, languages, state, signal } = row;
   if (signal.aborted) return;
   state.replaceChildren(say("translatingFile"));
   try {
-    const blob = await translateFile(file, languages, signal);
+    const blob = await translateFile(file, languages, column, signal);
     const name = named(file.name, languages.target);
     const link = el("a", { href: URL.createObjectURL(blob), download: name, "aria-label": say("downloadName", { name }) },
       say("download"));
@@ -26,26 +29,45 @@ const translate = async (file, languages, state, signal) => {
     announce(say("fileReady", { name }));
   } catch (error) {
     if (signal.aborted) return;
-    state.replaceChildren(lineOf(error));
     announce(`${file.name}: ${lineOf(error)}`);
+    if (isTable(file.name) || error.code === "column") askColumn(row, column, lineOf(error));
+    else state.replaceChildren(lineOf(error));
   }
+};
+
+const queue = (row, column) => {
+  row.state.replaceChildren(say("waiting"));
+  last = last.then(() => translate(row, column));
+};
+
+// The other files do not wait for the answer.
+const askColumn = (row, before, wrong) => {
+  const { form, field } = columnForm(row.file, before, wrong, (column) => {
+    row.remove.focus(); // the field goes
+    queue(row, column);
+  });
+  row.state.replaceChildren(form);
+  if (document.activeElement === row.remove) field.focus();
 };
 
 const add = (file) => {
   const stop = new AbortController();
-  const state = el("span", { class: "state" }, say("waiting"));
-  const row = el("li", {}, el("bdi", { class: "name" }, file.name), state,
-    el("button", { type: "button", class: "plain", "aria-label": say("removeName", { name: file.name }), click: () => {
-      stop.abort();
-      const link = state.querySelector("a");
-      if (link) URL.revokeObjectURL(link.href);
-      row.remove();
-      byId("files").hidden = byId("file-list").children.length === 0;
-    } }, say("remove")));
-  byId("file-list").append(row);
+  const state = el("span", { class: "state" });
+  const remove = el("button", { type: "button", class: "plain", "aria-label": say("removeName", { name: file.name }), click: () => {
+    stop.abort();
+    const link = state.querySelector("a");
+    if (link) URL.revokeObjectURL(link.href);
+    item.remove();
+    byId("files").hidden = byId("file-list").children.length === 0;
+  } }, say("remove"));
+  const item = el("li", {}, el("bdi", { class: "name" }, file.name), state, remove);
+  byId("file-list").append(item);
   byId("files").hidden = false;
-  const languages = pair();
-  last = last.then(() => translate(file, languages, state, stop.signal));
+  const row = { file, languages: pair(), state, remove, signal: stop.signal };
+  if (isTable(file.name)) {
+    askColumn(row, "", "");
+    announce(say("columnAsked", { name: file.name }));
+  } else queue(row, "");
 };
 
 const addAll = (files) => {

@@ -105,12 +105,13 @@ export const stream = async function* (given, signal) {
   throw new Away();
 };
 
-// A file's translation as a blob.
-export const translateFile = async (file, { source, target }, signal) => {
+// A file's translation as a blob; of a table, that of a column.
+export const translateFile = async (file, { source, target }, column, signal) => {
   const form = new FormData();
   form.append("file", file);
   form.append("source", source);
   form.append("target", target);
+  if (column) form.append("column", column);
   const answer = await request("translate_file", { body: form, signal });
   const { translatedFileUrl } = await answer.json();
   // What it says of its own address may not be how it is reached from here.
