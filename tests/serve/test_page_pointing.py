@@ -134,16 +134,27 @@ def test_alternatives_by_keys(window: Window, fake: Fake) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("#alternatives")).to_be_visible()
     expect(page.locator("#said")).to_have_text("2 other translations")
+    choices = page.locator("#alternatives button")
+    expect(choices.nth(0)).to_be_focused()  # the one that is shown
     page.keyboard.press("Escape")
     expect(page.locator("#alternatives")).to_have_count(0)
-    page.keyboard.press(" ")
-    page.locator("#alternatives button").nth(2).focus()
-    page.keyboard.press("Escape")
     expect(sentence).to_be_focused()
-    page.keyboard.press("Enter")
-    page.locator("#alternatives button").nth(2).focus()
+    page.keyboard.press(" ")
+    for key, number in [
+        *(("ArrowDown", 1), ("ArrowDown", 2), ("ArrowDown", 2), ("ArrowUp", 1)),
+        *(("Home", 0), ("ArrowUp", 0), ("End", 2)),
+    ]:
+        page.keyboard.press(key)
+        expect(choices.nth(number)).to_be_focused()
     page.keyboard.press("Enter")
     expect(sentence).to_have_text("TWO DOGS RUN. C")
+    expect(sentence).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(choices.nth(2)).to_be_focused()
+    page.keyboard.press("Escape")
+    sentence.click()  # with the mouse nothing jumps
+    expect(choices).to_have_count(3)
+    expect(sentence).to_be_focused()
     type_text(page, "new")
     expect(translation(page)).to_have_text("NEW")
 

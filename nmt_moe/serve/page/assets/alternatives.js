@@ -48,8 +48,23 @@ const use = (item, text, chosen) => {
   chosen(item);
 };
 
-// `chosen` is called when its reader has taken one.
-export const show = (item, chosen) => {
+// The keys in the list: up and down go through it, Escape goes back.
+const pressed = (event, item) => {
+  const buttons = [...byId("alternatives").querySelectorAll("button")];
+  const at = buttons.indexOf(document.activeElement);
+  const to = {
+    ArrowDown: Math.min(at + 1, buttons.length - 1), ArrowUp: Math.max(at - 1, 0), Home: 0, End: buttons.length - 1,
+  }[event.key];
+  if (event.key === "Escape") {
+    close();
+    item.node.focus();
+  } else if (to !== undefined) buttons[to]?.focus();
+  else return;
+  event.preventDefault();
+};
+
+// `chosen` is called when its reader has taken one; `enter` puts the focus in the list.
+export const show = (item, chosen, enter) => {
   close();
   open = item;
   item.node.setAttribute("aria-expanded", "true");
@@ -62,14 +77,11 @@ export const show = (item, chosen) => {
       type: "button", "aria-pressed": String(text === item.translation), click: () => use(item, text, chosen),
     }, text === item.translation ? text : differences(text, item.translation)))))
     : el("p", { lang: spoken() }, el("bdi", {}, say("noAlternatives")));
-  const box = el("div", { id: "alternatives", class: "alternatives", role: "group", "aria-labelledby": title.id },
-    title, list);
-  box.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    const { node } = item;
-    close();
-    node.focus();
-  });
+  const box = el("div", {
+    id: "alternatives", class: "alternatives", role: "group", tabindex: -1, "aria-labelledby": title.id,
+    keydown: (event) => pressed(event, item),
+  }, title, list);
   item.node.closest(".line").after(box);
+  if (enter) /** @type {HTMLElement} */ (box.querySelector("[aria-pressed=true]") ?? box).focus();
   announce(say("found", { count: texts.length - 1 }));
 };

@@ -31,7 +31,7 @@ export const columnForm = (file, before, wrong, use) => {
     if (field.value.trim()) use(field.value.trim());
   } },
   wrong ? el("p", { id: `wrong-${rows}` }, wrong) : null,
-  el("label", { for: field.id }, say("column")), field, list,
-  el("button", { type: "submit", class: "plain" }, say("translateColumn")));
+  el("div", {}, el("label", { for: field.id }, say("column")), field, list,
+    el("button", { type: "submit", class: "plain" }, say("translateColumn"))));
   return { form, field };
 };

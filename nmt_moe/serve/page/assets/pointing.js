@@ -105,7 +105,8 @@ const choose = (item) => {
   void drawFold();
 };
 
-const open = async (item) => {
+// By the keys, its reader goes on in the list.
+const open = async (item, keys) => {
   if (isOpen(item)) {
     close();
     return;
@@ -113,9 +114,9 @@ const open = async (item) => {
   choose(item);
   try {
     await ask(item);
-    show(item, choose);
+    if (item.node.isConnected) show(item, choose, keys && document.activeElement === item.node);
   } catch (error) {
-    failed(error, () => open(item));
+    failed(error, () => open(item, keys));
   }
 };
 
@@ -137,7 +138,7 @@ const pressed = (event) => {
   const item = itemOf(event.target);
   if (!item || event.target !== item.node) return;
   const right = byId("translation").dir === "rtl";
-  if (event.key === "Enter" || event.key === " ") void open(item);
+  if (event.key === "Enter" || event.key === " ") void open(item, true);
   else if (event.key === "ArrowLeft") step(item, right);
   else if (event.key === "ArrowRight") step(item, !right);
   else if (event.key === "Escape") close();
@@ -183,7 +184,7 @@ const startTranslation = () => {
   place.addEventListener("keydown", pressed);
   place.addEventListener("click", (event) => {
     const item = itemOf(event.target);
-    if (item && getSelection().isCollapsed) void open(item);
+    if (item && getSelection().isCollapsed) void open(item, event.detail === 0); // of a screen reader
   });
 };
 
