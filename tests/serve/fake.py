@@ -49,6 +49,7 @@ class Fake:
     error: str | None = None
     faults: dict[str, Fault] = field(default_factory=dict)
     """By path, until they are taken away."""
+    beam: int = 3
     limit: int = 5000
     """Characters of a text."""
     delay: float = 0.0
@@ -112,14 +113,14 @@ def whole(text: str, target: str) -> str:
     return "\n".join(lines)
 
 
-def explained(sentence: str, target: str) -> dict[str, Any]:
+def explained(sentence: str, target: str, beam: int) -> dict[str, Any]:
     translation = translated(sentence, target)
     sides = {"source": words(sentence), "target": words(translation)}
     counts = len(sides["source"])
     return {
         "text": sentence,
         "translation": translation,
-        "alternatives": [f"{translation} B", f"{translation} C"],
+        "alternatives": [f"{translation} {letter}" for letter in "BCDE"[: beam - 1]],
         **{
             side: [{"start": start, "end": end} for start, end in found]
             for side, found in sides.items()
@@ -204,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(given["q"]) > fake.limit:
             self._json({"error": f"the text has more than {fake.limit:,} characters"}, 400)
         elif path == "api/explain":
-            self._json(explained(given["q"], given["target"]))
+            self._json(explained(given["q"], given["target"], fake.beam))
         elif path == "api/stream":
             self._stream(given)
 

@@ -159,6 +159,18 @@ def test_alternatives_by_keys(window: Window, fake: Fake) -> None:
     expect(translation(page)).to_have_text("NEW")
 
 
+def test_where_there_are_no_alternatives(window: Window, fake: Fake) -> None:
+    fake.beam = 1
+    page = shown(window, fake)
+    page.locator(".sentence").first.focus()
+    page.keyboard.press("Enter")
+    box = page.get_by_role("group", name="Translations of this sentence")
+    expect(box).to_contain_text("There are no other translations to choose from.")
+    expect(box).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator(".sentence").first).to_be_focused()
+
+
 def test_the_fold_shows_the_experts_of_the_chosen_sentence(window: Window, fake: Fake) -> None:
     page = window.visit(fake.url)
     page.get_by_text("Experts of each wordpiece").click()

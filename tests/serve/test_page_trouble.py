@@ -104,6 +104,8 @@ def test_a_model_that_is_being_loaded_or_broken(browser: Window, fake: Fake) -> 
     page = browser.visit(fake.url)
     expect(page.locator("#trouble-line")).to_have_text("The model is being loaded.")
     expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    languages = page.locator("#into option").all_text_contents()
+    assert languages == ["Deutsch", "العربية"]  # they are known before
     fake.state, fake.error = "failed", "m/model.pt is no checkpoint"
     expect(page.get_by_role("alert")).to_contain_text(
         "The model cannot be used now: m/model.pt is no checkpoint"
