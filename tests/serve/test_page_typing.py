@@ -42,6 +42,25 @@ def test_lines_and_the_space_between_sentences_stay(window: Window, fake: Fake) 
     expect(page.get_by_role("button", name="Copy")).to_be_visible()
 
 
+def test_a_text_stays_when_the_page_is_loaded_anew(window: Window, fake: Fake) -> None:
+    page = window.visit(fake.url)
+    field = page.get_by_label("Text to translate")
+    expect(field).to_have_value("")
+    translated(page, "a dog.\nred", "A DOG.RED")
+    page.reload()
+    expect(translation(page)).to_have_text("A DOG.RED")
+    expect(field).to_have_value("a dog.\nred")
+    expect(page.locator("#count")).to_have_text("10 characters")
+    page.get_by_role("button", name="Swap the languages").click()
+    page.reload()
+    expect(field).to_have_value("A DOG.\nRED")
+    page.get_by_role("button", name="Clear the text").click()
+    page.reload()
+    expect(page.get_by_label("Translate into")).to_have_value("en")
+    expect(field).to_have_value("")
+    assert page.evaluate("Object.keys(localStorage).join()").count("text") == 0
+
+
 def test_a_long_text_is_sent_in_parts(window: Window, fake: Fake) -> None:
     page = window.visit(fake.url)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -181,6 +200,23 @@ def test_right_to_left_text_stands_right(window: Window, fake: Fake) -> None:
     page.locator(".sentence .word").nth(1).hover()
     expect(page.locator("#mirror mark.word-on")).to_have_text("כלבים")
     assert right("#mirror")
+    type_text(page, "")
+    assert page.locator("#typed").evaluate("node => getComputedStyle(node).direction") == "rtl"
+    page.get_by_label("Translate from").select_option("en")  # and Hebrew all the same
+    translated(page, f"{HEBREW}\na dog.", f"{HEBREW}A DOG.")
+    page.locator(".sentence").first.hover()
+    expect(page.locator("#mirror mark")).to_have_text(HEBREW)
+    assert page.locator("#typed").evaluate("node => getComputedStyle(node).direction") == "rtl"
+    assert right("#mirror mark")
+    page.locator(".sentence").nth(1).hover()
+    expect(page.locator("#mirror mark")).to_have_text("a dog.")
+    assert not right("#mirror mark")  # each line as its letters are
+    field, mirror = page.locator("#typed"), page.locator("#mirror")
+    boxes = [
+        node.evaluate("node => [node.clientWidth, getComputedStyle(node).padding]")
+        for node in (field, mirror)
+    ]
+    assert boxes[0] == boxes[1]
 
 
 def test_files_are_dropped_or_chosen_and_come_back_translated(

@@ -2,6 +2,7 @@
 
 import { byId, el, remembered } from "./dom.js";
 import { follow, say } from "./texts.js";
+import { speak } from "./typed.js";
 
 /** @type {any[]} */
 let known = [];
@@ -40,16 +41,12 @@ const write = () => {
   button.setAttribute("aria-label", button.title);
 };
 
-const stand = (node, language, right) => {
-  node.lang = language;
-  node.dir = right ? "rtl" : "ltr";
-};
-
 const chosen = () => {
   const one = model();
   if (!one) return;
-  for (const id of ["typed", "mirror"]) stand(byId(id), one.source, one.sourceRtl);
-  stand(byId("translation"), one.target, one.targetRtl);
+  speak(one.source, one.sourceRtl);
+  byId("translation").lang = one.target;
+  byId("translation").dir = one.targetRtl ? "rtl" : "ltr";
   remembered.set("pair", JSON.stringify([one.source, one.target]));
   write();
 };

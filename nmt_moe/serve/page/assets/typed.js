@@ -1,11 +1,12 @@
 // The text that is typed. A copy of it lies behind, with marks that a field of text cannot have.
 
-import { byId, el } from "./dom.js";
+import { byId, el, untilClosed } from "./dom.js";
 import { parts } from "./parts.js";
 import { follow, say } from "./texts.js";
 
 const LONG = 400; // characters, from which on they are smaller
 let marks = [];
+let right = false; // whether its language runs from right to left
 let most = Infinity; // characters that are translated at once
 
 export const text = () => byId("typed").value;
@@ -93,6 +94,7 @@ export const under = (event) => {
 export const sized = () => {
   const long = text().length > LONG;
   for (const id of ["typed", "mirror", "translation"]) byId(id).classList.toggle("long", long);
+  for (const id of ["typed", "mirror"]) byId(id).dir = text() === "" && right ? "rtl" : "auto";
   byId("clear").hidden = text() === "";
   const characters = say("characters", { count: [...text()].length });
   const count = parts(text(), most).length;
@@ -108,8 +110,18 @@ export const limit = (characters) => {
 
 export const limited = () => most;
 
+// The language that is chosen for it; each of its lines stands as its own letters do.
+export const speak = (language, rightToLeft) => {
+  right = rightToLeft;
+  for (const id of ["typed", "mirror"]) byId(id).lang = language;
+  sized();
+};
+
+const keep = () => untilClosed.set("text", text());
+
 export const put = (value) => {
   byId("typed").value = value;
+  keep();
   marks = [];
   draw();
   sized();
@@ -117,8 +129,10 @@ export const put = (value) => {
 
 // `change` is called when the text is another one.
 export const startTyped = (change) => {
+  put(untilClosed.get("text") ?? ""); // as it was before the page was loaded anew
   follow(sized);
   byId("typed").addEventListener("input", () => {
+    keep();
     mark(null);
     sized();
     change();
