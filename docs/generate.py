@@ -120,12 +120,14 @@ def passes(_: str) -> str:
 
 
 def note(arguments: str) -> str:
-    """``FOLDER``: what a claim's table was measured on, and the command."""
+    """``FOLDER``: what a claim's table was measured on, and the commands."""
     text = (RESULTS / arguments / "table.md").read_text()
-    [sizes] = re.findall(r"Training text: .*?included\.", text)
-    [command] = re.findall(r"Command: `(.*?)`\. Machine", text)
+    [sizes] = re.findall(r"Training text: .*?one more\.", text)
+    [line, remark] = re.findall(r"^Commands: (.*`\.)(.*)$", text, re.MULTILINE)[0]
     [machine] = re.findall(r"Machine: (.*?)\. Commit", text)
-    return f"{sizes} Machine: {machine}.\n\n```text\n{command}\n```"
+    [trees] = re.findall(r"Commit: .*?\. (.*)$", text, re.MULTILINE)
+    commands = "\n".join(re.findall(r"`(.*?)`\.", line))
+    return f"{sizes} Machine: {machine}. {trees}{remark}\n\n```text\n{commands}\n```"
 
 
 def paired(arguments: str) -> str:

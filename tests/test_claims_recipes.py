@@ -41,6 +41,17 @@ def test_the_grid_is_that_of_the_results(results: str, settings: dict[str, str])
     assert logs and all(log.about["options"] == grid.cells[log.cell] for log in logs)
 
 
+def test_the_command_names_cells_seeds_and_jobs() -> None:
+    """Also where they are the default, and no folder of the machine."""
+    table = ROOT / "recipes/claims/balance.toml"
+    chosen = {"CELLS": "0_0 1_1", "SEEDS": "4", "JOBS": "2", "UPDATES": "9", "HOME": "/root"}
+    typed = Grid.read(table, chosen, []).typed("/some/where/a.txt")
+    assert typed == 'CELLS="0_0 1_1" SEEDS=4 JOBS=2 UPDATES=9 recipes/claims/balance.sh a.txt'
+    cells = "0_0 0.2_0 0_0.2 0.1_0.1 0.01_0.01 1_1"
+    typed = Grid.read(table, {}, []).typed()
+    assert typed == f'CELLS="{cells}" SEEDS="1 2 3" JOBS=1 recipes/claims/balance.sh'
+
+
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_help_and_mistyped_arguments(claim: str, tmp_path: Path) -> None:
     script = f"claims/{claim}.sh"
@@ -129,13 +140,14 @@ def test_the_other_claims_of_a_given_text(claim: str, cell: str, tmp_path: Path)
     ended = run(f"claims/{claim}.sh", *texts, *TINY, cwd=tmp_path, **settings)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "train: 71 lines, valid: 10 lines, test: 9 lines" in ended.stdout
-    typed = "UPDATES=8 VALID_LINES=10 TEST_LINES=9 PHRASES=300 VOCABULARY=60"
-    assert f"Command: `{typed} recipes/claims/{claim}.sh one.txt two.txt`" in ended.stdout
+    typed = f"CELLS={cell} SEEDS=1 JOBS=1"
+    typed += " UPDATES=8 VALID_LINES=10 TEST_LINES=9 PHRASES=300 VOCABULARY=60"
+    assert f"Commands: `{typed} recipes/claims/{claim}.sh one.txt two.txt`" in ended.stdout
     found = figures(tmp_path / "run/results")
     last = {"cost": "peak memory, MiB"}.get(claim, "max/mean load, training")
     assert float(found[cell, "1", last]) >= 1
     kept = [path for path in (tmp_path / "run/results").rglob("*.*") if path.suffix != ".svg"]
-    assert len(kept) == 4 and not any(str(tmp_path) in path.read_text() for path in kept)
+    assert len(kept) == 5 and not any(str(tmp_path) in path.read_text() for path in kept)
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ class Collect(Command):
     command: str = required("what was typed")
 
     def run(self) -> None:
-        from nmt_moe.runs.claims.results import collect
+        from nmt_moe.runs.claims.collect import collect
 
         _print(collect(self.claim, self.folder, self.out, self.cells, self.command), self.out)
 

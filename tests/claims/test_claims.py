@@ -76,6 +76,23 @@ def test_means_and_deviations_are_those_of_the_logs(copy: Path) -> None:
     assert experts[-1] == f"{100 * (means['4'] / means['dense'] - 1):+.1f}%"
 
 
+def test_words_are_counted_without_ends_of_lines(copy: Path) -> None:
+    main(["show", str(copy)])
+    text = json.loads((copy / "run.json").read_text())["text"]["train"]
+    words, pieces = (text[name] - text["lines"] for name in ("words", "pieces"))
+    counts = f"{text['lines']:,} lines, {words:,} words, {pieces:,} wordpieces"
+    assert f"Training text: {counts};" in (copy / "table.md").read_text()
+
+
+def test_trainings_of_changed_files_are_marked(copy: Path) -> None:
+    log = copy / "logs/4-2.log"
+    log.write_text(re.sub(r'"commit": "(\w+)"', r'"commit": "\1+"', log.read_text(), count=1))
+    main(["show", str(copy)])
+    table = (copy / "table.md").read_text()
+    assert table.endswith(" With files that differ from the commit's (+): 4-2.\n")
+    assert (TINY / "table.md").read_text().endswith(" files other than its commit's.\n")
+
+
 def test_perplexity_of_a_word() -> None:
     run, logs = load(TINY)
     test = run["text"]["test"]
@@ -89,7 +106,7 @@ def test_perplexity_of_a_word() -> None:
 
 def test_table_and_picture_are_the_same_each_time(copy: Path) -> None:
     main(["show", str(copy)])
-    names = ("table.md", "table.csv", "picture.svg")
+    names = ("table.md", "table.csv", "picture.svg", "checksums.txt")
     before = [(copy / name).read_bytes() for name in names]
     main(["show", str(copy)])
     assert [(copy / name).read_bytes() for name in names] == before

@@ -151,10 +151,15 @@ class Grid:
         self.run.stage(f"{name}-{seed}", work, "binary", join)
 
     def typed(self, *words: str) -> str:
-        """The command: what the environment sets and the recipe, without this machine's folders."""
+        """The command: what the environment sets and the recipe, without this machine's folders.
+
+        With the cells, seeds and jobs also where they are the default.
+        """
+        chosen = {"CELLS": [*self.cells], "SEEDS": self.seeds, "JOBS": [str(self.jobs)]}
+        chosen |= {name: self.environment.get(name, "").split() for name in self.settings}
         texts = []
-        for name in self.settings:
-            given = [os.path.basename(word) for word in self.environment.get(name, "").split()]
+        for name, words_of in chosen.items():
+            given = [os.path.basename(word) for word in words_of]
             if given:
                 texts.append(f'{name}="{" ".join(given)}"' if given[1:] else f"{name}={given[0]}")
         return " ".join([*texts, f"recipes/claims/{self.claim}.sh", *map(os.path.basename, words)])
