@@ -30,11 +30,12 @@ test-slow: setup  ## the tests that train, spawn processes or run whole recipes
 test-pythons:  ## the quick tests with each Python and torch that is promised (recipes/pythons.sh)
 	@recipes/pythons.sh
 
-check: setup  ## lint, format, types
+check: setup  ## lint, format, types, and whether what is said of results follows from them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/nmt-moe claims check
 	$(BIN)/shellcheck recipes/*.sh recipes/*.sbatch recipes/claims/*.sh .ci/run
 	@if $(TSC) --version > /dev/null 2>&1; then echo "tsc: the scripts of the pages"; $(TSC) --project .; \
 		else echo "npm and the network are needed to check the scripts of the pages: left out"; fi

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from nmt_moe.common.table import markdown
+from nmt_moe.runs.claims.statements.check import Statements
+from nmt_moe.runs.claims.statements.wording import Wording
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, BENCHMARKS = ROOT / "results", ROOT / "benchmarks" / "results"
@@ -28,8 +30,6 @@ ROOMS = ROOT / "docs" / "pictures" / "rooms.svg"
 PART = re.compile(
     r"^(<!-- generated: (\S+)((?: [^\n]+)?) -->\n).*?^(<!-- end -->)$", re.DOTALL | re.MULTILINE
 )
-LARGEST = 0.05
-"""The p-value below which a difference counts as significant."""
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -55,11 +55,6 @@ def table(arguments: str) -> str:
     """``PATH [COLUMN; COLUMN ...]``: a table of figures of a Markdown file."""
     path, _, columns = arguments.partition(" ")
     return chosen(read_table(ROOT / path), columns)
-
-
-def words(arguments: str) -> str:
-    """``PATH``: a table of text of a Markdown file."""
-    return "\n".join(left(*read_table(ROOT / arguments)))
 
 
 def figures(arguments: str) -> str:
@@ -127,18 +122,32 @@ def note(arguments: str) -> str:
     [machine] = re.findall(r"Machine: (.*?)\. Commit", text)
     [trees] = re.findall(r"Commit: .*?\. (.*)$", text, re.MULTILINE)
     commands = "\n".join(re.findall(r"`(.*?)`\.", line))
-    return f"{sizes} Machine: {machine}. {trees}{remark}\n\n```text\n{commands}\n```"
+    blocks = f"```text\n{commands}\n```\n\n```text\n{options_of(arguments)}\n```"
+    return f"{sizes} Machine: {machine}. {trees}{remark}\n\n{blocks}"
 
 
-def paired(arguments: str) -> str:
-    """``FOLDER``: how many comparisons by paired bootstrap are significant."""
-    texts = [path.read_text() for path in sorted((RESULTS / arguments).glob("paired-*.txt"))]
-    values = [float(p) for text in texts for p in re.findall(r"\(p = ([\d.]+)\)", text)]
-    significant = [p for p in values if p < LARGEST]
-    return (
-        f"Paired bootstrap: p < {LARGEST} in {len(significant)} of {len(values)} comparisons with "
-        f"the first row; the largest p is {max(values)}."
-    )
+def options_of(folder: str) -> str:
+    """The options of all trainings of a claim, and of each cell."""
+    run, cells = statements().results.folder(folder)
+    lines = [f"all: {run['settings']['common']}"]
+    lines += [f"{name}: {' '.join(logs[0].about['options'])}" for name, logs in cells.items()]
+    return "\n".join(lines)
+
+
+@cache
+def statements() -> Statements:
+    """What is said of the results."""
+    return Statements(ROOT)
+
+
+def claim(name: str) -> str:
+    """``NAME``: a claim of results/claims.toml, its tests and its sentences."""
+    return statements().part("claim", name)
+
+
+def paper(_: str) -> str:
+    """The claims of the paper beside ours, results/paper.toml."""
+    return statements().part("paper")
 
 
 def layers(name: str) -> str:
@@ -187,61 +196,59 @@ _SEARCHED = [
 
 def glance(_: str) -> str:
     """One line for each claim, for the README."""
-
-    def cell(claim: str, row: str, column: str) -> str:
-        heads, rows = read_table(RESULTS / claim / "table.md")
-        [found] = [cells for cells in rows if cells[0] == row]
-        return found[heads.index(column)]
-
-    perplexity, bleu = "test ppl/piece", "BLEU, GNMT's search"
-    second, load = f"2nd text: {bleu}", "CV(load), training"
-    mixed, timed = "translation-mixed", "translation-timed"
+    claims = {
+        (one.claim.name, one.cell): (Wording(one.claim, comparisons, said.results), one)
+        for said in [statements()]
+        for comparisons in [said.comparisons]
+        for one in comparisons
+    }
+    rows = []
+    for question, name, cell, link in _GLANCE:
+        wording, one = claims[name, cell]
+        base, mean = (wording.fill(f"{{{what}}}") for what in ("base", f"mean|{cell}"))
+        here = f"`{one.claim.base}` {base}; `{cell}` {mean}" if not one.missing else "not trained"
+        rows.append([question, f"[{here}](docs/results.md#{link})", one.verdict])
     speed = results_of("moe_layer")
     (_size, layer), *_others = layer_times(speed) if speed else [("", {})]
-    rows = [
-        (
-            "Do more experts help at equal operations? (test perplexity)",
-            f"dense {cell('capacity', 'dense', perplexity)}; "
-            f"256 experts {cell('capacity', '256-h', perplexity)}",
-            "results.md#capacity",
-        ),
-        (
-            "Do the losses balance the experts? (CV of the load)",
-            f"without them {cell('balance', '0_0', load)}; "
-            f"with them {cell('balance', '0.1_0.1', load)}",
-            "results.md#balance",
-        ),
-        (
-            "Does an update take longer? (against the dense model)",
-            f"32 experts {cell('cost', '32', 'ms/update against dense')}; "
-            f"256 experts {cell('cost', '256-h', 'ms/update against dense')}",
-            "results.md#cost",
-        ),
-        (
-            "Do experts translate better? (BLEU on Multi30k, trained on more text)",
-            f"dense {cell(mixed, 'dense', second)}; 32 experts {cell(mixed, '32', second)}",
-            "results.md#translation",
-        ),
-        (
-            "And at equal time, beside fairseq's models? (BLEU, Multi30k alone)",
-            f"32 experts {cell(timed, '32-timed', bleu)}; `transformer` "
-            f"{cell(timed, 'transformer', bleu)}; `lstm` {cell(timed, 'lstm', bleu)}",
-            "results.md#translation-at-equal-time",
-        ),
-        (
+    times = "; ".join(f"{name} {layer[name]}" for name in _LAYERS if name in layer)
+    rows += [
+        [
             "How fast is the layer? (time of a dense one, 32 experts, CPU)",
-            "; ".join(f"{name} {layer[name]}" for name in _LAYERS if name in layer)
-            or "not measured",
-            "speed.md",
-        ),
-        (
+            f"[{times or 'not measured'}](docs/speed.md)",
+            "-",
+        ],
+        [
             "How fast is a search? (sentences per second in batches, beam 4, CPU)",
-            searched(),
-            "speed.md#whole-models",
-        ),
+            f"[{searched()}](docs/speed.md#whole-models)",
+            "-",
+        ],
     ]
-    shown = [[question, f"[{answer}](docs/{link})"] for question, answer, link in rows]
-    return "\n".join(left(["question", "measured"], shown))
+    return "\n".join(left(["question", "measured", "verdict"], rows))
+
+
+_GLANCE = [
+    ("More experts, equal operations: a lower perplexity?", "capacity", "256-h", "capacity"),
+    (
+        "Losses: a balanced load in training (CV, with noise)?",
+        *("balance-training", "0.1_0.1", "balance"),
+    ),
+    ("And on the test text (without noise)?", "balance-test", "0.1_0.1", "balance"),
+    ("And better than plain top-k without either?", "gating-test", "noisy_top_k", "gates"),
+    ("Losses: a lower perplexity?", "balance-perplexity", "0.1_0.1", "balance"),
+    ("Does an update take longer (ms)?", "cost", "256-h", "cost"),
+    (
+        "Do experts translate news better (perplexity)?",
+        "translation-perplexity",
+        "32",
+        "translation",
+    ),
+    ("And in BLEU?", "translation-bleu-gnmt", "32", "translation"),
+    (
+        "Do experts translate better at equal time?",
+        *("timed-experts", "32-timed", "translation-at-equal-time"),
+    ),
+]
+"""Questions of the README, with the claim, the cell and the heading that answer them."""
 
 
 def left(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
@@ -459,7 +466,7 @@ def picture() -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
-_NAMES = "table words figures measured note paired layers passes glance options familiar models"
+_NAMES = "table figures measured note claim paper layers passes glance options familiar models"
 PARTS: dict[str, Callable[[str], str]] = {
     name: globals()[name]
     for name in [*_NAMES.split(), "sizes", "fixes", "habits", "rooms", "choices"]

@@ -1,11 +1,12 @@
 """``nmt-moe claims``: logs, table and picture of a claim, from the trainings of recipes/claims."""
 
 import json
+import sys
 from argparse import REMAINDER
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmt_moe.cli.arguments import Command, positional, required
+from nmt_moe.cli.arguments import Command, positional, required, switch
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.runs.claims.tables import FIGURES
@@ -32,6 +33,26 @@ class Run(Command):
             raise UserError("name a table, such as recipes/claims/capacity.toml")
         table = Path(self.words[0])
         return exit_code(table.stem, lambda: train(table, self.words[1:]))
+
+
+@dataclass(kw_only=True)
+class Check(Command):
+    """Test all claims of a checkout on the logs: ends with 1 where something does not follow."""
+
+    root: Path | None = positional(
+        "the checkout (default: the current folder)", "FOLDER", nargs="?"
+    )
+    write: bool = switch("write docs/results.md, if all claims follow")
+
+    def run(self) -> int:
+        from nmt_moe.runs.claims.statements.check import Statements, check
+
+        root = self.root or Path()
+        errors = check(root, self.write)
+        for error in errors:
+            print(f"error: {error}", file=sys.stderr)
+        print(Statements(root).summary())
+        return int(bool(errors))
 
 
 @dataclass(kw_only=True)

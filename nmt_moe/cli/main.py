@@ -45,6 +45,7 @@ COMMANDS: dict[Words, tuple[str, str]] = {
     ("corpus", "phrasebook"): ("phrasebook:Phrasebook", "generate parallel text on this machine"),
     ("corpus", "multi30k"): ("texts:Multi30k", "write the splits of Multi30k as plain text"),
     ("corpus", "sizes"): ("wordpieces:Count", "the same as corpus wordpieces count"),
+    ("claims", "check"): ("claims:Check", "test all that is said of results on their logs"),
     ("claims", "show"): ("claims:Show", "table and picture of results anew, from their logs"),
     ("claims", "collect"): ("claims:Collect", "add the trainings of a run's folder to results"),
     ("claims", "machine"): ("claims:Machine", "print what runs here, as JSON"),
