@@ -152,7 +152,8 @@ def test_the_other_claims_of_a_given_text(claim: str, cell: str, tmp_path: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("names", "second"), [(["dense", "32"], True), (["32-timed", "lstm", "transformer"], False)]
+    ("names", "second"),
+    [(["dense", "32"], True), (["32-timed", "dense-timed", "lstm", "transformer"], False)],
 )
 def test_translations(names: list[str], second: bool, tmp_path: Path) -> None:
     command = [str(ROOT / ".venv/bin/python"), "-m", "nmt_moe.corpus.phrasebook", "--target", "de"]
