@@ -61,6 +61,9 @@ def test_all_that_we_say_follows(capsys: pytest.CaptureFixture[str]) -> None:
         (r"(p = 0\.0)(\d)", "results/translation-mixed/paired-gnmt-1.txt"),
         (r'("test_ppl": "7\.)(\d)', "results/translation-multi30k/tried/d128-dense.log"),
         (r"(\w)(\d)", "results/own-text/tried/base.log"),
+        (r"(38\.50, -1\.)(\d)(?=% \(`d64-32`\))", "results/capacity/tried.md"),
+        (r"(38\.5)(\d)(?=, -1\.7% \(`d64-32`\))", "results/capacity/tried.md"),
+        (r"(9\.30, 31\.48 / 31\.1)(\d)", "results/translation-multi30k/tried.md"),
     ],
 )
 def test_one_digit_that_is_changed(

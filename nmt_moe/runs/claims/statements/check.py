@@ -8,7 +8,7 @@ from pathlib import Path
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.runs.claims.results import SUMS, checksums, load, of_logs
-from nmt_moe.runs.claims.statements import claim, paper
+from nmt_moe.runs.claims.statements import claim, paper, tried
 from nmt_moe.runs.claims.statements.claim import VERDICTS, Claim
 from nmt_moe.runs.claims.statements.judge import Results, compare
 from nmt_moe.runs.claims.statements.wording import Wording, paragraphs
@@ -53,6 +53,8 @@ class Statements:
     def errors(self) -> Iterator[str]:
         """What does not follow."""
         yield from _changed(self.results.root)
+        for page in sorted(self.results.root.glob("*/tried.md")):
+            yield from tried.wrong(page)
         for one in self.comparisons:
             if (said := one.claim.verdicts[one.cell]) != one.verdict:
                 why = f", as {one.missing} was not trained" if one.missing else ""

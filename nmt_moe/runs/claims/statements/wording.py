@@ -130,7 +130,8 @@ class Wording:
         return f"{int(value):,}" if value.isdecimal() else str(value)
 
     def _log(self, file: str, tag: str, key: str = "") -> str:
-        return last(self.results.root / file, tag, key)
+        number = last(self.results.root / file, tag, key)
+        return f"{float(number):.2f}" if key.endswith("ppl") else number
 
     def _text(self, split: str, what: str) -> int:
         text = self.run["text"][split]
