@@ -206,8 +206,10 @@ def glance(_: str) -> str:
     for question, name, cell, link in _GLANCE:
         wording, one = claims[name, cell]
         base, mean = (wording.fill(f"{{{what}}}") for what in ("base", f"mean|{cell}"))
-        here = f"`{one.claim.base}` {base}; `{cell}` {mean}" if not one.missing else "not trained"
-        rows.append([question, f"[{here}](docs/results.md#{link})", one.verdict])
+        here = f"{cell_name(one.claim.base)} {base}; {cell_name(cell)} {mean}"
+        here = here if not one.missing else f"no {cell_name(one.missing)} twin was trained"
+        chosen = "; settings chosen on the test text" if one.claim.tried else ""
+        rows.append([question, f"[{here}](docs/results.md#{link})", f"{one.verdict}{chosen}"])
     speed = results_of("moe_layer")
     (_size, layer), *_others = layer_times(speed) if speed else [("", {})]
     times = "; ".join(f"{name} {layer[name]}" for name in _LAYERS if name in layer)
@@ -226,6 +228,19 @@ def glance(_: str) -> str:
     return "\n".join(left(["question", "measured", "verdict"], rows))
 
 
+def cell_name(cell: str) -> str:
+    """A cell of a grid in words."""
+    number = cell.removesuffix("-h")
+    return f"{number} experts" if number.isdecimal() else _CELLS.get(cell, cell)
+
+
+_CELLS = {
+    "0_0": "without",
+    "0.1_0.1": "with them",
+    "top_k": "top-k",
+    "noisy_top_k": "noisy top-k with losses",
+    "dense-timed": "dense",
+}
 _GLANCE = [
     ("More experts, equal operations: a lower perplexity?", "capacity", "256-h", "capacity"),
     (

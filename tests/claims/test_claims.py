@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.runs.claims import pictures, tables
+from nmt_moe.runs.claims import pictures, tables, translations
 from nmt_moe.runs.claims.__main__ import main
+from nmt_moe.runs.claims.grid import Grid
 from nmt_moe.runs.claims.logs import harvest, parse, read
 from nmt_moe.runs.claims.results import load
 from tests import commands
@@ -91,6 +92,24 @@ def test_trainings_of_changed_files_are_marked(copy: Path) -> None:
     table = (copy / "table.md").read_text()
     assert table.endswith(" With files that differ from the commit's (+): 4-2.\n")
     assert (TINY / "table.md").read_text().endswith(" files other than its commit's.\n")
+
+
+def test_comparisons_of_translations_have_checksums(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are made after the logs are collected."""
+    settings = {"CELLS": "dense 4", "SEEDS": "1 2", "RESULTS": str(copy), "RUN_DIR": str(copy)}
+    grid = Grid.read(ROOT / "recipes/claims/translation.toml", settings, [])
+    main(["show", str(copy)])
+    before = (copy / "checksums.txt").read_text()
+    monkeypatch.setattr(translations.commands, "written", lambda path, *_, **__: path.touch())
+    translations.compare(grid, ["test"])
+    lines = (copy / "checksums.txt").read_text().splitlines()
+    assert set(before.splitlines()) < set(lines)
+    names = [line.partition("  ")[2] for line in lines if "paired" in line]
+    assert names == [
+        f"paired-{search}-{seed}.txt" for search in ("fairseq", "gnmt") for seed in "12"
+    ]
 
 
 def test_perplexity_of_a_word() -> None:

@@ -10,6 +10,7 @@ from nmt_moe.common.files import atomic_write
 from nmt_moe.runs import commands
 from nmt_moe.runs.claims.grid import Grid
 from nmt_moe.runs.claims.language_models import measure
+from nmt_moe.runs.claims.results import SUMS, checksums
 from nmt_moe.runs.folder import BEST
 from nmt_moe.runs.steps import PLUGIN, Stage, hypotheses, into, log, train
 
@@ -106,7 +107,7 @@ def translate(stage: Stage, search: str, split: str) -> None:
 
 
 def compare(grid: Grid, tests: Sequence[str]) -> None:
-    """Each seed's hypotheses against those of the first cell."""
+    """Each seed's hypotheses against those of the first cell, among what has checksums."""
     for split in tests:
         for search in grid.searches:
             for seed in grid.seeds:
@@ -118,3 +119,5 @@ def compare(grid: Grid, tests: Sequence[str]) -> None:
                      "-f", "text", "-i", *files],
                     cwd=grid.run.path,
                 )  # fmt: skip
+    with atomic_write([grid.results / SUMS]) as [file]:
+        file.write(checksums(grid.results))

@@ -66,6 +66,8 @@ def table(
     yield f"|{' --- |' * 7}"
     for row in rows:
         ours, why = (filled(row, text, wordings) for text in (row.ours, row.why))
+        deciding = [claim.tried for claim in claims if f"{claim.name}|" in "".join(row.of)]
+        why += "; settings chosen on the test text" if any(deciding) else ""
         cells = [row.where, row.claim, row.paper, ours, row.verdict, why, row.size]
         yield f"| {' | '.join(' '.join(cell.split()) for cell in cells)} |"
 
