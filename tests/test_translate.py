@@ -153,7 +153,7 @@ def test_a_long_sentence_is_translated_in_parts(checkpoint) -> None:
 @slow
 def test_a_translation_has_room_for_long_parts(checkpoint) -> None:
     translator = load(checkpoint).translator(beam=1, batch_size=1, max_pieces=300)
-    [model] = translator._models
+    [model] = translator._searcher._models
     probabilities = model.get_normalized_probs
 
     def endless(*args, **kwargs):
