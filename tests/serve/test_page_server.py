@@ -81,6 +81,53 @@ def test_a_dropped_file_is_translated_as_the_command_does(
     assert Path(download.value.path()).read_text() == wanted
 
 
+def test_refusals_of_files_are_said_in_the_readers_language(browser: Window, url: str) -> None:
+    page = browser.visit(url)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    page.get_by_label("Language of this page").select_option("de")
+    rows = page.locator("#files li")
+
+    def give(name: str, content: bytes) -> None:
+        page.locator("#chosen").set_input_files(
+            {"name": name, "mimeType": "text/plain", "buffer": content}
+        )
+
+    give("letter.docx", b"PK")
+    expect(rows.nth(0)).to_contain_text("Dateien dieser Art werden nicht übersetzt.")
+    give("letter.txt", b"\xe9\xe8")
+    expect(rows.nth(1)).to_contain_text("Die Datei ist kein Text in UTF-8 oder UTF-16.")
+    give("table.tsv", f"1\t{KNOWN[3]}\n".encode())
+    rows.nth(2).get_by_label("Spalte").fill("3")
+    page.keyboard.press("Enter")
+    expect(rows.nth(2)).to_contain_text("Eine solche Spalte hat die Datei nicht.")
+    rows.nth(2).get_by_label("Spalte").fill("2")
+    page.keyboard.press("Enter")
+    expect(rows.nth(2).get_by_role("link")).to_be_visible()
+    transfer = page.evaluate_handle("""() => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(11 * 2 ** 20)], "large.txt"));
+        return transfer;
+    }""")
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+    expect(rows.nth(3)).to_contain_text("Die Datei hat mehr als 10 MiB.")
+    page.get_by_label("Sprache dieser Seite").select_option("en")
+
+
+def test_a_text_of_more_than_the_limit_is_translated(window: Window, url: str, model: Path) -> None:
+    lines = [" ".join(KNOWN[:3]), "", *KNOWN[:4]] * 44
+    text = "\n".join(lines)
+    assert len(text) > 5000
+    page = window.visit(url)
+    type_text(page, text)
+    shown = translation(page).locator(".line")
+    expect(shown).to_have_count(len(lines))
+    expect(translation(page)).to_have_attribute("aria-busy", "false")
+    expect(page.get_by_role("button", name="Copy")).to_be_enabled()
+    of = dict(zip(lines, load(model).translator().translate(lines[:6]), strict=False))
+    assert shown.all_text_contents() == [of[line] for line in lines]
+    expect(page.locator("#count")).to_contain_text("parts")
+
+
 def test_a_description_for_programs_is_a_click_away(window: Window, url: str) -> None:
     page = window.visit(url)
     page.get_by_role("link", name="Interface for programs").click()
