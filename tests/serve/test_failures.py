@@ -199,6 +199,8 @@ def reachable(server: Running) -> bool:
 
 def test_it_ends_while_a_model_is_opened(model: Path) -> None:
     with served(model) as server:
+        [known] = server.get("/api/models").json()
+        assert (known["state"], known["source"], known["target"]) == ("loading", "en", "de")
         assert server.end() == 0
         assert not server.said, "no request runs"
 
