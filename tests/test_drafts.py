@@ -246,6 +246,8 @@ OTHERS = {
     "fairseq_fixes/watchdog.py": "a note from one process to another",
     "fairseq_fixes/batch_workers.py": "the same",
     "runs/commands.py": "a log, which grows while its command runs",
+    "runs/claims/search/training.py": "the same",
+    "runs/claims/opened.py": "a record, which only grows",
     "runs/folder.py": "a folder that is put away",
     "own_text/programs.py": "a log, which grows while its program runs",
     "own_text/stages.py": "a folder that is put away",

@@ -17,7 +17,7 @@ from nmt_moe.serve.app import application
 from nmt_moe.serve.asking import Service
 from nmt_moe.serve.connections import Connection, raise_limit
 from nmt_moe.serve.languages import warnings
-from nmt_moe.serve.log import say
+from nmt_moe.serve.log import Errors, say
 from nmt_moe.serve.metrics import Metrics
 from nmt_moe.serve.names import names_of
 from nmt_moe.serve.process import Between, Model
@@ -34,7 +34,7 @@ def serve(settings: Settings) -> None:
     """
     models = _models(settings)
     listening = listen(settings)
-    logging.raiseExceptions = False  # no traceback where the log cannot be written
+    logging.getLogger().addHandler(Errors())
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not of what is no HTTP
     raise_limit()
     if not asyncio.run(_serve(settings, models, listening)):
