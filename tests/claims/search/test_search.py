@@ -49,7 +49,7 @@ def run(*words: object, code: int = 0, **settings: Any) -> subprocess.CompletedP
 def start(*words: object, **settings: Any) -> subprocess.Popen[str]:
     """In a session of its own; real programs, which see the end of their parents."""
     return subprocess.Popen(
-        ["nmt-moe", "claims", *map(str, words)],
+        [str(preloaded.BIN / "nmt-moe"), "claims", *map(str, words)],
         env=environment(fresh=True, **settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
