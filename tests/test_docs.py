@@ -1,7 +1,6 @@
 """README.md, docs/ and the other texts: fresh tables, links that lead somewhere, valid commands."""
 
 import ast
-import importlib.util
 import json
 import re
 import shlex
@@ -28,6 +27,7 @@ from nmt_moe.common.ranges import name_of
 from nmt_moe.models.fairseq_options import OPTIONS
 from tests.benchmarks.commands import load
 from tests.recipes import ROOT
+from tests.scripts import script
 
 README = ROOT / "README.md"
 TEXTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
@@ -52,14 +52,8 @@ FOLDERS = (
 )
 
 
-@cache
 def generate() -> ModuleType:
-    """The script ``docs/generate.py``."""
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("docs/generate.py")
 
 
 def test_generated_parts_are_fresh() -> None:

@@ -1,21 +1,14 @@
 """``docs/figures.py``: no page has a figure that no file has."""
 
-import importlib.util
-from functools import cache
 from types import ModuleType
 
 import pytest
 
-from tests.recipes import ROOT
+from tests.scripts import script
 
 
-@cache
 def figures() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("figures", ROOT / "docs" / "figures.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("docs/figures.py")
 
 
 def found(text: str, page: str = "docs/x.md", *known: dict[str, str]) -> list[str]:

@@ -35,15 +35,21 @@ def one_line(server: Running) -> str:
     return error
 
 
+def asked_in_vain(server: Running, worker: int) -> tuple[threading.Thread, list[httpx.Response]]:
+    """A request that runs while its worker stands still, and the list for its answer."""
+    os.kill(worker, signal.SIGSTOP)
+    answers: list[httpx.Response] = []
+    asking = threading.Thread(target=lambda: answers.append(server.translate(KNOWN[0])))
+    asking.start()
+    server.until(lambda: server.metric("nmt_moe_requests_running") == 1, "the request")
+    return asking, answers
+
+
 def test_a_killed_model_is_told_and_started_anew(model: Path) -> None:
     with served(model) as server:
         server.until_ready()
         [worker] = server.workers
-        os.kill(worker, signal.SIGSTOP)
-        answers: list[httpx.Response] = []
-        asking = threading.Thread(target=lambda: answers.append(server.translate(KNOWN[0])))
-        asking.start()
-        server.until(lambda: server.metric("nmt_moe_requests_running") == 1, "the request")
+        asking, answers = asked_in_vain(server, worker)
         os.kill(worker, signal.SIGKILL)
         asking.join()
         said = "small: its process was killed by SIGKILL, perhaps for want of memory; it is "
@@ -174,11 +180,7 @@ def test_it_ends_after_the_running_requests(model: Path, number: int) -> None:
     with served(model) as server:
         server.until_ready()
         [worker] = server.workers
-        os.kill(worker, signal.SIGSTOP)
-        answers: list[httpx.Response] = []
-        asking = threading.Thread(target=lambda: answers.append(server.translate(KNOWN[0])))
-        asking.start()
-        server.until(lambda: server.metric("nmt_moe_requests_running") == 1, "the request")
+        asking, answers = asked_in_vain(server, worker)
         server.process.send_signal(number)
         server.until(lambda: not reachable(server), "the end of listening")
         assert server.said.endswith("\nends after the running requests\n")
