@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.kernels.cpu import int8, int8_torch, int8_weights
+from nmt_moe.kernels.cpu.extension import library
 from nmt_moe.kernels.cpu.int8_weights import Packed, Recurrent, Source
 
 KINDS = ["any", "avx2", "avx-vnni", "avx512-vnni", "torch"]
@@ -22,12 +23,12 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield request.param
         return
     number = KINDS.index(request.param)
-    if int8.library is None or int8.library.int8_instructions(number) != number:
-        if int8.library is not None:
-            int8.library.int8_instructions(len(KINDS))
+    if library is None or library.int8_instructions(number) != number:
+        if library is not None:
+            library.int8_instructions(len(KINDS))
         pytest.skip("not on this machine")
     yield request.param
-    int8.library.int8_instructions(len(KINDS))
+    library.int8_instructions(len(KINDS))
 
 
 def packed(w: Tensor) -> Packed:
