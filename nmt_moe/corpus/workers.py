@@ -31,6 +31,12 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def all_threads() -> int:
+    """The threads of all processes together: those of ``OMP_NUM_THREADS``, else the cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) else cores()
+
+
 def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Generator[Result, None, None]:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from nmt_moe.corpus.workers import all_threads
 from nmt_moe.trained.folder import MODEL
 
 _SMALL, _MOST = 256 * 2**20, 4
@@ -15,19 +16,10 @@ def processes_of(path: str, device: str | None) -> int:
     file = given / MODEL if given.is_dir() else given
     small = file.is_file() and file.stat().st_size <= _SMALL
     gpu = device not in (None, "cpu") or (device is None and Path("/dev/nvidiactl").exists())
-    return min(_cores(), _MOST) if small and not gpu else 1
+    return min(all_threads(), _MOST) if small and not gpu else 1
 
 
 def threads_of(processes: int) -> int:
     """Of each process: its share of the cores, but one, which answers requests."""
     named = "OMP_NUM_THREADS" in os.environ
-    return max(1, _cores() // processes - (not named))
-
-
-def _cores() -> int:
-    """That this server may use."""
-    named = os.environ.get("OMP_NUM_THREADS", "")
-    if named.isdecimal() and int(named):
-        return int(named)
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, all_threads() // processes - (not named))

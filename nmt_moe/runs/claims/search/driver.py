@@ -13,6 +13,7 @@ from typing import Any
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.progress import Progress, time_text
+from nmt_moe.corpus.workers import all_threads
 from nmt_moe.runs.claims.search import halving, table
 from nmt_moe.runs.claims.search.space import Space, read
 from nmt_moe.runs.claims.search.training import Result, Training
@@ -58,14 +59,7 @@ def search(path: Path, folder: Path, jobs: int) -> None:
 
 def threads(jobs: int) -> int:
     """Of each training: those of ``OMP_NUM_THREADS``, else the cores, divided by the trainings."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdecimal() and int(given):
-        all_threads = int(given)
-    elif hasattr(os, "sched_getaffinity"):
-        all_threads = len(os.sched_getaffinity(0))
-    else:
-        all_threads = os.cpu_count() or 1
-    return max(1, all_threads // jobs)
+    return max(1, all_threads() // jobs)
 
 
 def _open(space: Space, folder: Path, each: int) -> dict[str, Any]:
