@@ -7,6 +7,7 @@ import pytest
 import torch
 from fairseq.optim.adam import Adam
 
+import nmt_moe.plugin  # noqa: F401 (applies the fixes)
 from nmt_moe.fairseq_fixes import adam
 
 
