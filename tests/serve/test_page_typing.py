@@ -1,6 +1,6 @@
 """The page translates what is typed, in a real browser."""
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.report.browser import Window
 from tests.serve.fake import ARABIC, HEBREW, Fake
@@ -86,6 +86,20 @@ def test_a_long_text_is_sent_in_parts(window: Window, fake: Fake) -> None:
     page.keyboard.type(" red.")
     expect(page.locator(".sentence").last).to_have_text("RED.")
     assert [given["q"] for given in fake.of("api/stream")][len(sent) :] == [f"{sent[-1]} red."]
+
+
+def test_typed_before_the_models_are_known_it_is_translated_once(
+    window: Window, fake: Fake
+) -> None:
+    waiting: list[Route] = []
+    window.page.route("**/api/models", lambda route: waiting.append(route))
+    page = window.visit(fake.url)
+    type_text(page, "two dogs")
+    waiting[0].continue_()
+    expect(translation(page)).to_have_text("TWO DOGS")
+    page.wait_for_timeout(400)  # longer than it rests after a key
+    page.unroute("**/api/models")
+    assert len(fake.of("api/stream")) == 1
 
 
 def test_an_older_request_is_cancelled_and_never_shown(window: Window, fake: Fake) -> None:

@@ -31,7 +31,10 @@ const drawState = () => {
     : say("seconds", { seconds: number(seconds, { minimumFractionDigits: 2, maximumFractionDigits: 2 }) });
 };
 
+const translateSoon = debounced(REST, () => translate());
+
 const stop = () => {
+  translateSoon.stop(); // what it waits for is done now
   running?.abort();
   running = null;
   announceSoon.stop();
@@ -101,14 +104,9 @@ const refresh = async () => {
   else await translate();
 };
 
-const translateSoon = debounced(REST, translate);
-
 const typed = () => {
   if (text().trim()) translateSoon();
-  else {
-    translateSoon.stop();
-    void translate();
-  }
+  else void translate();
 };
 
 const changed = (swapped) => {
