@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmt_moe.cli.arguments import Command, option, positional, required
+from nmt_moe.cli.arguments import Command, option, positional, required, switch
 from nmt_moe.common.ranges import integers
+
+_CAPTIONS = ("en", "de", "fr", "cs")
 
 
 @dataclass(kw_only=True)
@@ -31,11 +33,15 @@ class Multi30k(Command):
     """Write the splits of Multi30k as plain text."""
 
     folder: Path = positional("a clone of the repository, or its files", "FOLDER")
-    target: str = required("target language", choices=("de", "fr"))
+    source: str = option("en", "source language", choices=_CAPTIONS)
+    target: str = required("target language", choices=_CAPTIONS)
     out: Path = required("folder for the splits", metavar="FOLDER")
+    papers: bool = switch(
+        "lower-case, normalise and tokenise the text as Moses does, as published systems do"
+    )
 
     def run(self) -> None:
         from nmt_moe.corpus.multi30k import prepare
 
-        pairs = prepare(self.folder, self.target, self.out)
+        pairs = prepare(self.folder, self.source, self.target, self.out, papers=self.papers)
         print(", ".join(f"{split}: {number:,} pairs" for split, number in pairs.items()))

@@ -1,9 +1,10 @@
-"""Multi30k: image captions in English, German and French, from a folder into three splits.
+"""Multi30k: image captions in English, German, French and Czech, from a folder into its splits.
 
 The folder is a clone of https://github.com/multi30k/dataset or any folder with its files
-``train``, ``val`` and ``test_2016_flickr``, gzipped or plain.
+``train``, ``val`` and ``test_2016_flickr``, gzipped or plain; and those of 2017, where it has them.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from nmt_moe.common.door import door
@@ -12,6 +13,8 @@ from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_pairs
 
 SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
+MORE = ("test_2017_flickr", "test_2017_mscoco")
+"""Test sets that are not in all languages."""
 _IN_CLONE = Path("data/task1/raw")
 
 
@@ -30,21 +33,60 @@ def find(folder: Path, name: str) -> Path:
     raise UserError(f"{folder} holds neither {name}.gz nor {name}, nor does its {_IN_CLONE}")
 
 
-def prepare(folder: Path, target: str, out: Path) -> dict[str, int]:
-    """Write ``out/{train,valid,test}.{en,target}``; returns the pairs of each split."""
-    languages = ("en", target)
+def has(folder: Path, name: str) -> bool:
+    """Whether there is such a file."""
+    try:
+        return bool(find(folder, name))
+    except UserError:
+        return False
+
+
+def as_papers(language: str) -> Callable[[str], str]:
+    """What the text of published systems has gone through: lower case, Moses' plain punctuation and
+    Moses' tokens."""
+    import sacremoses  # takes half a second, and a --help should not
+
+    plain = sacremoses.MosesPunctNormalizer(lang=language).normalize
+    tokenise = sacremoses.MosesTokenizer(lang=language).tokenize
+    return lambda line: tokenise(plain(line.lower()), return_str=True)
+
+
+def prepare(
+    folder: Path, source: str, target: str, out: Path, *, papers: bool = False
+) -> dict[str, int]:
+    """Write ``out/{train,valid,test}.{source,target}``, and the test sets of 2017.
+
+    Args:
+        folder: with the files.
+        source: one of the languages.
+        target: another one.
+        out: is made.
+        papers: write the text as :func:`as_papers` has it.
+
+    Returns:
+        The pairs of each split.
+
+    Raises:
+        UserError: a file is missing, or its two sides have different numbers of lines.
+    """
+    languages = (source, target)
+    if source == target:
+        raise UserError(f"source and target are both {source}: name two languages")
+    more = [name for name in MORE if all(has(folder, f"{name}.{side}") for side in languages)]
+    sets = SPLITS | {name: name for name in more}
     found = {
         split: [find(folder, f"{name}.{language}") for language in languages]
-        for split, name in SPLITS.items()
+        for split, name in sets.items()
     }
+    change = [as_papers(language) if papers else str for language in languages]
     out.mkdir(parents=True, exist_ok=True)
-    pairs = dict.fromkeys(SPLITS, 0)
+    pairs = dict.fromkeys(sets, 0)
     for split, (source_path, target_path) in found.items():
         with atomic_write([out / f"{split}.{language}" for language in languages]) as files:
             for pair in read_pairs(source_path, target_path):
                 pairs[split] += 1
-                for file, line in zip(files, pair, strict=True):
-                    file.write(line + "\n")
+                for file, line, changed in zip(files, pair, change, strict=True):
+                    file.write(changed(line) + "\n")
     return pairs
 
 

@@ -114,7 +114,7 @@ def test_a_mistyped_command(typed: str, message: str, capsys) -> None:
         ("plan x --zzz", "there is no option --zzz\n"),
         (
             "corpus multi30k --target ed f",
-            "argument --target: there is no 'ed': choose from de, fr",
+            "argument --target: there is no 'ed': choose from en, de, fr, cs",
         ),
         ("report x y --split tets", "argument --split: there is no 'tets': did you mean test?"),
         ("score a b", "the following arguments are required: --target-lang"),
