@@ -45,7 +45,54 @@ double fma_float32(long rounds)
     return sums[0][0];
 }
 
-#if defined(__AVX512BF16__) && defined(__AVX512F__)
+#if defined(USE_AMX) && defined(__AMX_BF16__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+
+long in_bfloat16(void)
+{
+    /* The system grants this process the registers. */
+    return syscall(SYS_arch_prctl, 0x1023, 18) ? 0 : 4 * 2 * 16 * 16 * 32;
+}
+
+double fma_bfloat16(long rounds)
+{
+    static const struct {
+        uint8_t palette, start, reserved[14];
+        uint16_t bytes[16];
+        uint8_t rows[16];
+    } tiles = {.palette = 1,
+               .bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+               .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+    uint32_t ones[16 * 16];
+    float sums[4][16 * 16];
+    double all = 0;
+    for (int i = 0; i < 16 * 16; i++) ones[i] = 0x3f803f80;
+    _tile_loadconfig(&tiles);
+    _tile_loadd(4, ones, 64);
+    _tile_loadd(5, ones, 64);
+    _tile_loadd(6, ones, 64);
+    _tile_loadd(7, ones, 64);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (long round = 0; round < rounds; round++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, sums[0], 64);
+    _tile_stored(1, sums[1], 64);
+    _tile_stored(2, sums[2], 64);
+    _tile_stored(3, sums[3], 64);
+    _tile_release();
+    for (int i = 0; i < 16 * 16; i++)
+        for (int tile = 0; tile < 4; tile++) all += sums[tile][i];
+    return all;
+}
+#elif defined(__AVX512BF16__) && defined(__AVX512F__)
 long in_bfloat16(void) { return 2 * FLIGHT * 32; }
 
 double fma_bfloat16(long rounds)

@@ -2,8 +2,7 @@
 
 peak.c is compiled for this machine as a benchmark starts, and runs in as many threads as the
 benchmark has. Without a C compiler (``cc``, or what ``CC`` names) nothing is known, and one line
-says so. AMX is not measured: where a processor has it, the peak of bfloat16 and int8 is that of
-AVX-512, and products by AMX can exceed it.
+says so. In int8 the peak is that of AVX-512, which products by AMX can exceed.
 """
 
 import ctypes
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import torch
 
+from nmt_moe.kernels.cpu import bfloat16
+
 SOURCE = Path(__file__).with_name("peak.c")
 DTYPES = ("float32", "bfloat16", "int8")
 SECONDS = 0.005  # of a loop: on a busy machine some of them are not interrupted
@@ -33,6 +34,8 @@ def compiled() -> ctypes.CDLL | None:
     with tempfile.TemporaryDirectory() as folder:
         built = Path(folder, "peak.so")
         command = [os.environ.get("CC", "cc"), "-O3", "-march=native", "-fPIC", "-shared"]
+        if bfloat16.instructions() == bfloat16.AMX:  # tried: a process may end by it
+            command.append("-DUSE_AMX")
         try:
             subprocess.run([*command, SOURCE, "-o", built], check=True, capture_output=True)
             found = ctypes.CDLL(str(built))

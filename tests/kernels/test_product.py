@@ -24,7 +24,7 @@ TYPES = [torch.float32, torch.bfloat16]
 @pytest.fixture(autouse=True)
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(product, "_SMALL", 0)
-    monkeypatch.setattr(product, "usable", lambda: True)
+    monkeypatch.setattr(product, "usable", lambda _: True)
 
 
 def rounded(x: Tensor, how: int) -> Tensor:
@@ -139,9 +139,15 @@ def test_the_environment_decides(monkeypatch):
 
 
 def test_an_instruction_that_ends_a_process_is_found_out_in_another(monkeypatch):
-    monkeypatch.setattr(bfloat16, "_OWN", "import os; os.kill(os.getpid(), 4)")  # SIGILL
-    bfloat16.in_c.cache_clear()
+    end = "import os, sys; os.kill(os.getpid(), 4) if int(sys.argv[2]) > {} else 0"  # SIGILL
+    best = bfloat16.instructions()
     try:
-        assert not bfloat16.in_c()
+        for most in range(best + 1):
+            monkeypatch.setattr(bfloat16, "_TRIAL", end.format(most))
+            bfloat16.instructions.cache_clear()
+            assert bfloat16.instructions() == (most if most >= bfloat16.AVX512_BF16 else 0)
+            assert bfloat16.in_c() == (most >= bfloat16.AVX512_BF16)
     finally:
-        bfloat16.in_c.cache_clear()
+        monkeypatch.undo()
+        bfloat16.instructions.cache_clear()
+        assert bfloat16.instructions() == best

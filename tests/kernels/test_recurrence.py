@@ -26,7 +26,7 @@ SIZES = [(6, 10, 5, 3, 4), (7, 33, 3, 1, 1), (48, 48, 3, 30, 5), (64, 96, 4, 17,
 @pytest.fixture(autouse=True, params=[1, 2])
 def threads(request, monkeypatch):
     monkeypatch.setattr(product, "_SMALL", 0)
-    monkeypatch.setattr(product, "usable", lambda: True)
+    monkeypatch.setattr(product, "usable", lambda _: True)
     monkeypatch.setattr(recurrence, "_SMALL", 0)
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)

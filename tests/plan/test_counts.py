@@ -71,7 +71,7 @@ def test_the_operations_of_the_32_expert_model_by_hand(capsys):
     ],
 )
 def test_a_forward_pass_multiplies_as_much(arch, options, monkeypatch):
-    monkeypatch.setattr(product, "usable", lambda: False)  # torch counts its own products
+    monkeypatch.setattr(product, "usable", lambda _: False)  # torch counts its own products
     torch.manual_seed(0)
     model = build(config(arch, SMALL | options), VOCABULARY)  # in training: with W_noise
     tokens = torch.randint(4, VOCABULARY, (5, 7))

@@ -1,4 +1,4 @@
-"""Whether this machine multiplies bfloat16 faster than float32.
+"""How this machine multiplies bfloat16, and whether that is faster than float32.
 
 Some machines announce instructions that end a process: another process tries them first.
 """
@@ -7,28 +7,32 @@ import functools
 import subprocess
 import sys
 
-from nmt_moe.kernels.cpu.extension import cpu_info, library
+from nmt_moe.kernels.cpu.extension import INTEL, library
 
-_OWN = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).products_trial())"
-_TORCH = "import torch; x = torch.ones(64, 64).bfloat16(); torch.nn.functional.linear(x, x)"
+AVX512_BF16, AMX = 2, 3
+"""As in ``product.h``."""
+_TRIAL = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).products_trial(int(sys.argv[2])))"
 
 
 @functools.cache
+def instructions() -> int:
+    """The best that ``product.c`` can use, which it does from now on; 0: none."""
+    best = 0 if library is None else library.products_instructions()
+    for level in range(best, AVX512_BF16 - 1, -1):
+        if _survives("-S", "-c", _TRIAL, library._name, f"{level}"):  # type: ignore[union-attr]
+            library.products_use(level)  # type: ignore[union-attr]
+            return level
+    return 0
+
+
 def in_c() -> bool:
     """Whether ``product.c`` can."""
-    return (
-        library is not None
-        and library.products_instructions() == 2
-        and _survives("-S", "-c", _OWN, library._name)
-    )
+    return instructions() > 0
 
 
-@functools.cache
 def pays() -> bool:
-    """Whether ``product.c`` or torch can, by instructions of the processor's own."""
-    flags = cpu_info("flags").split()
-    known = "amx_bf16" in flags or "avx512_bf16" in flags
-    return in_c() or (known and _survives("-c", _TORCH))
+    """Whether it is faster than float32: Intel's AVX-512 has half the speed, its AMX many times."""
+    return instructions() == AMX or (in_c() and not INTEL)
 
 
 def _survives(*arguments: str) -> bool:

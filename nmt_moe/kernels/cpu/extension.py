@@ -42,4 +42,5 @@ library = _load()
 """None where the extension was not compiled."""
 gemm = _blas()
 """The address of the matrix product that torch itself uses; None where it is not found."""
+INTEL = cpu_info("vendor_id") == "GenuineIntel"
 AVX512 = library is not None and library.experts_instructions(2) == 2

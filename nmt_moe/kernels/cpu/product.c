@@ -3,21 +3,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS 14   /* of a panel of the first operand, at most */
+#define ROWS 14   /* of a panel of the first operand, at most; */
+#define AMX_ROWS 32 /* and for AMX */
+#define BLOCK 16  /* units of a line that AMX multiplies at a time */
 #define DEPTH 256 /* units of a sum between two visits of c: a panel of 32 KiB */
-#define MOST_ROWS (36 * ROWS) /* of a tile of c, and its columns: what is packed fits in the cache */
+#define MOST_ROWS 512 /* of a tile of c, and its columns: what is packed fits in the cache */
 #define MOST_COLUMNS 512
 #define TOGETHER 4 /* panels of the second operand that are packed at a time */
 
-size_t rows_units(long m, long k, int precision) { return m * units(k, precision) + 16; }
+static int in_use; /* of the instructions: products_use */
+static inline int by_amx(int precision) { return precision == BFLOAT16 && in_use == AMX; }
+
+/* The units of k numbers of a line; AMX reads whole blocks. */
+static inline long units(long k, int precision) {
+    long number = precision == BFLOAT16 ? (k + 1) / 2 : k;
+    return by_amx(precision) ? rounded_up(number, BLOCK) : number;
+}
+
+/* AMX reads 16 rows where there are fewer. */
+size_t rows_units(long m, long k, int precision) {
+    return m * units(k, precision) + (by_amx(precision) ? 16 * BLOCK : 16);
+}
 
 size_t columns_units(long n, long k, int precision) {
     return rounded_up(n, LINES) * units(k, precision);
 }
 
 /* The panels of m rows, and the first row of the p-th: all have the same number, or one more. */
-static inline long panels_of(long m) { return (m + ROWS - 1) / ROWS; }
-static inline long first_row(long m, long p) { return m * p / panels_of(m); }
+static inline long panels_of(long m, int precision) {
+    long most = by_amx(precision) ? AMX_ROWS : ROWS;
+    return (m + most - 1) / most;
+}
+static inline long first_row(long m, long p, long panels) { return m * p / panels; }
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -27,10 +44,33 @@ static inline long first_row(long m, long p) { return m * p / panels_of(m); }
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 
-int products_instructions(void) {
-    if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl")) return 0;
-    return __builtin_cpu_supports("avx512bf16") ? 2 : 1;
+#if defined(__linux__) && __has_include(<amxbf16intrin.h>)
+#define HAS_AMX
+#define TARGET_AMX \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,avx512bf16,amx-tile,amx-bf16")))
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Whether there are tiles, and the system grants this process their registers. */
+static int tiles_granted(void) {
+    const unsigned wanted = 1u << 22 | 1u << 24; /* AMX-BF16 and AMX-TILE */
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & wanted) != wanted) return 0;
+    return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* XTILEDATA */) == 0;
 }
+#endif
+
+int products_instructions(void) {
+    if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl")) return NOTHING;
+    if (!__builtin_cpu_supports("avx512bf16")) return AVX512;
+#ifdef HAS_AMX
+    if (tiles_granted()) return AMX;
+#endif
+    return AVX512_BF16;
+}
+
+void products_use(int instructions) { in_use = instructions; }
 
 /* Memory of a thread that is kept for its next product: the system would hand out new pages. */
 static uint32_t *scratch(size_t size) {
@@ -93,7 +133,7 @@ TARGET_BF16 INLINE __m512i load_line(const Operand *from, long at, long left, in
 TARGET_BF16 INLINE __m512i load_step(const Operand *x, long at, long left, long steps, int precision) {
     const float *wide = (const float *)x->at + at;
     const uint16_t *narrow = (const uint16_t *)x->at + at;
-    __mmask16 mask = first(left), second = steps > 1 ? mask : 0;
+    __mmask16 mask = steps > 0 ? first(left) : 0, second = steps > 1 ? mask : 0;
     if (precision == FLOAT32) {
         if (x->type == FLOAT32) return _mm512_castps_si512(_mm512_maskz_loadu_ps(mask, wide));
         __m512i half = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, narrow));
@@ -123,7 +163,7 @@ typedef struct {
 /* A panel of lines whose steps are neighbours. May write 16 units past its end. */
 TARGET_BF16 INLINE void turned_panel(
     const Operand *x, const Panel *panel, long from, long end, int precision) {
-    long step = precision == BFLOAT16 ? 2 : 1, count = (end - from + step - 1) / step;
+    long step = precision == BFLOAT16 ? 2 : 1, count = units(end - from, precision);
     for (long group = 0; group < panel->width; group += 16) {
         long at = (panel->line + group) * x->line + from;
         for (long s = 0; s < count; s += 16) {
@@ -152,7 +192,8 @@ TARGET_BF16 INLINE void turned_panel(
 TARGET_BF16 INLINE void straight_panels(
     const Operand *x, const Panel *panels, int number, long from, long end, int precision) {
     long step = precision == BFLOAT16 ? 2 : 1, size = x->type == BFLOAT16 ? 2 : 4;
-    for (long i = from, s = 0; i < end; i += step, s++)
+    long count = units(end - from, precision);
+    for (long i = from, s = 0; s < count; i += step, s++)
         for (int p = 0; p < number; p++) {
             const Panel *panel = panels + p;
             for (long group = 0; group < panel->width; group += 16) {
@@ -165,6 +206,23 @@ TARGET_BF16 INLINE void straight_panels(
                 /* What follows the last step may be written already. */
                 _mm512_mask_storeu_epi32(to, first(panel->width - group), unit);
             }
+        }
+}
+
+/* A panel of rows for AMX: a block of each row, and then the next blocks. */
+TARGET_BF16 static void row_blocks(const Operand *x, const Panel *panel, long from, long end) {
+    uint32_t *to = panel->to;
+    for (long s = from; s < end; s += 2 * BLOCK, to += panel->lines * BLOCK)
+        for (long r = 0; r < panel->lines; r += 16) {
+            long at = (panel->line + r) * x->line + s * x->step, left = panel->lines - r;
+            __m512i rows[16];
+            UNROLL for (int i = 0; i < 16; i++)
+                rows[i] = x->step == 1
+                    ? load_line(x, at + i * x->line, i < left ? end - s : 0, BFLOAT16)
+                    : load_step(x, at + 2 * i * x->step, left, end - s - 2 * i, BFLOAT16);
+            if (x->step != 1) turn(rows);
+            for (int i = 0; i < 16 && i < left; i++)
+                _mm512_storeu_si512(to + (r + i) * BLOCK, rows[i]);
         }
 }
 
@@ -187,11 +245,15 @@ static void write_panels(
 
 void pack_rows(const Operand *a, long m, long k, int precision, long from, long end, uint32_t *to) {
     long whole = units(k, precision), first = units(from, precision);
-    long count = units(end, precision) - first;
+    long count = units(end, precision) - first, panels = panels_of(m, precision);
     uint32_t part[(count + 1) * 16];
-    for (long p = 0; p < panels_of(m); p++) {
-        long row = first_row(m, p), rows = first_row(m, p + 1) - row;
+    for (long p = 0; p < panels; p++) {
+        long row = first_row(m, p, panels), rows = first_row(m, p + 1, panels) - row;
         uint32_t *out = to + row * whole + first * rows;
+        if (by_amx(precision)) {
+            row_blocks(a, &(Panel){row, rows, rows, out}, from, end);
+            continue;
+        }
         /* What follows a part may be another thread's, which is written by now: keep it. */
         Panel panel = {row, rows, rows, count == whole ? out : part};
         write_panels(a, &panel, 1, from, end, precision);
@@ -248,22 +310,104 @@ void pack_columns(
 TILE(tile_float32, TARGET, MULTIPLY_FLOAT32)
 TILE(tile_bfloat16, TARGET_BF16, MULTIPLY_BFLOAT16)
 
+#ifdef HAS_AMX
+/* Eight tiles of 16 rows of 64 bytes. */
+static const struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} tiles = {.palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+
+/* A thread's tiles are its own; between products they are nobody's. */
+TARGET_AMX static void open_tiles(int precision) {
+    if (by_amx(precision)) _tile_loadconfig(&tiles);
+}
+TARGET_AMX static void close_tiles(int precision) {
+    if (by_amx(precision)) _tile_release();
+}
+
+/* As the tiles above, of up to 32 rows over whole blocks. */
+TARGET_AMX static void tile_amx(
+    int rows, long depth, const uint32_t *a, const uint32_t *b, const float *add, long add_row,
+    float *c, long c_row, long columns) {
+    float edge[AMX_ROWS * LINES] __attribute__((aligned(64)));
+    int whole = columns >= LINES && rows % 16 == 0, lower = rows > 16;
+    __mmask16 low = first(columns), high = first(columns - 16);
+    float *out = whole ? c : edge;
+    long out_row = whole ? c_row : LINES;
+    if (add && !whole) {
+        for (int r = 0; r < rows; r++) {
+            _mm512_store_ps(edge + r * LINES, _mm512_maskz_loadu_ps(low, add + r * add_row));
+            _mm512_store_ps(edge + r * LINES + 16, _mm512_maskz_loadu_ps(high, add + r * add_row + 16));
+        }
+        add = edge, add_row = LINES;
+    }
+    if (add) {
+        _tile_loadd(0, add, add_row * 4);
+        _tile_loadd(1, add + 16, add_row * 4);
+        if (lower) {
+            _tile_loadd(2, add + 16 * add_row, add_row * 4);
+            _tile_loadd(3, add + 16 * add_row + 16, add_row * 4);
+        }
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    for (long i = 0; i < depth; i += BLOCK) {
+        const uint32_t *lines = a + i * rows, *across = b + i * LINES;
+        _tile_loadd(4, lines, BLOCK * 4);
+        _tile_loadd(6, across, LINES * 4);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, across + 16, LINES * 4);
+        _tile_dpbf16ps(1, 4, 7);
+        if (lower) {
+            _tile_loadd(5, lines + 16 * BLOCK, BLOCK * 4);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    _tile_stored(0, out, out_row * 4);
+    _tile_stored(1, out + 16, out_row * 4);
+    if (lower) {
+        _tile_stored(2, out + 16 * out_row, out_row * 4);
+        _tile_stored(3, out + 16 * out_row + 16, out_row * 4);
+    }
+    if (!whole)
+        for (int r = 0; r < rows; r++) {
+            _mm512_mask_storeu_ps(c + r * c_row, low, _mm512_load_ps(edge + r * LINES));
+            _mm512_mask_storeu_ps(c + r * c_row + 16, high, _mm512_load_ps(edge + r * LINES + 16));
+        }
+}
+#else
+static void open_tiles(int precision) {}
+static void close_tiles(int precision) {}
+static void tile_amx(
+    int rows, long depth, const uint32_t *a, const uint32_t *b, const float *add, long add_row,
+    float *c, long c_row, long columns) {}
+#endif
+
 static void any_tile(
     int rows, long depth, const uint32_t *a, const uint32_t *b, int precision, const float *add,
     long add_row, float *c, long c_row, long columns) {
-    (precision == BFLOAT16 ? tile_bfloat16_of : tile_float32_of)(
-        rows, depth, (const float *)a, (const float *)b, add, add_row, c, c_row, columns);
+    if (by_amx(precision))
+        tile_amx(rows, depth, a, b, add, add_row, c, c_row, columns);
+    else
+        (precision == BFLOAT16 ? tile_bfloat16_of : tile_float32_of)(
+            rows, depth, (const float *)a, (const float *)b, add, add_row, c, c_row, columns);
 }
 
 void multiply(
     const Panels *of, const float *add, long add_row, float *c, long c_row, long n, long end) {
-    long whole = units(of->k, of->precision);
+    long whole = units(of->k, of->precision), panels = panels_of(of->m, of->precision);
+    open_tiles(of->precision);
     for (; n < end; n += LINES)
         for (long from = 0; from < whole || !from; from += DEPTH) {
             const float *before = from ? c : add;
             long before_row = from ? c_row : add_row, depth = least(DEPTH, whole - from);
-            for (long p = 0; p < panels_of(of->m); p++) {
-                long row = first_row(of->m, p), rows = first_row(of->m, p + 1) - row;
+            for (long p = 0; p < panels; p++) {
+                long row = first_row(of->m, p, panels), rows = first_row(of->m, p + 1, panels) - row;
                 any_tile(
                     rows, depth, of->a + row * whole + from * rows,
                     of->b + n * whole + from * LINES, of->precision,
@@ -271,6 +415,7 @@ void multiply(
                     c_row, end - n);
             }
         }
+    close_tiles(of->precision);
 }
 
 /* Rows m to m + rows and columns n to n + columns of c. */
@@ -279,15 +424,19 @@ static int block(const Product *task, long m, long rows, long n, long columns) {
     long step = precision == BFLOAT16 ? 2 : 1, whole = units(task->k, precision);
     size_t a_units = rounded_up(rows * DEPTH + 16, 16);
     uint32_t *a = scratch(a_units + TOGETHER * LINES * DEPTH), *b = a + a_units;
-    Panel down[MOST_ROWS / ROWS], across[TOGETHER];
+    long panels = panels_of(rows, precision);
+    Panel down[MOST_ROWS / ROWS + 1], across[TOGETHER];
     if (!a) return 1;
+    open_tiles(precision);
     for (long from = 0; from < whole || !from; from += DEPTH) {
         long depth = least(DEPTH, whole - from), end = least(task->k, (from + depth) * step);
-        for (long p = 0; p < panels_of(rows); p++) {
-            long row = first_row(rows, p), wide = first_row(rows, p + 1) - row;
+        for (long p = 0; p < panels; p++) {
+            long row = first_row(rows, p, panels), wide = first_row(rows, p + 1, panels) - row;
             down[p] = (Panel){m + row, wide, wide, a + row * depth};
+            if (by_amx(precision)) row_blocks(&task->a, down + p, from * step, end);
         }
-        write_panels(&task->a, down, panels_of(rows), from * step, end, precision);
+        if (!by_amx(precision))
+            write_panels(&task->a, down, panels, from * step, end, precision);
         const float *add = from ? task->c : task->add;
         long add_row = from ? task->c_row : task->add_row;
         for (long j = n; j < n + columns; j += LINES) {
@@ -299,13 +448,14 @@ static int block(const Product *task, long m, long rows, long n, long columns) {
                 write_panels(&task->b, across, few, from * step, end, precision);
             }
             const Panel *lines = across + (j - n) / LINES % TOGETHER;
-            for (long p = 0; p < panels_of(rows); p++)
+            for (long p = 0; p < panels; p++)
                 any_tile(
                     down[p].width, depth, down[p].to, lines->to, precision,
                     add ? add + down[p].line * add_row + j : NULL, add_row,
                     task->c + down[p].line * task->c_row + j, task->c_row, lines->lines);
         }
     }
+    close_tiles(precision);
     return 0;
 }
 
@@ -340,17 +490,20 @@ TARGET_BF16 void round_bfloat16(const float *from, size_t count, uint16_t *to) {
     }
 }
 
-/* 0 if products of bfloat16 are right; a process may end in the attempt. */
-int products_trial(void) {
+/* 0 if products of bfloat16 by these instructions are right; a process may end in the attempt. */
+int products_trial(int instructions) {
     float ones[64], found;
+    if (products_instructions() < instructions) return 1;
+    products_use(instructions);
     for (int i = 0; i < 64; i++) ones[i] = 1;
     Operand a = {ones, 64, 1, FLOAT32};
     Product task = {a, a, 1, 1, 64, NULL, 0, &found, 1, BFLOAT16};
     return product(&task, 1) || found != 64;
 }
 #else
-int products_instructions(void) { return 0; }
-int products_trial(void) { return 1; }
+int products_instructions(void) { return NOTHING; }
+void products_use(int instructions) {}
+int products_trial(int instructions) { return 1; }
 void round_bfloat16(const float *from, size_t count, uint16_t *to) {}
 int product(const Product *task, long threads) { return 1; }
 #endif

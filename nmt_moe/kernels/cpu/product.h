@@ -2,8 +2,8 @@
 
    The library that torch calls is made for one maker's processors; elsewhere it leaves more than
    half of the speed. Operands are packed into panels whose parts lie in the order in which tiles of
-   14 x 32 sums, which stay in registers, read them. A unit of a panel is 4 bytes: a float32, or two
-   bfloat16 of neighbouring steps. */
+   14 x 32 sums, which stay in registers, read them; with AMX, of 32 x 32. A unit of a panel is 4
+   bytes: a float32, or two bfloat16 of neighbouring steps. */
 
 #ifndef NMT_MOE_PRODUCT_H
 #define NMT_MOE_PRODUCT_H
@@ -47,22 +47,23 @@ typedef struct {
     int precision;
 } Product;
 
-/* What this machine can: 0 nothing, 1 float32, 2 bfloat16, too. */
+/* What this machine can, and what products of bfloat16 use; without a call that is not AMX, as a
+   process may announce it and end by it. */
+enum instructions { NOTHING, AVX512, AVX512_BF16, AMX };
 int products_instructions(void);
+void products_use(int instructions);
 
 static inline long least(long a, long b) { return a < b ? a : b; }
 static inline long rounded_up(long n, long to) { return (n + to - 1) / to * to; }
 
 #define LINES 32 /* of a panel of the second operand: two vectors */
 
-/* The units of k numbers of a line. */
-static inline long units(long k, int precision) { return precision == BFLOAT16 ? (k + 1) / 2 : k; }
-
 /* The units that all panels of the first operand's rows take, and all of the second's columns. */
 size_t rows_units(long m, long k, int precision);
 size_t columns_units(long n, long k, int precision);
 
-/* Write the panels of rows from step `from` to the one before `end`; both are even, or `end` is k.
+/* Write the panels of rows from step `from` to the one before `end`; both are multiples of LINES, or
+   `end` is k.
    Different parts may be written by different threads. */
 void pack_rows(const Operand *a, long m, long k, int precision, long from, long end, uint32_t *to);
 

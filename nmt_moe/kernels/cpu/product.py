@@ -1,8 +1,9 @@
 """Matrix products by ``product.c`` where it is faster than torch's library, or by torch.
 
 On AMD's processors with AVX-512 the library that torch calls uses half of each register, and
-``product.c`` has twice its speed. On Intel's torch's products stay. ``NMT_MOE_PRODUCTS`` overrules
-this table: ``own`` or ``torch``.
+``product.c`` has twice its speed. On Intel's torch's products stay, but for bfloat16 by AMX: torch
+compiles code for each new number of rows, and experts have another one in each batch.
+``NMT_MOE_PRODUCTS`` overrules this table: ``own`` or ``torch``.
 """
 
 import ctypes
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.kernels.cpu import bfloat16
-from nmt_moe.kernels.cpu.extension import cpu_info, library
+from nmt_moe.kernels.cpu.extension import INTEL, library
 
 FLOAT32, BFLOAT16 = range(2)
 Precision = int | None
@@ -51,7 +52,7 @@ def precision(*tensors: Tensor | None) -> Precision:
     found = [x for x in tensors if x is not None]
     if torch.compiler.is_compiling():
         return None  # of the operators, which call C, a compiler sees the outside only
-    if not usable() or any(x.device.type != "cpu" or x.dtype not in TYPES for x in found):
+    if any(x.device.type != "cpu" or x.dtype not in TYPES for x in found):
         return None
     wanted = FLOAT32
     if torch.is_autocast_enabled("cpu"):
@@ -60,12 +61,12 @@ def precision(*tensors: Tensor | None) -> Precision:
         wanted = BFLOAT16
     if any(x.dtype == torch.bfloat16 for x in found):
         wanted = BFLOAT16
-    return wanted if wanted == FLOAT32 or bfloat16.in_c() else None
+    return wanted if usable(wanted) else None
 
 
 @functools.cache
-def usable() -> bool:
-    """Whether products are ``product.c``'s on this machine.
+def usable(precision: int = FLOAT32) -> bool:
+    """Whether products of this precision are ``product.c``'s on this machine.
 
     Raises:
         UserError: ``NMT_MOE_PRODUCTS`` is neither ``own`` nor ``torch``.
@@ -73,8 +74,11 @@ def usable() -> bool:
     wanted = os.environ.get("NMT_MOE_PRODUCTS", "")
     if wanted not in ("", "own", "torch"):
         raise UserError(f"NMT_MOE_PRODUCTS={wanted}: it can be own or torch")
-    can = library is not None and library.products_instructions() > 0
-    return can and (wanted == "own" or (not wanted and cpu_info("vendor_id") != "GenuineIntel"))
+    if precision == BFLOAT16:
+        can, fast = bfloat16.in_c(), bfloat16.pays()
+    else:
+        can, fast = library is not None and library.products_instructions() > 0, not INTEL
+    return can and (wanted == "own" or (not wanted and fast))
 
 
 def operand(x: Tensor, lines: int = 0) -> Operand:
