@@ -25,6 +25,9 @@ class MultiplicativeAttention(nn.Module):
             outputs of its layers.
     """
 
+    bounded = True
+    """Whether a hyperbolic tangent bounds the query of a product."""
+
     def __init__(self, dim: int, residual: bool = False) -> None:
         super().__init__()
         self.source = nn.Linear(dim, dim, bias=False)
@@ -40,7 +43,9 @@ class MultiplicativeAttention(nn.Module):
         self, query_BD: Tensor, keys_BSD: Tensor, source_BSD: Tensor, pad_BS: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The context ``[B, D]`` and the attention weights ``[B, S]``; 0 on padding."""
-        weights_BS = attention_weights(self.query(query_BD), keys_BSD, pad_BS, self.v_of_scores)
+        weights_BS = attention_weights(
+            self.query(query_BD), keys_BSD, pad_BS, self.v_of_scores, self.bounded
+        )
         return context(weights_BS, source_BSD), weights_BS
 
     @property
@@ -69,8 +74,28 @@ class AdditiveAttention(MultiplicativeAttention):
         return self.v
 
 
+class DotAttention(MultiplicativeAttention):
+    """The scaled dot product of Vaswani et al. 2017: ``A(x, y) = xU . yW / sqrt(D)``.
+
+    A score has a ninth of the mean squares of ``x`` and ``y``: near uniform at first, at any width.
+    """
+
+    bounded = False
+
+    def __init__(self, dim: int, residual: bool = False) -> None:
+        super().__init__(dim, residual)
+        del self.v
+
+    def keys(self, source_BSD: Tensor) -> Tensor:
+        return apply(self.source, source_BSD) * source_BSD.shape[2] ** -0.5
+
+
 def attention_weights(
-    query_RD: Tensor, keys_BSD: Tensor, pad_BS: Tensor, v_D: Tensor | None
+    query_RD: Tensor,
+    keys_BSD: Tensor,
+    pad_BS: Tensor,
+    v_D: Tensor | None,
+    bounded: bool = True,
 ) -> Tensor:
     """The softmax of the scores, ``[R, S]``, in float32 at least; 0 on padding.
 
@@ -78,11 +103,13 @@ def attention_weights(
         query_RD: the projected queries, ``yW``: equally many for each sentence, side by side.
         keys_BSD: from :meth:`MultiplicativeAttention.keys`.
         pad_BS: true on padding.
-        v_D: ``V`` of additive attention; None: multiplicative attention.
+        v_D: ``V`` of additive attention; None: a product of queries and keys.
+        bounded: whether a hyperbolic tangent bounds the queries of a product.
     """
     query_BQD = by_sentence(query_RD, len(keys_BSD))
     if v_D is None:
-        scores_BQS = torch.bmm(keys_BSD, torch.tanh(query_BQD).mT).mT
+        query_BQD = torch.tanh(query_BQD) if bounded else query_BQD
+        scores_BQS = torch.bmm(keys_BSD, query_BQD.mT).mT
     else:
         scores_BQS = torch.tanh(keys_BSD.unsqueeze(1) + query_BQD.unsqueeze(2)) @ v_D
     pad_B1S = pad_BS.unsqueeze(1)
@@ -107,5 +134,6 @@ def by_sentence(x_RN: Tensor, sentences: int) -> Tensor:
 ATTENTIONS: dict[str, type[MultiplicativeAttention]] = {
     "multiplicative": MultiplicativeAttention,
     "additive": AdditiveAttention,
+    "dot": DotAttention,
 }
 """Attention functions by the name that users give."""

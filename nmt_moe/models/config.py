@@ -191,7 +191,10 @@ class LSTMMoEConfig(StackConfig):
     )
     attention: ChoiceEnum(list(ATTENTIONS)) = field(  # type: ignore[valid-type]
         default="multiplicative",
-        metadata={"help": "attention function: the paper's (appendix G), or GNMT's additive one"},
+        metadata={
+            "help": "attention function: the paper's (appendix G), GNMT's additive one, or the "
+            "scaled dot product of Vaswani et al. 2017"
+        },
     )
     attention_residual: bool = _plain(
         False,

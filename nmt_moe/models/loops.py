@@ -40,7 +40,8 @@ def forward(
 def _attend(made: Steps, weights: Weights, source: Source, t: int) -> None:
     query_BD, weights_BS = made.query_LBD[t], made.weights_BLS[:, t]
     kernel.linear(made.h_LBD[t], weights.query_DD, out=query_BD)
-    weights_BS[:] = attention_weights(query_BD, source.keys_BSD, source.pad_BS, source.v_D)
+    read = (source.keys_BSD, source.pad_BS, source.v_D, source.bounded)
+    weights_BS[:] = attention_weights(query_BD, *read)
     context_BD = context(weights_BS, source.source_BSD)
     made.read_LBM[t, :, : context_BD.shape[1]] = context_BD
 
@@ -84,7 +85,9 @@ def _attend_backward(
     gradients.scores_BLS[:, t] = d_BS
     if source.v_D is None:
         d_BD = d_BS.unsqueeze(1).bmm(keys_BSD).squeeze(1)
-        gradients.query_LBD[t] = torch.ops.aten.tanh_backward(d_BD, query_BD.tanh())
+        if source.bounded:
+            d_BD = torch.ops.aten.tanh_backward(d_BD, query_BD.tanh())
+        gradients.query_LBD[t] = d_BD
         return
     tanh_BSD = torch.tanh(keys_BSD + query_BD.unsqueeze(1))
     gradients.v_BD += torch.bmm(d_BS.unsqueeze(1), tanh_BSD).squeeze(1)

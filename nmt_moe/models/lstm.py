@@ -132,7 +132,7 @@ class AttentionLSTM(nn.Module):
         inputs_LBG = linear(x_LBD, self.w_input, self.b_input + self.b_recurrent, wide=True)
         project_DC = None if self.projection is None else self.projection.weight
         weights = Weights(self.w_recurrent, project_DC, attention.query.weight)
-        source = Source(keys_BSD, source_BSD, pad_BS, attention.v_of_scores)
+        source = Source(keys_BSD, source_BSD, pad_BS, attention.v_of_scores, attention.bounded)
         h_LBD, c_BC, context_LBD, attn_BLS = recurrence.run(
             inputs_LBG, state, weights, source, mask_BM
         )

@@ -44,6 +44,7 @@ def run(
         ``[L, B, D]`` and the attention's weights ``[B, L, S]``.
     """
     read: tuple[Tensor | None, ...] = (None,) * 4
+    bounded = source is None or source.bounded
     if source is not None:
         read = (source.keys_BSD, source.source_BSD, source.pad_BS, source.v_D)
     matrices = (weights.recurrent_GM, weights.project_DC, weights.query_DD)
@@ -54,7 +55,7 @@ def run(
     if how is None:
         tensors = tuple(_at_autocast_precision(tensors))
     with torch.autocast(inputs_LBG.device.type, enabled=False):
-        found = _Recurrence.apply(how, mask_BM, *tensors)
+        found = _Recurrence.apply(how, bounded, mask_BM, *tensors)
     dtype = torch.bfloat16 if how == BFLOAT16 else None
     return tuple(x if x is None or dtype is None else x.to(dtype) for x in found)
 
@@ -73,18 +74,19 @@ def _at_autocast_precision(tensors: tuple[Tensor | None, ...]) -> list[Tensor | 
 
 
 def _parts(
-    recurrent_GM: Tensor, project_DC: Tensor | None, query_DD: Any, *read: Any
+    bounded: bool, recurrent_GM: Tensor, project_DC: Tensor | None, query_DD: Any, *read: Any
 ) -> tuple[Weights, Source | None]:
     weights = Weights(recurrent_GM, project_DC, query_DD)
-    return weights, None if read[0] is None else Source(*read)
+    return weights, None if read[0] is None else Source(*read, bounded=bounded)
 
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, how, mask_BM, inputs_LBG, h_BD, c_BC, *tensors):
+    def forward(ctx, how, bounded, mask_BM, inputs_LBG, h_BD, c_BC, *tensors):
         if how is None:
             mask_BM = None if mask_BM is None else mask_BM.to(inputs_LBG.dtype)
-            steps = loops.forward(inputs_LBG, h_BD, c_BC, *_parts(*tensors), mask_BM)
+            parts = _parts(bounded, *tensors)
+            steps = loops.forward(inputs_LBG, h_BD, c_BC, *parts, mask_BM)
         else:
             inputs = (inputs_LBG, h_BD, c_BC, *tensors)
             ctx.dtypes = [None if x is None else x.dtype for x in inputs]
@@ -93,8 +95,9 @@ class _Recurrence(torch.autograd.Function):
             tensors = (*weights, *read)
             inputs_LBG, h_BD, c_BC = (x.float().contiguous() for x in inputs[:3])
             mask_BM = None if mask_BM is None else mask_BM.float().contiguous()
-            steps = kernel.forward(inputs_LBG, h_BD, c_BC, *_parts(*tensors), how, mask_BM)
-        ctx.how = how
+            parts = _parts(bounded, *tensors)
+            steps = kernel.forward(inputs_LBG, h_BD, c_BC, *parts, how, mask_BM)
+        ctx.how, ctx.bounded = how, bounded
         ctx.save_for_backward(*tensors, *steps.tensors())
         ctx.set_materialize_grads(False)  # few use the attention's gradient
         context_LBD = weights_BLS = None
@@ -107,7 +110,7 @@ class _Recurrence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, dh_LBD, dc_BC, dcontext_LBD, dweights_BLS):
         tensors, steps = ctx.saved_tensors[:7], Steps(*ctx.saved_tensors[7:])
-        weights, source = _parts(*tensors)
+        weights, source = _parts(ctx.bounded, *tensors)
         gradients = _before(steps, source, dh_LBD, dc_BC, dcontext_LBD)
         if ctx.how is None:
             loops.backward(steps, gradients, weights, source, dweights_BLS)
@@ -119,7 +122,7 @@ class _Recurrence(torch.autograd.Function):
         if ctx.how is not None:
             kinds = zip(found, ctx.dtypes, strict=True)
             found = [x if x is None else x.to(dtype) for x, dtype in kinds]
-        return None, None, *found
+        return None, None, None, *found
 
 
 def _before(
@@ -162,7 +165,8 @@ def _complete(
         if gradients.v_BD is not None:
             v = gradients.v_BD.sum(0)
         else:
-            queries_BLD = steps.query_LBD.tanh().transpose(0, 1)
+            queries_LBD = steps.query_LBD.tanh() if source.bounded else steps.query_LBD
+            queries_BLD = queries_LBD.transpose(0, 1)
             keys = gradients.scores_BLS.transpose(1, 2).bmm(queries_BLD)
         contexts_BLD = dcontext_LBD.transpose(0, 1)
         attention = [query, keys, steps.weights_BLS.transpose(1, 2).bmm(contexts_BLD), None, v]

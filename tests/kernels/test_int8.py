@@ -186,7 +186,7 @@ def by_gates(gates_BG: Tensor, cells: int) -> list[Tensor]:
 @pytest.mark.parametrize("steps, rows, inputs, dim, cells", [
     (1, 4, 20, 24, 40), (3, 5, 16, 16, 16), (4, 7, 33, 20, 50), (1, 13, 8, 7, 7),
 ])  # fmt: skip
-@pytest.mark.parametrize("attention", [None, "multiplicative", "additive"])
+@pytest.mark.parametrize("attention", [None, "multiplicative", "additive", "dot"])
 def test_steps_of_an_lstm(kind, steps, rows, inputs, dim, cells, attention) -> None:
     torch.manual_seed(steps)
 
@@ -210,7 +210,8 @@ def test_steps_of_an_lstm(kind, steps, rows, inputs, dim, cells, attention) -> N
     if attention:
         keys_BSD, source_SBD = torch.randn(rows, length, dim), torch.randn(length, rows, dim)
         v_D = torch.randn(dim) if attention == "additive" else None
-        source = Source(keys_BSD, source_SBD.transpose(0, 1), pad_BS, v_D)
+        bounded = attention != "dot"
+        source = Source(keys_BSD, source_SBD.transpose(0, 1), pad_BS, v_D, bounded)
     before = h_BD.clone(), c_BC.clone()
     h_LBD, last_BC, context_LBD, attn_BLS = int8.recurrence(w, x_LBI, h_BD, c_BC, source)
     assert torch.equal(h_BD, before[0]) and torch.equal(c_BC, before[1])
@@ -221,7 +222,8 @@ def test_steps_of_an_lstm(kind, steps, rows, inputs, dim, cells, attention) -> N
         if source is not None and w.query is not None and w.context is not None:
             query_BD = product(h_BD, w.query)
             if v_D is None:
-                scores_BS = (keys_BSD * query_BD.tanh()[:, None]).sum(2)
+                query_BD = query_BD.tanh() if bounded else query_BD
+                scores_BS = (keys_BSD * query_BD[:, None]).sum(2)
             else:
                 scores_BS = ((keys_BSD + query_BD[:, None]).tanh() * v_D).sum(2)
             weights_BS = scores_BS.exp() * ~pad_BS

@@ -69,7 +69,8 @@ def test_outputs_and_gradients(sizes, kind, narrow, masked):
     dim, cells, steps, batch, positions = sizes
     torch.manual_seed(0)
     modules = [AttentionLSTM(dim, cells), ATTENTIONS[kind](dim), LSTM(dim, dim, cells)]
-    nn.init.normal_(modules[1].v)
+    if kind != "dot":
+        nn.init.normal_(modules[1].v)
     if masked:
         modules[0].dropout = Fixed(constant_mask(torch.ones(1, batch, 1), 2 * dim, 0.3))
         modules[2].dropout = Fixed(constant_mask(torch.ones(1, batch, 1), dim, 0.5))

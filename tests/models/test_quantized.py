@@ -23,6 +23,7 @@ KINDS: dict[str, dict] = {
     "additive attention, both directions": dict(
         attention="additive", attention_residual=True, encoder_bidirectional=True
     ),
+    "dot product": dict(attention="dot"),
     "strictly balanced": dict(moe_gating="strictly_balanced"),
     "a hierarchy": dict(moe_groups=2),
     "a shared expert": dict(moe_shared_expert=True),

@@ -118,21 +118,25 @@ def test_dropout_is_on_the_context_that_the_layers_above_read():
     assert 0.45 < (x_BLD == 0).float().mean() < 0.55
 
 
-@pytest.mark.parametrize("attention", ["multiplicative", "additive"])
+@pytest.mark.parametrize("attention", ["multiplicative", "additive", "dot"])
 def test_attention_follows_the_formula(attention):
     torch.manual_seed(0)
     module = build_model(attention=attention).double().decoder.attention
-    torch.nn.init.normal_(module.v)
+    if attention != "dot":
+        torch.nn.init.normal_(module.v)
     source, query = torch.randn(1, 3, 8).double(), torch.randn(1, 8).double()
     pad = torch.tensor([[False, False, True]])
     context, weights = module(query, module.keys(source), source, pad)
-    u, w, v = module.source.weight.t(), module.query.weight.t(), module.v
+    u, w = module.source.weight.t(), module.query.weight.t()
     scores = []
     for s in range(2):
         xu, yw = source[0, s] @ u, query[0] @ w
+        if attention == "dot":
+            scores.append(xu @ yw / 8**0.5)
+            continue
         multiplicative = attention == "multiplicative"
         term = xu.tanh() * yw.tanh() if multiplicative else (xu + yw).tanh()
-        scores.append((v * term).sum())
+        scores.append((module.v * term).sum())
     expected = torch.softmax(torch.stack(scores), 0)
     torch.testing.assert_close(weights[0, :2], expected)
     assert weights[0, 2] == 0

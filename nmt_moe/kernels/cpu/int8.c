@@ -54,12 +54,14 @@ typedef struct {
 } Cells;
 
 /* keys and source are [sentences, length, dim], their rows and steps so far apart; `each` rows side by
-   side read the same sentence; v may be NULL */
+   side read the same sentence; v may be NULL, and then `bounded` says whether a tangent bounds the
+   query */
 typedef struct {
     const float *keys, *source, *v;
     const unsigned char *pad;
     float *weights, *context;
     size_t length, each, dim, keys_row, keys_step, source_row, source_step, weights_row;
+    long bounded;
 } Attention;
 
 typedef int FourBytes __attribute__((may_alias));
@@ -221,7 +223,7 @@ typedef struct {
     const float *keys, *source, *v;
     const unsigned char *pad;
     float *contexts, *weights;
-    long length, each, keys_row, keys_step, source_row, source_step;
+    long length, each, keys_row, keys_step, source_row, source_step, bounded;
 } Recurrence;
 
 /* Returns 0, or 1 without memory. */
@@ -266,7 +268,7 @@ int int8_recurrence(const Recurrence *task) {
                 task->keys, task->source, task->v, task->pad, task->weights + t * task->length,
                 task->contexts + t * B * D, task->length, task->each, D, task->keys_row,
                 task->keys_step,
-                task->source_row, task->source_step, L * task->length};
+                task->source_row, task->source_step, L * task->length, task->bounded};
 #pragma omp for
             for (size_t panel = 0; panel < dim_panels; panel++)
                 f.linear(&queries, &h, panel, panel + 1);

@@ -216,7 +216,7 @@ TARGET static void NAME(attend)(const Attention *task, float *query, size_t m) {
     size_t D = task->dim, S = task->length, whole = D / LANES * LANES, sentence = m / task->each;
     const unsigned char *pad = task->pad + sentence * S;
     float *weights = task->weights + m * task->weights_row, *context = task->context + m * D;
-    if (!task->v) {
+    if (!task->v && task->bounded) {
         float rest[LANES] = {0};
         for (size_t d = 0; d < whole; d += LANES) store(query + d, NAME(tanh)(load(query + d)));
         memcpy(rest, query + whole, (D - whole) * sizeof(float));

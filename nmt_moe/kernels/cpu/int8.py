@@ -39,7 +39,7 @@ class _Recurrence(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("bias", "x", "h", "c", "keys", "source", "v")),
         *((name, ctypes.c_void_p) for name in ("pad", "contexts", "weights")),
         *((name, ctypes.c_long) for name in ("length", "each", "keys_row", "keys_step")),
-        *((name, ctypes.c_long) for name in ("source_row", "source_step")),
+        *((name, ctypes.c_long) for name in ("source_row", "source_step", "bounded")),
     ]
 
 
@@ -103,6 +103,7 @@ def recurrence(
         task.length, task.each = keys_BSD.shape[1], batch // max(len(keys_BSD), 1)
         task.keys_row, task.keys_step, _ = keys_BSD.stride()
         task.source_row, task.source_step, _ = source_BSD.stride()
+        task.bounded = source.bounded
         context_LBD = x_LBI.new_empty(steps, batch, dim)
         attention_BLS = x_LBI.new_empty(batch, steps, task.length)
         tensors |= {"keys": keys_BSD, "source": source_BSD, "pad": source.pad_BS.contiguous()}

@@ -1,5 +1,7 @@
 """What ``int8.c`` computes, by torch in float32: where it was not compiled."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -54,12 +56,13 @@ def _for_each(source: Source, rows: int) -> Source:
     keys, texts, pad = (
         x.repeat_interleave(each, 0) for x in (source.keys_BSD, source.source_BSD, source.pad_BS)
     )
-    return Source(keys, texts, pad, source.v_D)
+    return replace(source, keys_BSD=keys, source_BSD=texts, pad_BS=pad)
 
 
 def _attention(query_BD: Tensor, source: Source) -> Tensor:
     if source.v_D is None:
-        scores_BS = (source.keys_BSD @ query_BD.tanh().unsqueeze(2)).squeeze(2)
+        query_BD = query_BD.tanh() if source.bounded else query_BD
+        scores_BS = (source.keys_BSD @ query_BD.unsqueeze(2)).squeeze(2)
     else:
         scores_BS = torch.tanh(source.keys_BSD + query_BD.unsqueeze(1)) @ source.v_D
     weights_BS = scores_BS.masked_fill(source.pad_BS, float("-inf")).softmax(1)

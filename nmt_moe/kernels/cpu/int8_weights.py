@@ -114,4 +114,6 @@ class Source:
     source_BSD: Tensor
     pad_BS: Tensor
     v_D: Tensor | None
-    """None: multiplicative attention."""
+    """``V`` of additive attention; None: a product of queries and keys."""
+    bounded: bool = True
+    """Whether a hyperbolic tangent bounds the queries of a product."""

@@ -44,7 +44,7 @@ static inline long first_row(long m, long p, long panels) { return m * p / panel
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 
-#if defined(__linux__) && __has_include(<amxbf16intrin.h>)
+#if defined(__linux__) && (__has_include(<amxbf16intrin.h>) || __has_include(<amxintrin.h>))
 #define HAS_AMX
 #define TARGET_AMX \
     __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,avx512bf16,amx-tile,amx-bf16")))

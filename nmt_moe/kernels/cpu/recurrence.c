@@ -15,7 +15,7 @@
    of the source, of which there are Z. */
 typedef struct {
     long steps, batch, dim, cells, positions, sentences, threads;
-    int precision, attends;
+    int precision, attends, bounded; /* the last one: queries of a product, by a tangent */
     Operand w_recurrent, w_project, w_query; /* [4C, M]; [D, C] or NULL; [D, D] */
     const float *keys, *source, *v;          /* [Z, S, D], twice; [D], NULL: the keys have it */
     const unsigned char *padding;            /* [Z, S] */
@@ -145,8 +145,10 @@ TARGET static void attend(const Recurrence *r, long t, long b) {
     float *weights = r->weights + (b * r->steps + t) * S;
     float *context = r->read + (t * r->batch + b) * 2 * D, bounded[D];
     if (!r->v)
-        FOR_VECTORS(i, D) store(
-            bounded + i, MASK(i, D), hyperbolic_tangent(load(query + i, MASK(i, D))));
+        FOR_VECTORS(i, D) {
+            __m512 x = load(query + i, MASK(i, D));
+            store(bounded + i, MASK(i, D), r->bounded ? hyperbolic_tangent(x) : x);
+        }
     for (long s = 0; s < S; s++) {
         if (!r->v) {
             weights[s] = dot(keys + s * D, bounded, D);
@@ -197,7 +199,7 @@ TARGET static void attend_backward(const Recurrence *r, long t, long b) {
             store(dquery + i, mask, _mm512_add_ps(load(dquery + i, mask), dx));
         }
     }
-    if (!r->v)
+    if (!r->v && r->bounded)
         FOR_VECTORS(i, D) {
             __mmask16 mask = MASK(i, D);
             __m512 y = hyperbolic_tangent(load(query + i, mask));

@@ -19,7 +19,7 @@ class _Task(ctypes.Structure):
     _fields_ = [
         *((n, ctypes.c_long) for n in ("steps", "batch", "dim", "cells")),
         *((n, ctypes.c_long) for n in ("positions", "sentences", "threads")),
-        *((n, ctypes.c_int) for n in ("precision", "attends")),
+        *((n, ctypes.c_int) for n in ("precision", "attends", "bounded")),
         *((n, Operand) for n in ("w_recurrent", "w_project", "w_query")),
         *((n, ctypes.c_void_p) for n in ("keys", "source", "v", "padding", "inputs")),
         *((n, ctypes.c_void_p) for n in ("gates", "read", "c", "tanh", "out", "query", "weights")),
@@ -51,7 +51,9 @@ class Source:
     source_BSD: Tensor
     pad_BS: Tensor
     v_D: Tensor | None
-    """``V`` of additive attention."""
+    """``V`` of additive attention; None: a product of queries and keys."""
+    bounded: bool = True
+    """Whether a hyperbolic tangent bounds the queries of a product."""
 
 
 @dataclass
@@ -230,7 +232,7 @@ def _run(
     }
     if source is not None and weights.query_DD is not None:
         task.sentences, task.positions = source.pad_BS.shape
-        task.w_query = operand(weights.query_DD)
+        task.w_query, task.bounded = operand(weights.query_DD), source.bounded
         tensors |= {"keys": source.keys_BSD, "source": source.source_BSD, "padding": source.pad_BS}
         tensors |= {"v": source.v_D, "query": steps.query_LBD, "weights": steps.weights_BLS}
     for key, tensor in (tensors | more).items():

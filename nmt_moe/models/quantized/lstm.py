@@ -91,7 +91,7 @@ class Int8AttentionLSTM(_Layer):
         if state is None:
             state = zero_state(x_LBD, self.dim, self.cells)
         weights = self._weights(query=attention.query.packed, context=self.context.packed)
-        source = Source(keys_BSD, source_BSD, pad_BS, attention.v_of_scores)
+        source = Source(keys_BSD, source_BSD, pad_BS, attention.v_of_scores, attention.bounded)
         h_LBD, c_BC, context_LBD, attn_BLS = int8.recurrence(weights, x_LBD, *state, source)
         return h_LBD, context_LBD, attn_BLS, (h_LBD[-1], c_BC)
 
