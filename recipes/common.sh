@@ -62,13 +62,17 @@ parse_options() {
     done
 }
 
-# The same, and TARGET.
+# The same, and TARGET; parse_target LANGUAGES ARGUMENT...: one of those.
 parse_arguments() {
-    parse_options "$@"
+    parse_target "de fr" "$@"
+}
+parse_target() {
+    local languages=$1
+    parse_options "${@:2}"
     ((${#WORDS[@]} < 2)) || die "one target language, please: '${WORDS[0]}' or '${WORDS[1]}'"
     TARGET=${WORDS[0]-de}
-    [[ $TARGET == de || $TARGET == fr ]] ||
-        die "unknown target language '$TARGET': choose de or fr"
+    [[ " $languages " == *" $TARGET "* ]] ||
+        die "unknown target language '$TARGET': choose ${languages// / or }"
 }
 
 # The same with a pair of WMT'14: sets PAIR, SOURCE and TARGET.
@@ -151,20 +155,24 @@ table() {
 SEARCH=(--user-dir "$ROOT/nmt_moe" --task gnmt_translation --beam 4 --gnmt-alpha 0.2 --gnmt-beta 0.2
     --max-len-b 250 --max-source-positions 100000 --max-target-positions 100000)
 
-# translate_test [STEP...]: the stages translation, of the test set, with hypotheses.txt of a line for
-# each of its lines and sacrebleu's scores; and examples, of five sentences as a user would type them.
-translate_test() {
-    local text=$RUN_DIR/corpus/en-$TARGET/test search
-    search=("$RUN_DIR/binary" "${SEARCH[@]}" --source-lang en --target-lang "$TARGET"
-        --path "$RUN_DIR/training/checkpoint_best.pt"
+# searching CHECKPOINT: sets FOUND, such a search with a checkpoint of the run.
+searching() {
+    FOUND=("$RUN_DIR/binary" "${SEARCH[@]}" --source-lang en --target-lang "$TARGET" --path "$1"
         --bpe sentencepiece --sentencepiece-model "$RUN_DIR/wordpieces/model.model")
-    stage translation --after training \
-        log output.log fairseq-generate "${search[@]}" --gen-subset test --batch-size 16 \
-        --results-path "$RUN_DIR/translation" --then hypotheses generate-test.txt hypotheses.txt \
-        --then into detokenised.json \
-        sacrebleu "$text.$TARGET" -i "$RUN_DIR/translation/hypotheses.txt" -m bleu -w 2 "$@"
-    stage examples --after translation into source.txt head -n 5 "$text.en" \
-        --then log output.log into translated.txt fairseq-interactive "${search[@]}" --input "$RUN_DIR/examples/source.txt"
+}
+
+# translating SUBSET FOLDER: sets STEPS, which translate a test set into hypotheses.txt, with a line for
+# each of its lines, in a folder of the stage translation.
+translating() {
+    STEPS=(log "$2/output.log" fairseq-generate "${FOUND[@]}" --gen-subset "$1" --batch-size 16
+        --results-path "$RUN_DIR/translation/$2"
+        --then hypotheses "$2/generate-$1.txt" "$2/hypotheses.txt")
+}
+
+# examples TEXT: the stage examples, of five sentences as a user would type them.
+examples() {
+    stage examples --after translation into source.txt head -n 5 "$1" \
+        --then log output.log into translated.txt fairseq-interactive "${FOUND[@]}" --input "$RUN_DIR/examples/source.txt"
 }
 
 summarise() {

@@ -39,7 +39,11 @@ PRECISION=$(bfloat16_on_cpu)
 stage training --after binary \
     train "${LANGUAGES[@]}" "${MODEL[@]}" "${LOSS[@]}" "${OPTIMIZER[@]}" "${LENGTH[@]}" \
     ${PRECISION:+"$PRECISION"}
-translate_test
+searching "$RUN_DIR/training/checkpoint_best.pt"
+translating test .
+stage translation --after training "${STEPS[@]}" --then into detokenised.json \
+    sacrebleu "$TEXT/test.$TARGET" -i "$RUN_DIR/translation/hypotheses.txt" -m bleu -w 2
+examples "$TEXT/test.en"
 stage report --after examples python -m nmt_moe.report "$RUN_DIR/training/checkpoint_best.pt" \
     "$TEXT/test.en" "$TEXT/test.$TARGET" --out "$RUN_DIR/report/report.html"
 summarise

@@ -32,7 +32,7 @@ def environment(fresh: bool = False, **settings: object) -> dict[str, str]:
     The programs of Python are forked (:mod:`tests.preloaded`) unless they shall be ``fresh``.
     """
     own = {
-        *("RUN_DIR", "SEED", "MULTI30K", "MULTI30K_URL", "PYTHON", "CXX"),
+        *("RUN_DIR", "SEED", "MULTI30K", "MULTI30K_URL", "TIME", "PAPERS", "PYTHON", "CXX"),
         *("GPUS", "NODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"),
         *("PREPARED", "BATCH_GPUS", "MAX_TOKENS", "AVERAGE", "PRECISION", "VOCABULARY", "SAMPLE"),
         *("WMT14_MIRROR", "WMT14_ARCHIVES", "WMT14_MANIFEST", "TEST_SET", "CORPORA", "WORKERS"),

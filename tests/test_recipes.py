@@ -156,7 +156,8 @@ def captions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chance = random.Random(1)
     words = {"en": "dog man red park runs two the in".split(), "de": "Hund Mann Park der".split()}
     odd = {6: "", 7: "dog " * 200}  # more than 100 pieces; not among the five examples
-    for name, size in (("train", 100), ("val", 10), ("test_2016_flickr", 9)):
+    sizes = {"train": 100, "val": 10, "test_2016_flickr": 9, "test_2017_mscoco": 9}
+    for name, size in sizes.items():
         for language, choice in words.items():
             lines = [" ".join(chance.choices(choice, k=6)) for _ in range(size)]
             for number, line in odd.items():
@@ -173,9 +174,34 @@ def test_multi30k_loses_no_test_sentence(tmp_path: Path, captions: Path) -> None
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "train: 100 pairs, 98 kept; dropped 1 with an empty side and 1 with" in finished.stdout
     assert "test: 9 pairs, all kept; 1 with an empty side and 1 with more" in finished.stdout
-    assert len((tmp_path / "run/translation/hypotheses.txt").read_text().split("\n")) == 10
-    assert "BLEU, detokenised:" in finished.stdout
-    assert "BLEU, tokenised lower-cased:" in finished.stdout and "case:lc" in finished.stdout
+    assert re.search(r"[\d,]+ updates in 60m, at [\d.]+ a second", finished.stdout)
+    translation = tmp_path / "run/translation"
+    for folder in (translation, translation / "test_2017_mscoco"):
+        assert len((folder / "hypotheses.txt").read_text().split("\n")) == 10
+    for label in ("", "test 2017 mscoco "):
+        assert f"BLEU, {label}detokenised:" in finished.stdout
+        assert f"BLEU, {label}tokenised lower-cased:" in finished.stdout
+    assert "case:lc" in finished.stdout
+
+
+@pytest.mark.slow
+def test_multi30k_as_papers_have_it_is_scored_in_both_ways(tmp_path: Path, captions: Path) -> None:
+    small = {"VOCABULARY": "40", "RUN_DIR": tmp_path / "run", "PAPERS": 1, "TIME": "20m"}
+    finished = run("multi30k.sh", *TRAINING, "--max-epoch", "1", MULTI30K=captions, **small)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    corpus = tmp_path / "run/corpus"
+    assert set((corpus / "en-de/train.de").read_text().split()) == {"hund", "mann", "park", "der"}
+    assert "Hund" in (corpus / "as-it-is/test.de").read_text()
+    assert "BLEU, detokenised lower-cased:" in finished.stdout
+    assert "BLEU, test 2017 mscoco tokenised lower-cased:" in finished.stdout
+
+
+@pytest.mark.parametrize("setting", ["TIME=soon", "TIME=60", "PAPERS=yes"])
+def test_multi30k_refuses_what_is_no_time(tmp_path: Path, setting: str) -> None:
+    name, _, value = setting.partition("=")
+    refused = run("multi30k.sh", RUN_DIR=tmp_path / "run", **{name: value})
+    assert refused.returncode and f"multi30k: {setting}" in error(refused)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")

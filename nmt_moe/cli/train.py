@@ -1,16 +1,13 @@
 """``nmt-moe train``."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nmt_moe.cli.arguments import Command, option, positional, required, switch
+from nmt_moe.common.duration import seconds
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.ranges import integers, numbers
-
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
-_TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
 @dataclass(kw_only=True)
@@ -107,7 +104,7 @@ class Train(Command):
             upsample=self.upsample,
             both=both,
             size=self.size,
-            seconds=None if self.time is None else seconds(self.time),
+            seconds=None if self.time is None else seconds(self.time, "--time"),
             measure=self.measure,
             settings=_named(self.settings),
             seed=self.seed,
@@ -154,22 +151,6 @@ class Train(Command):
                 "--target"
             )
         return first, len(directions) > 1
-
-
-def seconds(text: str) -> float:
-    """The seconds of a time such as 2h, 90m or 1h30m.
-
-    Raises:
-        UserError: it is none.
-    """
-    found = _TIME.fullmatch(text.replace(" ", "").lower())
-    total = sum(
-        float(number or 0) * unit
-        for number, unit in zip(found.groups() if found else (), _UNITS.values(), strict=False)
-    )
-    if not total:
-        raise UserError(f"--time {text} is no time: give one such as 2h, 90m or 1h30m")
-    return total
 
 
 def _named(given: Sequence[str]) -> dict[str, str]:

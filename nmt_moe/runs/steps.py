@@ -8,17 +8,22 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
+from nmt_moe.common import duration, logged
 from nmt_moe.common.files import atomic_write
 from nmt_moe.runs import commands
 from nmt_moe.runs.folder import LOG, Run
+from nmt_moe.runs.training_log import intervals
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ["--user-dir", str(ROOT / "nmt_moe")]
 WORDPIECES = ["python", "-m", "nmt_moe.corpus.wordpieces"]
 MODEL = "sentencepiece.model"
 """The wordpieces' model, beside the checkpoints of a training."""
+_TRIED_SECONDS, _TRIED_SHARE = 60.0, 0.05  # of a training, to find out how long it takes
+_UPDATING = 0.8  # of the time
 
 
 class Stage(NamedTuple):
@@ -107,36 +112,37 @@ def wordpieces(
 ) -> None:
     """``wordpieces SIZE MAX_PIECES CORPUS LANGUAGE...``: learn a model, and cut text with it.
 
-    Of CORPUS/{train,valid,test}.LANGUAGE, for one language or two, and of test1, a second test
-    text, if there is one. Nothing is dropped from a test text.
+    Of CORPUS/{train,valid,test}.LANGUAGE, for one language or two, and of further test texts, whose
+    names begin with test. Nothing is dropped from a test text.
     """
     texts, model = Path(corpus), stage.folder / "model"
     train = [str(texts / f"train.{language}") for language in languages]
     commands.call([*WORDPIECES, "train", "--vocabulary", vocabulary, "--out", str(model), *train])
     options = ["--model", f"{model}.model", "--langs" if languages[1:] else "--lang", *languages]
     options += ["--max-pieces", max_pieces]
-    for split in ("train", "valid", "test", "test1"):
-        if split == "test1" and not (texts / f"test1.{languages[0]}").is_file():
-            continue
+    for split in ("train", "valid", *tests(texts, languages[0])):
         keep = ["--keep-all"] if split.startswith("test") else []
         sides = [str(texts / split), str(stage.folder / split)]
         commands.call([*WORDPIECES, "encode", *options, *keep, *sides])
+
+
+def tests(folder: Path, language: str) -> list[str]:
+    """The names of the test texts: fairseq's test, test1 and so on."""
+    found = {path.name.partition(".")[0] for path in folder.glob(f"test*.{language}")}
+    return ["test", *sorted(found - {"test"})]
 
 
 def binary(stage: Stage, *options: str) -> None:
     """``binary OPTION...``: what fairseq-train reads, of the stage wordpieces."""
     pieces = stage.run.path / "wordpieces"
     end = ".txt" if "--only-source" in options else ""
-    tests = [
-        pieces / f"test{end}",
-        *([pieces / f"test1{end}"] if [*pieces.glob("test1.*")] else []),
-    ]
+    texts = [str(pieces / f"{name}{end}") for name in tests(pieces, "*")]
     for left in stage.folder.glob("dict.*"):
         left.unlink()  # fairseq-preprocess refuses to replace what an interrupted try left
     log(
         stage, "output.log", "fairseq-preprocess", *PLUGIN,
         "--srcdict", str(pieces / "model.dict.txt"), "--trainpref", str(pieces / f"train{end}"),
-        "--validpref", str(pieces / f"valid{end}"), "--testpref", ",".join(map(str, tests)),
+        "--validpref", str(pieces / f"valid{end}"), "--testpref", ",".join(texts),
         "--destdir", str(stage.folder), "--workers", "2", *options,
     )  # fmt: skip
 
@@ -170,6 +176,25 @@ def train(stage: Stage, *options: str, command: Sequence[str] = ()) -> None:
     commands.trained(out / name, words, stage.run.recipe)
 
 
+def updates(stage: Stage, time: str, *options: str) -> None:
+    """``updates TIME OPTION...``: how many updates of such a training this machine makes in a time.
+
+    A minute of it is tried. Some of the time is left for what comes before, between and after the
+    updates. The file ``updates`` has the number.
+    """
+    whole = duration.seconds(time, "TIME")
+    tried = min(_TRIED_SECONDS, _TRIED_SHARE * whole) / 3600
+    cut = ["--stop-time-hours", f"{tried:.9f}", "--max-update", "1000000", "--log-interval", "1"]
+    train(stage, *options, *cut, "--no-save", "--disable-validation")
+    with (stage.folder / LOG).open(encoding="utf-8", errors="replace") as lines:
+        found = [*intervals(lines).values()]
+    speed = median(float(one[logged.UPDATES_PER_SECOND]) for one in found[len(found) // 3 :])
+    number = max(int(_UPDATING * whole * speed), 1)
+    with atomic_write([stage.folder / "updates"]) as [file]:
+        file.write(f"{number}\n")
+    print(f"{number:,} updates in {time}, at {speed:.3g} a second")
+
+
 def hypotheses(stage: Stage, generated: str, file: str) -> None:
     """``hypotheses GENERATED FILE``: fairseq-generate's translations in the order of the text."""
     found = sorted(_translations(stage.folder / generated))
@@ -182,6 +207,13 @@ def tokenised(stage: Stage, language: str, text: str, file: str) -> None:
     """``tokenised LANGUAGE TEXT FILE``: normalised and tokenised as Moses does."""
     with open(text, "rb") as lines:
         words = ["sacremoses", "-q", "-l", language, "normalize", "tokenize"]
+        commands.written(stage.folder / file, words, stdin=lines)
+
+
+def detokenised(stage: Stage, language: str, text: str, file: str) -> None:
+    """``detokenised LANGUAGE TEXT FILE``: the reverse."""
+    with (stage.folder / text).open("rb") as lines:
+        words = ["sacremoses", "-q", "-l", language, "detokenize"]
         commands.written(stage.folder / file, words, stdin=lines)
 
 
@@ -201,8 +233,10 @@ STEPS: dict[str, Callable[..., None]] = {
         clone,
         wordpieces,
         binary,
+        updates,
         train,
         hypotheses,
         tokenised,
+        detokenised,
     )
 }

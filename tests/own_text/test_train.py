@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt_moe.cli.train import seconds
+from nmt_moe.common.duration import seconds
 from nmt_moe.common.errors import UserError
 from tests import preloaded
 from tests.recipes import environment
@@ -99,13 +99,13 @@ def test_one_line_says_what_is_wrong(tmp_path: Path, given: list[str], message: 
     ("given", "expected"), [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("45s", 45)]
 )
 def test_times(given: str, expected: float) -> None:
-    assert seconds(given) == expected
+    assert seconds(given, "--time") == expected
 
 
 @pytest.mark.parametrize("given", ["2", "h", "", "two hours"])
 def test_what_is_no_time(given: str) -> None:
     with pytest.raises(UserError, match="is no time: give one such as 2h"):
-        seconds(given)
+        seconds(given, "--time")
 
 
 @pytest.mark.slow
