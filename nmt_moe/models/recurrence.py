@@ -4,6 +4,7 @@ The inputs' share of the gates is one product over all steps before it, and the 
 weight is one product over all steps after it.
 """
 
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -77,7 +78,7 @@ def _parts(
     bounded: bool, recurrent_GM: Tensor, project_DC: Tensor | None, query_DD: Any, *read: Any
 ) -> tuple[Weights, Source | None]:
     weights = Weights(recurrent_GM, project_DC, query_DD)
-    return weights, None if read[0] is None else Source(*read, bounded=bounded)
+    return weights, None if read[0] is None else replace(Source(*read), bounded=bounded)
 
 
 class _Recurrence(torch.autograd.Function):
