@@ -8,14 +8,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 from nmt_moe.common import duration, logged
 from nmt_moe.common.files import atomic_write
 from nmt_moe.runs import commands
 from nmt_moe.runs.folder import LOG, Run
-from nmt_moe.runs.training_log import intervals
+from nmt_moe.runs.training_log import record
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ["--user-dir", str(ROOT / "nmt_moe")]
@@ -184,11 +183,12 @@ def updates(stage: Stage, time: str, *options: str) -> None:
     """
     whole = duration.seconds(time, "TIME")
     tried = min(_TRIED_SECONDS, _TRIED_SHARE * whole) / 3600
-    cut = ["--stop-time-hours", f"{tried:.9f}", "--max-update", "1000000", "--log-interval", "1"]
+    cut = ["--stop-time-hours", f"{tried:.9f}", "--max-update", "1000000"]
     train(stage, *options, *cut, "--no-save", "--disable-validation")
+    name = logged.of_split("train", logged.UPDATES_PER_SECOND)
     with (stage.folder / LOG).open(encoding="utf-8", errors="replace") as lines:
-        found = [*intervals(lines).values()]
-    speed = median(float(one[logged.UPDATES_PER_SECOND]) for one in found[len(found) // 3 :])
+        passes = [found for found in map(record, lines) if found and name in found]
+    speed = float(passes[-1][name])
     number = max(int(_UPDATING * whole * speed), 1)
     with atomic_write([stage.folder / "updates"]) as [file]:
         file.write(f"{number}\n")
