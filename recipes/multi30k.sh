@@ -60,12 +60,13 @@ updates=$(<"$RUN_DIR/updates/updates")
 stage training --after updates train "${training[@]}" --max-update "$updates" \
     --warmup-updates $((updates > 5000 ? 500 : updates / 10)) \
     --save-interval-updates $((updates / 25 + 1)) --keep-interval-updates "$AVERAGE"
+best=$RUN_DIR/training/checkpoint_average.pt # beside what a translation needs
 stage average --after training python -m nmt_moe.checkpoint average --last "$AVERAGE" \
-    "$RUN_DIR/training" --force --out "$RUN_DIR/average/checkpoint.pt"
+    "$RUN_DIR/training" --force --out "$best"
 
 # Each test set as it is and, for comparison with papers, lower-cased, both sides normalised and
 # tokenised as Moses does.
-searching "$RUN_DIR/average/checkpoint.pt"
+searching "$best"
 subset=test all=()
 for name in test test_2017_flickr test_2017_mscoco; do
     [[ -f $TEXT/$name.en ]] || continue

@@ -7,6 +7,7 @@ The folder is a clone of https://github.com/multi30k/dataset or any folder with 
 from collections.abc import Callable
 from pathlib import Path
 
+from nmt_moe.common import moses
 from nmt_moe.common.door import door
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
@@ -26,29 +27,22 @@ def find(folder: Path, name: str) -> Path:
     """
     if not folder.is_dir():
         raise UserError(f"no folder {folder}: MULTI30K must name one with train.en.gz and so on")
-    for place in (folder, folder / _IN_CLONE):
-        for path in (place / f"{name}.gz", place / name):
-            if path.is_file():
-                return path
-    raise UserError(f"{folder} holds neither {name}.gz nor {name}, nor does its {_IN_CLONE}")
+    found = _places(folder, name)
+    if not found:
+        raise UserError(f"{folder} holds neither {name}.gz nor {name}, nor does its {_IN_CLONE}")
+    return found[0]
 
 
-def has(folder: Path, name: str) -> bool:
-    """Whether there is such a file."""
-    try:
-        return bool(find(folder, name))
-    except UserError:
-        return False
+def _places(folder: Path, name: str) -> list[Path]:
+    places = (folder, folder / _IN_CLONE)
+    return [path for at in places for path in (at / f"{name}.gz", at / name) if path.is_file()]
 
 
 def as_papers(language: str) -> Callable[[str], str]:
     """What the text of published systems has gone through: lower case, Moses' plain punctuation and
     Moses' tokens."""
-    import sacremoses  # takes half a second, and a --help should not
-
-    plain = sacremoses.MosesPunctNormalizer(lang=language).normalize
-    tokenise = sacremoses.MosesTokenizer(lang=language).tokenize
-    return lambda line: tokenise(plain(line.lower()), return_str=True)
+    tokenise = moses.tokeniser(language, normalise=True)
+    return lambda line: tokenise(line.lower())
 
 
 def prepare(
@@ -72,8 +66,8 @@ def prepare(
     languages = (source, target)
     if source == target:
         raise UserError(f"source and target are both {source}: name two languages")
-    more = [name for name in MORE if all(has(folder, f"{name}.{side}") for side in languages)]
-    sets = SPLITS | {name: name for name in more}
+    more = [name for name in MORE if all(_places(folder, f"{name}.{side}") for side in languages)]
+    sets = SPLITS | dict(zip(more, more, strict=True))
     found = {
         split: [find(folder, f"{name}.{language}") for language in languages]
         for split, name in sets.items()

@@ -9,6 +9,7 @@ import sacremoses
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
 
+from nmt_moe.common import moses
 from nmt_moe.common.languages import Language, find, language
 
 Prepare = Callable[[str], str]
@@ -132,23 +133,22 @@ def measures(code: str, lowercase: bool = False, normalise: bool = False) -> Ite
         return
     prepare, how = _tokeniser(target, normalise)
     # No smoothing: multi-bleu.perl gives 0 where no n-gram of some order is right.
-    moses = BLEU(lowercase=lowercase, tokenize="none", smooth_method="none", force=True)
-    yield Measure("tokenised", f"{how}; BLEU as multi-bleu.perl", prepare, moses)
+    multi_bleu = BLEU(lowercase=lowercase, tokenize="none", smooth_method="none", force=True)
+    yield Measure("tokenised", f"{how}; BLEU as multi-bleu.perl", prepare, multi_bleu)
     if target.code == "de":
         how += "; a-b split to a ##AT##-##AT## b; BLEU as multi-bleu.perl"
         yield Measure(
-            "tokenised, compounds split", how, lambda line: split_compounds(prepare(line)), moses
+            "tokenised, compounds split",
+            how,
+            lambda line: split_compounds(prepare(line)),
+            multi_bleu,
         )
 
 
 def _tokeniser(target: Language, normalise: bool) -> tuple[Prepare, str]:
-    """sacremoses' tokenizer without splitting of dashes, and its description."""
-    tokenise = sacremoses.MosesTokenizer(lang=target.code).tokenize
-    version = f"sacremoses {sacremoses.__version__} -l {target.code}"
-    if not normalise:
-        return lambda line: tokenise(line, return_str=True), f"{version} tokenize"
-    plain = sacremoses.MosesPunctNormalizer(lang=target.code).normalize
-    return lambda line: tokenise(plain(line), return_str=True), f"{version} normalize tokenize"
+    """Moses' tokenizer, and its description."""
+    how = f"sacremoses {sacremoses.__version__} -l {target.code} {'normalize ' * normalise}tokenize"
+    return moses.tokeniser(target.code, normalise), how
 
 
 def split_compounds(tokens: str) -> str:

@@ -115,7 +115,13 @@ def test_a_log_that_is_changed_with_all_that_is_made_of_it(
 def test_a_claim_that_does_not_follow(
     pattern: str, new: str, message: str, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edit(copy / "results/claims.toml", pattern, new)
+    refused(copy / "results/claims.toml", pattern, new, message, copy, capsys)
+
+
+def refused(
+    path: Path, pattern: str, new: str, message: str, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(path, pattern, new)
     assert check(copy) == 1
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
@@ -134,9 +140,7 @@ def test_a_claim_that_does_not_follow(
 def test_a_claim_of_the_paper_that_does_not_follow(
     pattern: str, new: str, message: str, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edit(copy / "results/paper.toml", pattern, new)
-    assert check(copy) == 1
-    assert message in capsys.readouterr().err
+    refused(copy / "results/paper.toml", pattern, new, message, copy, capsys)
 
 
 def test_a_claim_that_the_page_does_not_have(
