@@ -115,6 +115,13 @@ check_compiler() {
     die "no C++ compiler found, fairseq needs one to compile its extensions. $install"
 }
 
+# Whether pip would install into the environment: without its pyvenv.cfg, python there is the one
+# that it was made of.
+is_whole() {
+    "$VENV/bin/python" -c 'import pip, sys; raise SystemExit(sys.prefix == sys.base_prefix)' \
+        >/dev/null 2>&1
+}
+
 # Reuses the environment that is there, unless it is broken, moved or of another Python.
 make_venv() {
     local have wanted=$python_version
@@ -122,10 +129,12 @@ make_venv() {
     if [[ -z ${PYTHON:-} ]] && supported "$have"; then
         wanted=$have
     fi
-    if [[ $have == "$wanted" && (! -f $STAMP || $(<"$STAMP") == "$ROOT") ]] &&
-        "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+    if [[ $have == "$wanted" && (! -f $STAMP || $(<"$STAMP") == "$ROOT") ]] && is_whole; then
         return
     fi
+    [[ ! -L $VENV || -z $(ls -A "$VENV/") ]] ||
+        die "$ROOT/$VENV is a link to $(readlink "$VENV"), which is not this folder's, or broken." \
+            "Nothing there was changed: remove the link, or let it lead to an empty folder"
     "$python" -m venv --clear "$VENV" || die "$python -m venv $VENV failed"
 }
 

@@ -66,6 +66,41 @@ def refused(folder: Path, *, at: str, tally: Tally) -> str:
     return finished.stderr
 
 
+def test_nothing_is_installed_into_the_python_that_a_broken_environment_is_of(
+    copy: Path, tally: Tally
+) -> None:
+    (copy / ".venv/pyvenv.cfg").unlink()
+    finished = setup(copy)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert (copy / ".venv/pyvenv.cfg").is_file()
+    assert installed(copy) == {"first", "torch", "second", "nmt_moe"}
+    tally(faults=1)
+
+
+def test_an_environment_that_a_link_leads_to_is_left_as_it_is(copy: Path, tally: Tally) -> None:
+    other = copy.parent / "other"
+    (copy / ".venv").rename(other)
+    (other / "installed").write_text("/another/folder\n")
+    before = {path: path.lstat().st_mtime_ns for path in other.rglob("*")}
+    (copy / ".venv").symlink_to(other)
+    finished = setup(copy)
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        f"setup: {copy}/.venv is a link to {other}, which is not this folder's, or broken. Nothing "
+        "there was changed: remove the link, or let it lead to an empty folder\n"
+    )
+    assert before == {path: path.lstat().st_mtime_ns for path in other.rglob("*")}
+    tally(faults=1)
+
+
+def test_a_link_to_a_folder_on_another_disk_is_used(copy: Path) -> None:
+    other = copy.parent / "other"
+    (copy / ".venv").rename(other)
+    (copy / ".venv").symlink_to(other)
+    assert setup(copy).returncode == 0
+    assert (copy / ".venv").is_symlink() and (other / "installed").is_file()
+
+
 def test_what_is_as_it_was_locked_is_installed_once(copy: Path) -> None:
     finished = setup(copy)
     assert finished.returncode == 0, finished.stdout + finished.stderr
