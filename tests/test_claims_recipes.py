@@ -12,7 +12,7 @@ from nmt_moe.runs.claims.grid import Grid
 from nmt_moe.runs.claims.logs import read
 from tests.recipes import ROOT, error, headings, killed, run
 
-CLAIMS = ["capacity", "balance", "gating", "cost", "translation", "tying"]
+CLAIMS = ["capacity", "balance", "gating", "cost", "translation", "tying", "multilingual"]
 TEXT = ["capacity", "balance", "gating", "cost"]
 # An option given again later wins.
 TINY = ["--", "--dim", "16", "--lstm-cells", "16", "--moe-hidden-dim", "16", "--log-interval", "2"]
@@ -82,6 +82,16 @@ def test_pairs_that_are_missing(tmp_path: Path) -> None:
     missing = run(script, TRAIN="a", VALID="b", TEST="a", cwd=tmp_path)
     assert error(missing) == "translation: no file b.en, with or without .gz\n"
     assert "MINUTES=some is no number" in error(run(script, MINUTES="some"))
+
+
+def test_languages_that_multi30k_has_not(tmp_path: Path) -> None:
+    script = "claims/multilingual.sh"
+    assert error(run(script, PAIRS="en-de en-es", cwd=tmp_path)) == (
+        "multilingual: PAIRS names 'es', which Multi30k has not: en, de, fr, cs\n"
+    )
+    assert "'en' is not a pair of languages" in error(run(script, PAIRS="en", cwd=tmp_path))
+    missing = error(run(script, MULTI30K="captions", cwd=tmp_path))
+    assert missing.startswith("multilingual: no folder ") and "captions: MULTI30K" in missing
 
 
 def figures(results: Path) -> dict[tuple[str, str, str], str]:
@@ -185,3 +195,32 @@ def test_translations(names: list[str], second: bool, tmp_path: Path) -> None:
             hypotheses = f"{name}-1/{search}/hypotheses.txt"
             assert len((tmp_path / "run" / hypotheses).read_text().split("\n")) == lines + 1
             assert hypotheses in paired
+
+
+@pytest.mark.slow
+def test_several_languages(tmp_path: Path) -> None:
+    names, pairs = {"train": 200, "val": 20, "test_2016_flickr": 30}, ["en-fr", "de-en", "fr-de"]
+    words = {"en": "dog cat house", "de": "hund katze haus", "fr": "chien chat maison"}
+    (tmp_path / "captions").mkdir()
+    for name, lines in names.items():
+        for language, known in words.items():
+            text = [f"{known.split()[n % 3]} {name} {n} ." for n in range(lines)]
+            (tmp_path / f"captions/{name}.{language}").write_text("\n".join(text) + "\n")
+    settings = {"MULTI30K": "captions", "PAIRS": " ".join(pairs), "RUN_DIR": "run", "SEEDS": 1}
+    settings |= {"UPDATES": 8, "VOCABULARY": 320}
+    ended = run("claims/multilingual.sh", *TINY, cwd=tmp_path, **settings)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert headings(ended.stdout)[-2:] == ["dense-1", "32-1"]
+    assert "test text: 90 lines" in ended.stdout
+    assert 'MULTI30K=captions PAIRS="en-fr de-en fr-de" UPDATES=8' in ended.stdout
+    found = figures(tmp_path / "run/results")
+    for name in ("dense", "32"):
+        each = [float(found[name, "1", f"BLEU {pair}"]) for pair in pairs]
+        assert float(found[name, "1", "mean BLEU"]) == pytest.approx(sum(each) / 3, abs=0.01)
+        for pair in pairs:
+            lines = (tmp_path / f"run/{name}-1/fairseq/{pair}.txt").read_text().split("\n")
+            assert len(lines) == 31
+    for layer in ("encoder.2", "decoder.1"):
+        assert 0 <= float(found["32", "1", f"{layer}: bits of the language"]) <= 1.6
+        assert ("dense", "1", f"{layer}: bits of the language") not in found
+    assert all(pair in (tmp_path / "run/results/picture.svg").read_text() for pair in pairs)

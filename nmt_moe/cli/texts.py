@@ -5,8 +5,7 @@ from pathlib import Path
 
 from nmt_moe.cli.arguments import Command, option, positional, required, switch
 from nmt_moe.common.ranges import integers
-
-_CAPTIONS = ("en", "de", "fr", "cs")
+from nmt_moe.corpus.multi30k import LANGUAGES
 
 
 @dataclass(kw_only=True)
@@ -33,8 +32,8 @@ class Multi30k(Command):
     """Write the splits of Multi30k as plain text."""
 
     folder: Path = positional("a clone of the repository, or its files", "FOLDER")
-    source: str = option("en", "source language", choices=_CAPTIONS)
-    target: str = required("target language", choices=_CAPTIONS)
+    source: str = option("en", "source language", choices=LANGUAGES)
+    target: str = required("target language", choices=LANGUAGES)
     out: Path = required("folder for the splits", metavar="FOLDER")
     papers: bool = switch(
         "lower-case, normalise and tokenise the text as Moses does, as published systems do"

@@ -13,6 +13,7 @@ from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_pairs
 
+LANGUAGES = ("en", "de", "fr", "cs")
 SPLITS = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
 MORE = ("test_2017_flickr", "test_2017_mscoco")
 """Test sets that are not in all languages."""

@@ -70,24 +70,32 @@ def collect(claim: str, run: Path, out: Path, cells: Sequence[str], command: str
 def _texts(run: Path) -> dict[str, dict[str, Any]]:
     """Lines, words and pieces of each split, and a checksum; the end of a line counts as one.
 
-    Of a pair of languages, those of the target.
+    Of pairs of languages, those of the targets.
     """
-    folder = run / "corpus"
-    suffix = "txt"
-    if not (folder / "train.txt").exists():
-        folder = next(folder.glob("en-*"))
-        suffix = folder.name.removeprefix("en-")
     found = {}
-    for path in filter(Path.exists, (folder / f"{split}.{suffix}" for split in SPLITS)):
-        pieces = run / "wordpieces" / path.name
-        words = [scripts.words(line) + 1 for line in read_lines(path)]
-        found[path.stem] = {
+    for split in SPLITS:
+        paths = _text(run, split)
+        if not paths:
+            continue
+        words = [scripts.words(line) + 1 for path in paths for line in read_lines(path)]
+        names = [paths[0].name, f"{split}.tgt"]  # the second one is of several pairs
+        [pieces] = filter(Path.exists, (run / "wordpieces" / name for name in names))
+        content = hashlib.blake2b(b"".join(path.read_bytes() for path in paths), digest_size=16)
+        found[split] = {
             "lines": len(words),
             "words": sum(words),
             "pieces": sum(len(line.split()) + 1 for line in read_lines(pieces)),
-            "blake2b": hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest(),
+            "blake2b": content.hexdigest(),
         }
     return found
+
+
+def _text(run: Path, split: str) -> list[Path]:
+    """Of all pairs, sorted."""
+    plain = run / "corpus" / f"{split}.txt"
+    pairs = (run / "corpus").glob("*-*")
+    paths = [folder / f"{split}.{folder.name.partition('-')[2]}" for folder in sorted(pairs)]
+    return [path for path in [plain, *paths] if path.exists()]
 
 
 def _size(stage: Path, symbols: int) -> dict[str, int]:

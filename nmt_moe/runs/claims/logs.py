@@ -15,8 +15,12 @@ from nmt_moe.common import logged
 from nmt_moe.common.errors import UserError
 from nmt_moe.runs.folder import log, seconds
 
-_SEARCHES = ("fairseq", "gnmt", "fairseq1", "gnmt1")
-_TAGS = "|".join(("about", "train_inner", "train", "valid", "test", "test1", *_SEARCHES))
+_MEASURED = {
+    **{search: f"{search}/bleu.json" for search in ("fairseq", "gnmt", "fairseq1", "gnmt1")},
+    **{name: f"{name}.json" for name in ("pairs", "experts")},
+}
+"""Files of a training's folder, by the tags of their lines."""
+_TAGS = "|".join(("about", "train_inner", "train", "valid", "test", "test1", *_MEASURED))
 _LINE = re.compile(rf"(?:^|\| INFO \| )({_TAGS}) \| (\{{.*\}})$")
 _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
 
@@ -30,7 +34,8 @@ class Record:
     tag: str
     """What the line is about: ``about``, ``train_inner``, ``train``, ``valid``, ``test``, or
     ``fairseq`` or ``gnmt``, the search whose translation sacrebleu has scored; with a 1, of a
-    second test text."""
+    second test text; ``pairs``, the BLEU of each pair of languages; ``experts``, what they say of
+    the target language."""
     figures: dict[str, Any]
 
 
@@ -97,10 +102,10 @@ def harvest(folder: Path, model: dict[str, int]) -> Iterator[str]:
     tested = folder / "test.log"
     if tested.exists():
         yield from filter(_LINE.search, tested.read_text("utf-8", "replace").splitlines())
-    for search in _SEARCHES:
-        scored = folder / search / "bleu.json"
-        if scored.exists():
-            yield f"{search} | {json.dumps(json.loads(scored.read_text()))}"
+    for tag, name in _MEASURED.items():
+        measured = folder / name
+        if measured.exists():
+            yield f"{tag} | {json.dumps(json.loads(measured.read_text()))}"
 
 
 def parse(path: Path, lines: Iterable[str]) -> Log:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Picture
 from nmt_moe.common import logged
 from nmt_moe.common.files import atomic_write
 from nmt_moe.runs.claims.logs import Log
-from nmt_moe.runs.claims.tables import FIGURES, Figure, Run, by_cell, values
+from nmt_moe.runs.claims.tables import FIGURES, PAIRS, Figure, Run, by_cell, values
 
 Cells = Mapping[str, list[Log]]
 
@@ -89,6 +89,20 @@ def dots(head: str, log: bool = False) -> Callable[..., None]:
     return panel
 
 
+def by_pair(axes: Any, cells: Cells, run: Run) -> None:
+    """BLEU of each pair of languages: a dot for each seed, a line of means for each cell."""
+    for name, logs in cells.items():
+        found = {pair: values(_figure(run, f"BLEU {pair}"), logs, run) for pair in PAIRS}
+        found = {pair: numbers for pair, numbers in found.items() if numbers}
+        means = [statistics.fmean(numbers) for numbers in found.values()]
+        [line] = axes.plot([*found], means, marker="_", label=name)
+        for pair, numbers in found.items():
+            axes.plot([pair] * len(numbers), numbers, ".", color=line.get_color(), markersize=4)
+    axes.tick_params(axis="x", labelrotation=60)
+    axes.set(ylabel="BLEU")
+    axes.legend(fontsize=8)
+
+
 def curves(axes: Any, cells: Cells, run: Run) -> None:
     """The validation perplexity against the wordpieces read in training, seeds averaged."""
     for name, logs in cells.items():
@@ -129,6 +143,7 @@ PANELS: dict[str, list[Callable[..., None]]] = {
         curves,
     ],
     "tying": [dots("valid ppl/piece"), curves],
+    "multilingual": [by_pair, dots("mean BLEU"), curves],
     "cost": [against_experts("ms/update"), against_experts("peak memory, MiB")],
 }
 OF_SECOND_TEXT = [dots("2nd text: BLEU, fairseq's search"), dots("2nd text: BLEU, GNMT's search")]

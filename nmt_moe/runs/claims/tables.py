@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from nmt_moe.common.logged import (
     of_split,
 )
 from nmt_moe.common.table import markdown
+from nmt_moe.corpus.multi30k import LANGUAGES as MULTI30K
 from nmt_moe.runs.claims.logs import Log
 
 Run = dict[str, Any]
@@ -66,6 +68,9 @@ _SECOND_PERPLEXITY = Figure("2nd text: ppl/piece", "test1", of_split("test1", PE
 _PER_WORD = Figure("per word", "test", of_split("test", CROSS_ENTROPY), ".2f", _per_word)
 _OPERATIONS = Figure("ops/timestep", "about", "operations", ",.0f")
 _PARAMETERS = Figure("parameters", "about", "parameters", ",.0f")
+_MEAN_BLEU = Figure("mean BLEU", "pairs", "mean")
+PAIRS = [f"{source}-{target}" for source, target in itertools.permutations(MULTI30K, 2)]
+"""Each has a column with its BLEU."""
 _UPDATES = Figure("updates", "valid", of_split("valid", UPDATES), ",.0f")
 _TIME = Figure("ms/update", "train_inner", UPDATES_PER_SECOND, ",.0f", lambda ups, run: 1000 / ups)
 
@@ -94,6 +99,16 @@ FIGURES: dict[str, list[Figure]] = {
         _OPERATIONS, Figure("all parameters", "about", "all_parameters", ",.0f"),
         _VALID_PERPLEXITY, _PERPLEXITY, _SECOND_PERPLEXITY, _UPDATES,
     ],
+    "multilingual": [
+        _OPERATIONS, Figure("all parameters", "about", "all_parameters", ",.0f"),
+        _MEAN_BLEU, *(Figure(f"BLEU {pair}", "pairs", pair) for pair in PAIRS),
+        _VALID_PERPLEXITY, _PERPLEXITY,
+        *(
+            Figure(f"{layer}: bits of the language", "experts", f"{layer} bits")
+            for layer in ("encoder.2", "decoder.1")
+        ),
+        _UPDATES, Figure("seconds", "about", "seconds", ",.0f"),
+    ],
     "cost": [
         _OPERATIONS, _PARAMETERS, _TIME,
         Figure("tokens/s", "train_inner", PIECES_PER_SECOND, ",.0f"),
@@ -103,6 +118,7 @@ FIGURES: dict[str, list[Figure]] = {
 COMPARED = {claim: [_PERPLEXITY] for claim in FIGURES} | {
     "translation": [_PERPLEXITY, _SECOND_PERPLEXITY],
     "tying": [_VALID_PERPLEXITY, _PERPLEXITY],
+    "multilingual": [_MEAN_BLEU, _PERPLEXITY],
     "cost": [_TIME],
 }
 """Of which figures a claim shows the difference to its first cell, in percent."""

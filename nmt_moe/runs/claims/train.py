@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.runs.claims import language_models, translations
+from nmt_moe.runs.claims import language_models, multilingual, translations
 from nmt_moe.runs.claims.grid import Grid
 
 
@@ -25,5 +25,6 @@ def train(table: Path, given: Sequence[str]) -> None:
         if word.startswith("-"):
             raise UserError(f"unknown option '{word}': see {table.stem}.sh --help")
     grid = Grid.read(table, os.environ, given[end + 1 :])
-    kind = translations if "TRAIN" in grid.settings else language_models
+    kinds = {"TRAIN": translations, "PAIRS": multilingual}
+    kind = next((kinds[name] for name in kinds if name in grid.settings), language_models)
     kind.run(grid, words, "--clean" in given[:end])

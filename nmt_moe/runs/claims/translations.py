@@ -91,19 +91,25 @@ def gather(texts: Mapping[str, Sequence[Path]], splits: Sequence[str], out: Path
 
 
 def translate(stage: Stage, search: str, split: str) -> None:
-    """Into the folder SEARCH, of the second test text SEARCH1."""
-    name, run = f"{search}{split.removeprefix('test')}", stage.run.path
-    out = stage.folder / name
+    """Into the folder SEARCH, of the second test text SEARCH1, with its BLEU."""
+    name = f"{search}{split.removeprefix('test')}"
+    found = generate(stage, search, split, name, LANGUAGES)
+    reference = str(stage.run.path / f"corpus/en-de/{split}.de")
+    scores = ["sacrebleu", reference, "-i", str(found), "-m", "bleu", "-w", "2"]
+    into(stage, f"{name}/bleu.json", *scores)
+
+
+def generate(stage: Stage, search: str, split: str, name: str, languages: Sequence[str]) -> Path:
+    """The translations of a split of the run's data, a line each: ``NAME/hypotheses.txt``."""
+    run, out = stage.run.path, stage.folder / name
     log(
         stage, f"{name}/output.log", "fairseq-generate", str(run / "binary"), *PLUGIN,
-        *SEARCHES[search], *LANGUAGES, "--path", str(stage.folder / BEST), "--gen-subset", split,
+        *SEARCHES[search], *languages, "--path", str(stage.folder / BEST), "--gen-subset", split,
         "--beam", "5", "--batch-size", "32", "--bpe", "sentencepiece", "--sentencepiece-model",
         str(run / "wordpieces/model.model"), "--results-path", str(out),
     )  # fmt: skip
     hypotheses(stage, f"{name}/generate-{split}.txt", f"{name}/hypotheses.txt")
-    reference = str(run / f"corpus/en-de/{split}.de")
-    scores = ["sacrebleu", reference, "-i", str(out / "hypotheses.txt"), "-m", "bleu", "-w", "2"]
-    into(stage, f"{name}/bleu.json", *scores)
+    return out / "hypotheses.txt"
 
 
 def compare(grid: Grid, tests: Sequence[str]) -> None:
