@@ -170,7 +170,7 @@ def _shown(numbers: list[float], form: str) -> str:
 
 
 def _change(numbers: list[float], base: list[float]) -> str:
-    if not (numbers and base):
+    if not (numbers and base and any(base)):  # a BLEU of 0 has no share
         return "-"
     return f"{100 * (statistics.fmean(numbers) / statistics.fmean(base) - 1):+.1f}%"
 
