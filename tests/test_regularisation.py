@@ -20,6 +20,7 @@ def test_r_drop_is_of_training_alone(data, tmp_path, precision):
 DROPPED = ["--word-dropout", 0.2, "--variational-dropout", 0.1, "--recurrent-dropout", 0.2]
 DROPPED += ["--moe-hidden-dropout", 0.2, "--moe-expert-dropout", 0.3]
 DROPPED += ["--moe-shared-expert", "--moe-init-equal"]
+DROPPED += ["--moe-noise-end", 0.2, "--moe-noise-updates", 8]
 
 
 @pytest.mark.parametrize("precision", [[], ["--amp"]])

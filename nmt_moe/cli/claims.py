@@ -1,14 +1,16 @@
 """``nmt-moe claims``: logs, table and picture of a claim, from the trainings of recipes/claims."""
 
 import json
+import logging
 import sys
 from argparse import REMAINDER
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmt_moe.cli.arguments import Command, positional, required, switch
+from nmt_moe.cli.arguments import Command, option, positional, required, switch
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
+from nmt_moe.common.ranges import integers
 from nmt_moe.runs.claims.tables import FIGURES
 
 
@@ -86,6 +88,31 @@ class Collect(Command):
 def _print(number: int, out: Path) -> None:
     print((out / "table.md").read_text(encoding="utf-8"), end="")
     print(f"{number} trainings in {out}")
+
+
+@dataclass(kw_only=True)
+class Gates(Command):
+    """Measure why experts that are balanced in training are not where gates have no noise: the
+    clean logits, the noise, and the load with shares of it, in gates.json and gates.svg."""
+
+    checkpoints: list[Path] = positional(
+        "of one training, with noisy top-k gates", "CHECKPOINT", nargs="+"
+    )
+    data: Path = required("a folder of fairseq-preprocess", metavar="FOLDER")
+    out: Path = required("where they go", metavar="FOLDER")
+    split: str = option("valid", "of the data", choices=("train", "valid", "test"))
+    limit: int = option(2000, "read the first N sentences only", integers(1))
+
+    def in_own_process(self) -> None:
+        """Leave out what fairseq says of its steps."""
+        logging.getLogger("fairseq").setLevel(logging.WARNING)
+
+    def run(self) -> None:
+        from nmt_moe.runs.claims.gates import measure, write
+
+        found = [measure(path, self.data, self.split, self.limit) for path in self.checkpoints]
+        write(found, {"split": self.split, "sentences": self.limit}, self.out)
+        print(f"wrote {self.out}/gates.json and gates.svg of {len(found)} checkpoints")
 
 
 @dataclass(kw_only=True)

@@ -48,6 +48,10 @@ COMMANDS: dict[Words, tuple[str, str]] = {
     ("claims", "check"): ("claims:Check", "test all that is said of results on their logs"),
     ("claims", "show"): ("claims:Show", "table and picture of results anew, from their logs"),
     ("claims", "collect"): ("claims:Collect", "add the trainings of a run's folder to results"),
+    ("claims", "gates"): (
+        "claims:Gates",
+        "measure what the gates' noise does to the experts' load",
+    ),
     ("claims", "machine"): ("claims:Machine", "print what runs here, as JSON"),
     ("claims", "peak"): ("claims:Peak", "run a command and note the memory it needs"),
     ("claims", "run"): ("claims:Run", "train the grid of a table, as recipes/claims do"),

@@ -15,6 +15,7 @@ from nmt_moe.models.attention import ATTENTIONS
 from nmt_moe.moe.gating import GATES
 
 _BELOW_1 = numbers(0, 1, exclusive_high=True)
+_SHARE = numbers(0, 1, exclusive_low=True)
 
 
 def _plain(default: Any, help: str) -> Any:
@@ -86,6 +87,15 @@ class StackConfig(_Balance):  # type: ignore[misc, valid-type]
             "help": "how the experts of a token are chosen: noisy_top_k (section 2.1), "
             "strictly_balanced (appendix F), or, for comparison, top_k without noise"
         },
+    )
+    moe_noise_end: float = option(
+        1.0,
+        _SHARE,
+        "the share of the gates' noise that is left after --moe-noise-updates, up to which it "
+        "falls linearly; experts are chosen without noise after the training",
+    )
+    moe_noise_updates: int = option(
+        0, integers(0), "updates over which the gates' noise falls; 0: it does not"
     )
     moe_recompute: bool = _plain(
         False,
@@ -312,6 +322,13 @@ def check(cfg: StackConfig) -> None:
 
 def _check_experts(cfg: StackConfig) -> None:
     k, groups, experts = cfg.moe_k, cfg.moe_groups, cfg.moe_experts
+    if (cfg.moe_noise_end < 1) != (cfg.moe_noise_updates > 0):
+        raise UserError(
+            "the gates' noise falls to --moe-noise-end, below 1, over --moe-noise-updates, "
+            "above 0: give both or neither"
+        )
+    if cfg.moe_noise_updates and cfg.moe_gating != "noisy_top_k":
+        raise UserError(f"--moe-noise-updates: --moe-gating {cfg.moe_gating} has no noise")
     if experts % groups:
         raise UserError(
             f"--moe-experts {experts} cannot be divided into --moe-groups {groups} of one size"

@@ -54,6 +54,8 @@ class FeedForward(nn.Module):
                 hidden_dropout=cfg.moe_hidden_dropout,
                 expert_dropout=cfg.moe_expert_dropout,
                 equal=cfg.moe_init_equal,
+                noise_end=cfg.moe_noise_end,
+                noise_updates=cfg.moe_noise_updates,
             )
             self.shared = self._shared(cfg) if cfg.moe_shared_expert else None
         else:

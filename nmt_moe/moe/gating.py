@@ -91,12 +91,29 @@ class NoisyTopKGate(TopKGate):
     """The paper's gate: ``H = x W_gate + normal() * softplus(x W_noise)``, then top k.
 
     Both matrices start at zero, so that every expert expects the same load from the first
-    step. The noise is drawn in training only.
+    step. The noise is drawn in training only. Where it is annealed, its standard deviation is
+    multiplied by a share that falls linearly from 1 to ``noise_end`` over the first
+    ``noise_updates`` updates.
     """
+
+    noise_end, noise_updates = 1.0, 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.w_noise = nn.Parameter(torch.zeros_like(self.w_gate))
+        self.noise_share: Tensor
+        # A tensor, as a number would be compiled anew for each of its values.
+        self.register_buffer("noise_share", torch.ones(()), persistent=False)
+
+    def anneal(self, end: float, updates: int) -> None:
+        """Let the share of the noise fall to ``end`` over the first updates of a training."""
+        self.noise_end, self.noise_updates = end, updates
+
+    def set_num_updates(self, updates: int) -> None:
+        """What fairseq calls before each update, with the number of those that were made."""
+        if self.noise_updates:
+            done = min(1.0, updates / self.noise_updates)
+            self.noise_share.fill_(1 - done * (1 - self.noise_end))
 
     @property
     def ops_per_token(self) -> int:
@@ -110,10 +127,13 @@ class NoisyTopKGate(TopKGate):
             return super().choose(rows, reach)
         w_gate, w_noise = columns(self.w_gate, reach), columns(self.w_noise, reach)
         experts = w_gate.shape[-1]
-        if isinstance(rows, Tensor) and gpu.can_choose(rows, experts, self.k):
+        annealed = self.noise_updates > 0
+        if isinstance(rows, Tensor) and not annealed and gpu.can_choose(rows, experts, self.k):
             return self._choose_on_gpu(rows, w_gate, w_noise)
         clean_RE = _product(rows, w_gate)
         stddev_RE = F.softplus(_product(rows, w_noise))
+        if annealed:
+            stddev_RE = stddev_RE * self.noise_share
         noisy_RE = clean_RE + torch.randn_like(clean_RE) * stddev_RE
         load_RE = load_probability(clean_RE, noisy_RE, stddev_RE, self.k)
         if isinstance(rows, Tensor):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from nmt_moe.common.errors import UserError
 from nmt_moe.moe.dispatch import mix
 from nmt_moe.moe.experts import Experts
-from nmt_moe.moe.gating import GATES, TopKGate
+from nmt_moe.moe.gating import GATES, NoisyTopKGate, TopKGate
 from nmt_moe.moe.hierarchy import HierarchicalGate
 from nmt_moe.moe.mesh import Mesh
 from nmt_moe.moe.routing import Routing
@@ -31,6 +31,8 @@ class MixtureOfExperts(nn.Module):
         expert_dropout: the probability of an expert to be out of reach of a batch in training; at
             least ``k`` stay.
         equal: let all experts start with the same weights, but for a little noise.
+        noise_end: the share of the gates' noise that is left after ``noise_updates`` updates.
+        noise_updates: 0: it is not annealed.
 
     Raises:
         UserError: a size is no whole number, is below 1 or does not fit the others; or the gating
@@ -50,6 +52,8 @@ class MixtureOfExperts(nn.Module):
         hidden_dropout: float = 0.0,
         expert_dropout: float = 0.0,
         equal: bool = False,
+        noise_end: float = 1.0,
+        noise_updates: int = 0,
     ) -> None:
         super().__init__()
         sizes = {"dim": dim, "hidden_dim": hidden_dim, "num_experts": num_experts, "k": k}
@@ -69,6 +73,9 @@ class MixtureOfExperts(nn.Module):
         else:
             levels = (dim, num_experts, k, groups, gating)
             self.gate = HierarchicalGate(*levels, mesh, expert_dropout)
+        for gate in self.gate.modules():
+            if isinstance(gate, NoisyTopKGate):
+                gate.anneal(noise_end, noise_updates)
         self.experts = Experts(num_experts, dim, hidden_dim, recompute, mesh, hidden_dropout, equal)
 
     @property
