@@ -93,7 +93,7 @@ def _print(number: int, out: Path) -> None:
 @dataclass(kw_only=True)
 class Gates(Command):
     """Measure why experts that are balanced in training are not where gates have no noise: the
-    clean logits, the noise, and the load with shares of it, in gates.json and gates.svg."""
+    clean logits, the noise, and the load with shares of it, in gates.json, .md and .svg."""
 
     checkpoints: list[Path] = positional(
         "of one training, with noisy top-k gates", "CHECKPOINT", nargs="+"
@@ -109,10 +109,12 @@ class Gates(Command):
 
     def run(self) -> None:
         from nmt_moe.runs.claims.gates import measure, write
+        from nmt_moe.runs.claims.machine import machine
 
         found = [measure(path, self.data, self.split, self.limit) for path in self.checkpoints]
-        write(found, {"split": self.split, "sentences": self.limit}, self.out)
-        print(f"wrote {self.out}/gates.json and gates.svg of {len(found)} checkpoints")
+        about = {"split": self.split, "sentences": self.limit, "machine": machine()}
+        write(found, about, self.out)
+        print(f"wrote {self.out}/gates.json, .md and .svg of {len(found)} checkpoints")
 
 
 @dataclass(kw_only=True)

@@ -72,6 +72,8 @@ def test_the_command_says_what_the_report_says_of_the_same_text(
         found = checkpoint["layers"][layer["name"]]
         assert [*found] == [*FIGURES]
         assert found["cv_0"] == pytest.approx(layer["load_cv"], abs=0.02)
+    [_, _, *rows] = (out / "gates.md").read_text().splitlines()
+    assert len(rows) == len(report["layers"])
     picture = (out / "gates.svg").read_text()
     assert all(label in picture for label in ("noise", "CV(load) with 50% of the noise"))
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
+from nmt_moe.common.table import markdown
 from nmt_moe.moe.balance import cv_squared
 from nmt_moe.moe.gating import NoisyTopKGate
 from nmt_moe.plan.counts import mixtures
@@ -131,16 +132,28 @@ def of_gate(gate: NoisyTopKGate, x_TD: Tensor, wordpiece_T: Tensor) -> dict[str,
 
 
 def write(found: Sequence[dict[str, Any]], about: dict[str, Any], out: Path) -> None:
-    """Write ``gates.json`` and ``gates.svg`` of checkpoints, sorted by updates."""
+    """Write ``gates.json``, ``gates.md`` and ``gates.svg`` of checkpoints, sorted by updates."""
     content = about | {"checkpoints": sorted(found, key=lambda one: one["updates"])}
     out.mkdir(parents=True, exist_ok=True)
-    with atomic_write([out / "gates.json"]) as [file]:
+    with atomic_write([out / "gates.json", out / "gates.md"]) as (file, page):
         file.write(json.dumps(content, indent=1) + "\n")
+        page.writelines(f"{line}\n" for line in table(content["checkpoints"]))
     style: Any = {"svg.hashsalt": "nmt_moe", "svg.fonttype": "none", "font.size": 9}
     with rc_context(style):
         picture = draw(content["checkpoints"])
         with atomic_write([out / "gates.svg"], "wb") as [file]:
             picture.savefig(file, format="svg", metadata={"Date": None})
+
+
+def table(checkpoints: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A row for each layer and checkpoint."""
+    rows = [
+        [f"{layer}, {one['updates']:,}", *(f"{figures[name]:.2f}" for name in FIGURES)]
+        for layer in checkpoints[0]["layers"]
+        for one in checkpoints
+        for figures in [one["layers"][layer]]
+    ]
+    return markdown(["layer, updates", *FIGURES.values()], rows)
 
 
 def draw(checkpoints: Sequence[dict[str, Any]]) -> Figure:
