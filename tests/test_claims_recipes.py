@@ -47,7 +47,7 @@ def test_the_command_names_cells_seeds_and_jobs() -> None:
     chosen = {"CELLS": "0_0 1_1", "SEEDS": "4", "JOBS": "2", "UPDATES": "9", "HOME": "/root"}
     typed = Grid.read(table, chosen, []).typed("/some/where/a.txt")
     assert typed == 'CELLS="0_0 1_1" SEEDS=4 JOBS=2 UPDATES=9 recipes/claims/balance.sh a.txt'
-    cells = "0_0 0.2_0 0_0.2 0.1_0.1 0.01_0.01 1_1"
+    cells = "0_0 0.2_0 0_0.2 0.1_0.1 0.01_0.01 1_1 0.1_0.1-annealed"
     typed = Grid.read(table, {}, []).typed()
     assert typed == f'CELLS="{cells}" SEEDS="1 2 3" JOBS=1 recipes/claims/balance.sh'
 
