@@ -108,7 +108,7 @@ class Gates(Command):
         logging.getLogger("fairseq").setLevel(logging.WARNING)
 
     def run(self) -> None:
-        from nmt_moe.runs.claims.gates import measure, write
+        from nmt_moe.report.gates import measure, write
         from nmt_moe.runs.claims.machine import machine
 
         found = [measure(path, self.data, self.split, self.limit) for path in self.checkpoints]

@@ -11,11 +11,11 @@ from nmt_moe.common.files import atomic_write
 from nmt_moe.common.lines import read_lines
 from nmt_moe.corpus import multi30k
 from nmt_moe.corpus.multilingual.pairs import languages, text_files
-from nmt_moe.report.multilingual import bleu, divided
 from nmt_moe.runs.claims.grid import Grid
 from nmt_moe.runs.claims.language_models import measure
 from nmt_moe.runs.claims.translations import URL, generate
 from nmt_moe.runs.folder import BEST
+from nmt_moe.runs.pairs import bleu, divided
 from nmt_moe.runs.steps import Stage, into, train
 
 LANGUAGES = ["--source-lang", "src", "--target-lang", "tgt"]

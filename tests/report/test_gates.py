@@ -9,7 +9,7 @@ import torch
 
 from nmt_moe.cli.main import main
 from nmt_moe.moe.gating import NoisyTopKGate
-from nmt_moe.runs.claims.gates import FIGURES, of_gate
+from nmt_moe.report.gates import FIGURES, of_gate
 from tests.report.experts import write_checkpoint
 
 T, E, K = 3000, 10, 2
