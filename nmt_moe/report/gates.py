@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from nmt_moe.common.errors import UserError
@@ -25,6 +23,7 @@ from nmt_moe.plan.counts import mixtures
 from nmt_moe.report.experts.analyse import open_model
 from nmt_moe.report.experts.batches import Sentence, run
 from nmt_moe.report.experts.data import find
+from nmt_moe.runs.claims.pictures import saved
 from nmt_moe.trained.model import TrainedModel
 
 _TOKENS = 4000  # in a batch
@@ -138,11 +137,7 @@ def write(found: Sequence[dict[str, Any]], about: dict[str, Any], out: Path) -> 
     with atomic_write([out / "gates.json", out / "gates.md"]) as (file, page):
         file.write(json.dumps(content, indent=1) + "\n")
         page.writelines(f"{line}\n" for line in table(content["checkpoints"]))
-    style: Any = {"svg.hashsalt": "nmt_moe", "svg.fonttype": "none", "font.size": 9}
-    with rc_context(style):
-        picture = draw(content["checkpoints"])
-        with atomic_write([out / "gates.svg"], "wb") as [file]:
-            picture.savefig(file, format="svg", metadata={"Date": None})
+    draw(content["checkpoints"], out / "gates.svg")
 
 
 def table(checkpoints: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -156,19 +151,18 @@ def table(checkpoints: Sequence[dict[str, Any]]) -> Iterator[str]:
     return markdown(["layer, updates", *FIGURES.values()], rows)
 
 
-def draw(checkpoints: Sequence[dict[str, Any]]) -> Figure:
+def draw(checkpoints: Sequence[dict[str, Any]], path: Path) -> None:
     """A row for each layer: logits and noise, choices, and loads against the updates."""
     layers = [*checkpoints[0]["layers"]]
     panels = [["clean", "experts", "noise"], ["kept"], [name for name in FIGURES if "cv" in name]]
-    picture = Figure(figsize=(15, 3.8 * len(layers)), layout="constrained")
-    axes = picture.subplots(len(layers), len(panels), squeeze=False)
     updates = [one["updates"] for one in checkpoints]
-    for row, layer in zip(axes, layers, strict=True):
-        for axis, names in zip(row, panels, strict=True):
-            for name in names:
-                values = [one["layers"][layer][name] for one in checkpoints]
-                axis.plot(updates, values, marker=".", label=FIGURES[name])
-            axis.set(xlabel="updates", title=layer)
-            axis.set_ylim(0)
-            axis.legend(fontsize=8)
-    return picture
+    with saved(path, (15, 3.8 * len(layers))) as picture:
+        axes = picture.subplots(len(layers), len(panels), squeeze=False)
+        for row, layer in zip(axes, layers, strict=True):
+            for axis, names in zip(row, panels, strict=True):
+                for name in names:
+                    values = [one["layers"][layer][name] for one in checkpoints]
+                    axis.plot(updates, values, marker=".", label=FIGURES[name])
+                axis.set(xlabel="updates", title=layer)
+                axis.set_ylim(0)
+                axis.legend(fontsize=8)

@@ -1,7 +1,8 @@
 """The pictures of the claims, as SVG that is the same whenever it is drawn of the same logs."""
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,21 @@ def draw(run: Run, logs: list[Log], path: Path) -> None:
     """Draw what a claim shows."""
     second = run["claim"] == "translation" and "test1" in run["text"]
     panels = PANELS[run["claim"]] + (OF_SECOND_TEXT if second else [])
-    style: Any = {"svg.hashsalt": "nmt_moe", "svg.fonttype": "none", "font.size": 9}
     rows = 1 if len(panels) < 4 else 2
     columns = len(panels) // rows
-    with rc_context(style):
-        picture = Picture(figsize=(5 * columns, 3.8 * rows), layout="constrained")
+    with saved(path, (5 * columns, 3.8 * rows)) as picture:
         axes = picture.subplots(rows, columns, squeeze=False)
         for panel, axis in zip(panels, axes.flat, strict=True):
             panel(axis, by_cell(logs, run), run)
+
+
+@contextmanager
+def saved(path: Path, inches: tuple[float, float]) -> Iterator[Picture]:
+    """A picture of this width and height to draw in, which is then written."""
+    style: Any = {"svg.hashsalt": "nmt_moe", "svg.fonttype": "none", "font.size": 9}
+    with rc_context(style):
+        picture = Picture(figsize=inches, layout="constrained")
+        yield picture
         with atomic_write([path], "wb") as [file]:
             picture.savefig(file, format="svg", metadata={"Date": None})
 

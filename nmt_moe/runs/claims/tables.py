@@ -68,6 +68,8 @@ _SECOND_PERPLEXITY = Figure("2nd text: ppl/piece", "test1", of_split("test1", PE
 _PER_WORD = Figure("per word", "test", of_split("test", CROSS_ENTROPY), ".2f", _per_word)
 _OPERATIONS = Figure("ops/timestep", "about", "operations", ",.0f")
 _PARAMETERS = Figure("parameters", "about", "parameters", ",.0f")
+_ALL_PARAMETERS = Figure("all parameters", "about", "all_parameters", ",.0f")
+_SECONDS = Figure("seconds", "about", "seconds", ",.0f")
 _MEAN_BLEU = Figure("mean BLEU", "pairs", "mean")
 PAIRS = [f"{source}-{target}" for source, target in itertools.permutations(MULTI30K, 2)]
 """Each has a column with its BLEU."""
@@ -86,28 +88,28 @@ FIGURES: dict[str, list[Figure]] = {
         *_balance("decoder_1", "train_inner"), *_balance("decoder_1", "test"),
     ],
     "translation": [
-        _OPERATIONS, Figure("all parameters", "about", "all_parameters", ",.0f"),
+        _OPERATIONS, _ALL_PARAMETERS,
         Figure("BLEU, fairseq's search", "fairseq", "score"),
         Figure("BLEU, GNMT's search", "gnmt", "score"),
         _PERPLEXITY,
         Figure("2nd text: BLEU, fairseq's search", "fairseq1", "score"),
         Figure("2nd text: BLEU, GNMT's search", "gnmt1", "score"),
         _SECOND_PERPLEXITY, _UPDATES,
-        Figure("seconds", "about", "seconds", ",.0f"),
+        _SECONDS,
     ],
     "tying": [
-        _OPERATIONS, Figure("all parameters", "about", "all_parameters", ",.0f"),
+        _OPERATIONS, _ALL_PARAMETERS,
         _VALID_PERPLEXITY, _PERPLEXITY, _SECOND_PERPLEXITY, _UPDATES,
     ],
     "multilingual": [
-        _OPERATIONS, Figure("all parameters", "about", "all_parameters", ",.0f"),
+        _OPERATIONS, _ALL_PARAMETERS,
         _MEAN_BLEU, *(Figure(f"BLEU {pair}", "pairs", pair) for pair in PAIRS),
         _VALID_PERPLEXITY, _PERPLEXITY,
         *(
             Figure(f"{layer}: bits of the language", "experts", f"{layer} bits")
             for layer in ("encoder.2", "decoder.1")
         ),
-        _UPDATES, Figure("seconds", "about", "seconds", ",.0f"),
+        _UPDATES, _SECONDS,
     ],
     "cost": [
         _OPERATIONS, _PARAMETERS, _TIME,
