@@ -176,9 +176,9 @@ install() {
 
 explain() {
     local wrong
-    wrong=$(sed -n '/DO NOT MATCH THE HASHES/,$ s/^ *\([^ ]*==[^ ]*\) from .*/\1/p' "$LOG" | head -n 1)
+    wrong=$(sed -n '/DO NOT MATCH THE HASHES/,$ s/^ *\([^ ]*==[^ ]*\) from .*/\1/p' "$LOG")
     if [[ -n $wrong ]]; then
-        die "the file of $wrong has another checksum than requirements/ says: it is damaged, or" \
+        die "the file of ${wrong%%$'\n'*} has another checksum than requirements/ says: it is damaged, or" \
             "not the one that was published. All of pip's output is in $ROOT/$LOG"
     fi
     tail -n 15 "$LOG" >&2

@@ -108,7 +108,9 @@ exit $((code > other ? code : other))
 @pytest.mark.slow
 def test_slurm(data: Path, tmp_path: Path) -> None:
     """The batch file with stand-ins for SLURM's own commands, which are not here."""
-    programs = {"srun": SRUN, "scontrol": "#!/bin/bash\nprintf 'localhost\\nother\\n'\n"}
+    # So many that they are still written when the first one has been read.
+    hosts = "#!/bin/bash\necho localhost\nseq 100000\n"
+    programs = {"srun": SRUN, "scontrol": hosts}
     for name, text in programs.items():
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)

@@ -47,7 +47,8 @@ def run(*words: object, code: int = 0, **settings: Any) -> subprocess.CompletedP
 
 
 def start(*words: object, **settings: Any) -> subprocess.Popen[str]:
-    """In a session of its own; real programs, which see the end of their parents."""
+    """In a session of its own; real programs, which see the end of their parents, and hear Ctrl-C
+    also where these tests run in the background of a shell."""
     return subprocess.Popen(
         [str(preloaded.BIN / "nmt-moe"), "claims", *map(str, words)],
         env=environment(fresh=True, **settings),
@@ -55,6 +56,7 @@ def start(*words: object, **settings: Any) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         encoding="utf-8",
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
