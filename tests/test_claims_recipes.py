@@ -3,6 +3,7 @@
 import csv
 import json
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from nmt_moe.runs.claims.grid import Grid
 from nmt_moe.runs.claims.logs import read
+from nmt_moe.runs.steps import Stage
 from tests.recipes import ROOT, error, headings, killed, run
 
 CLAIMS = ["capacity", "balance", "gating", "cost", "translation", "tying", "multilingual"]
@@ -50,6 +52,29 @@ def test_the_command_names_cells_seeds_and_jobs() -> None:
     cells = "0_0 0.2_0 0_0.2 0.1_0.1 0.01_0.01 1_1 0.1_0.1-annealed"
     typed = Grid.read(table, {}, []).typed()
     assert typed == f'CELLS="{cells}" SEEDS="1 2 3" JOBS=1 recipes/claims/balance.sh'
+
+
+@pytest.mark.slow
+def test_no_job_waits_for_the_end_of_a_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first training lasts until one of the second seed has begun."""
+    begun: list[str] = []
+    collected: list[int] = []
+    there = threading.Event()
+
+    def training(stage: Stage, options: list[str]) -> None:
+        begun.append(stage.folder.name.removesuffix(".part"))
+        if begun[-1].endswith("-2"):
+            there.set()
+        assert not begun[-1].startswith("0_0-1") or there.wait(60)
+
+    monkeypatch.setattr(Grid, "_collect", lambda grid, command: collected.append(len(begun)))
+    chosen = {"CELLS": "0_0 1_1", "SEEDS": "1 2", "JOBS": "2", "RUN_DIR": str(tmp_path / "run")}
+    grid = Grid.read(ROOT / "recipes/claims/balance.toml", chosen, [])
+    grid.open(False)
+    grid.train(training, "balance.sh")
+    assert len(begun) == 4 and begun[2].endswith("-2") and len(collected) == 2
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

@@ -12,7 +12,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +103,7 @@ class Grid:
         return Stage(self.run, folder, self.environment | environment)
 
     def train(self, training: Train, command: str) -> None:
-        """All cells with one seed after the other; the results are collected after each.
+        """All cells with one seed, then with the next; the results are collected after each.
 
         Raises:
             UserError: a cell was trained with other options than it has now.
@@ -111,21 +111,24 @@ class Grid:
         for name, options in self.cells.items():
             for seed in self.seeds:
                 self._check(self.run.path / f"{name}-{seed}" / "options", " ".join(options))
-        for seed in self.seeds:
-            with ThreadPoolExecutor(self.jobs) as pool:
-                futures = [pool.submit(self._cell, name, seed, training) for name in self.cells]
-                wait(futures, return_when=FIRST_EXCEPTION)
-                for future in futures:
-                    future.cancel()  # those that have not begun
-            for future in futures:
-                if not future.cancelled():
+        begun = [(seed, name) for seed in self.seeds for name in self.cells]
+        left = dict.fromkeys(self.seeds, len(self.cells))
+        with ThreadPoolExecutor(self.jobs) as pool:
+            seeds = {pool.submit(self._cell, name, seed, training): seed for seed, name in begun}
+            try:
+                for future in as_completed(seeds):
                     future.result()
-            if self.run.node == 0:
-                commands.call([
-                    "python", "-m", "nmt_moe.runs.claims", "collect", self.claim,
-                    str(self.run.path), "--out", str(self.results), "--cells", *self.all_cells,
-                    "--command", command,
-                ])  # fmt: skip
+                    left[seeds[future]] -= 1
+                    if not left[seeds[future]] and self.run.node == 0:
+                        self._collect(command)
+            finally:
+                pool.shutdown(cancel_futures=True)  # those that have not begun
+
+    def _collect(self, command: str) -> None:
+        commands.call([
+            "python", "-m", "nmt_moe.runs.claims", "collect", self.claim, str(self.run.path),
+            "--out", str(self.results), "--cells", *self.all_cells, "--command", command,
+        ])  # fmt: skip
 
     def _check(self, noted: Path, options: str) -> None:
         there = noted.read_text("utf-8").strip() if noted.is_file() else ""
