@@ -38,6 +38,7 @@ class Wording:
             "significant": self._significant,
             "apart": self._apart,
             "best": self._best,
+            "pairs": self._pairs,
             "cell": lambda cell: f"`{self._trained(cell)}`",
             "column": self._column,
             "option": self._option,
@@ -48,7 +49,8 @@ class Wording:
         """``base``, the mean of the base. Of a cell ``mean``, ``change`` and ``less``, its
         difference to the base with and without its sign, ``p``, corrected, ``significant``, how
         many of its bootstraps are, and ``apart``, whether all of its seeds are beyond the base's;
-        ``best``, the cell with the best mean. ``cell``, and ``column|CELL|HEAD``, any figure of a
+        ``best``, the cell with the best mean, and ``pairs``, of how many pairs of languages a
+        cell's mean BLEU is above the base's. ``cell``, and ``column|CELL|HEAD``, any figure of a
         table; ``option|CELL|NAME`` of its trainings. ``log|FILE|TAG|KEY``, the last one in a log.
         ``tried``, the number of settings. ``text|SPLIT|lines`` or ``words`` or ``pieces``, without
         ends of lines."""
@@ -117,6 +119,16 @@ class Wording:
         found = best(self.comparisons.values(), key=lambda one: statistics.fmean(one.values))
         return f"`{found.cell}`"
 
+    def _pairs(self, cell: str) -> str:
+        heads = [f"BLEU {pair}" for pair in tables.PAIRS]
+        columns = [one for one in tables.FIGURES[self.run["claim"]] if one.head in heads]
+        both = [
+            [tables.values(one, self.cells[name], self.run) for name in (self.claim.base, cell)]
+            for one in columns
+        ]
+        means = [[statistics.fmean(values) for values in two] for two in both if all(two)]
+        return f"{sum(here > base for base, here in means)} of {len(means)}"
+
     def _column(self, cell: str, head: str) -> str:
         columns = {one.head: one for one in tables.FIGURES[self.run["claim"]]}
         column = columns[head]
@@ -169,7 +181,7 @@ def change(one: Comparison) -> str:
     if one.missing:
         return "-"
     base, value = statistics.fmean(one.base), statistics.fmean(one.values)
-    if one.claim.search or not base:
+    if "BLEU" in one.claim.figure or not base:
         return f"{value - base:+.2f}"
     return f"{100 * (value / base - 1):+.1f}%"
 
