@@ -30,7 +30,8 @@ def test_there_is_a_test_for_each_claim() -> None:
 @pytest.mark.parametrize(
     ("results", "settings"),
     [*((claim, {}) for claim in TEXT), ("translation-multi30k", {}), ("tying", {})]
-    + [("translation-mixed", {"UPDATES": "8000", "LR": "3e-3"}), ("balance-noise", {})],
+    + [("translation-mixed", {"UPDATES": "8000", "LR": "3e-3"}), ("balance-noise", {})]
+    + [("multilingual", {})],
 )
 def test_the_grid_is_that_of_the_results(results: str, settings: dict[str, str]) -> None:
     """So that they can be repeated, and added to."""

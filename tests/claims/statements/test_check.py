@@ -61,6 +61,8 @@ def test_all_that_we_say_follows(capsys: pytest.CaptureFixture[str]) -> None:
         (r"(p = 0\.0)(\d)", "results/translation-mixed/paired-gnmt-1.txt"),
         (r'("test_ppl": "7\.)(\d)', "results/translation-multi30k/tried/d128-dense.log"),
         (r"(\w)(\d)", "results/own-text/tried/base.log"),
+        (r'("fr-cs": )(\d)', "results/multilingual/logs/32-2.log"),
+        (r"(29\.1)(\d)(?= \(`width-64)", "results/multilingual/tried.md"),
         (r"(38\.50, -1\.)(\d)(?=% \(`d64-32`\))", "results/capacity/tried.md"),
         (r"(38\.5)(\d)(?=, -1\.7% \(`d64-32`\))", "results/capacity/tried.md"),
         (r"(9\.30, 31\.48 / 31\.1)(\d)", "results/translation-multi30k/tried.md"),
@@ -88,6 +90,17 @@ def test_a_log_that_is_changed_with_all_that_is_made_of_it(
     assert "'capacity-too-many': 1024-h is 'not shown', not 'shown'" in error
     assert "} stands under 'shown', where it is not" in error
     assert "the paper's claim 'Many experts lower the perplexity" in error
+
+
+def test_pairs_of_languages_in_which_experts_are_ahead_are_counted(copy: Path) -> None:
+    page = copy / "docs/results.md"
+    assert "higher in 12 of 12 pairs" in " ".join(page.read_text().split())
+    for seed in (1, 2, 3):
+        edit(copy / f"results/multilingual/logs/32-{seed}.log", r'("cs-en": )[\d.]+', r"\g<1>1.0")
+    assert claims_main(["show", str(copy / "results/multilingual")]) == 0
+    assert check(copy) == 1
+    assert check(copy, "--write") == 0
+    assert "higher in 11 of 12 pairs" in " ".join(page.read_text().split())
 
 
 @pytest.mark.parametrize(
