@@ -111,18 +111,21 @@ class Grid:
         for name, options in self.cells.items():
             for seed in self.seeds:
                 self._check(self.run.path / f"{name}-{seed}" / "options", " ".join(options))
-        begun = [(seed, name) for seed in self.seeds for name in self.cells]
         left = dict.fromkeys(self.seeds, len(self.cells))
-        with ThreadPoolExecutor(self.jobs) as pool:
-            seeds = {pool.submit(self._cell, name, seed, training): seed for seed, name in begun}
-            try:
-                for future in as_completed(seeds):
-                    future.result()
-                    left[seeds[future]] -= 1
-                    if not left[seeds[future]] and self.run.node == 0:
-                        self._collect(command)
-            finally:
-                pool.shutdown(cancel_futures=True)  # those that have not begun
+        pool = ThreadPoolExecutor(self.jobs)
+        seeds = {
+            pool.submit(self._cell, name, seed, training): seed
+            for seed in self.seeds
+            for name in self.cells
+        }
+        try:
+            for future in as_completed(seeds):
+                future.result()
+                left[seeds[future]] -= 1
+                if not left[seeds[future]] and self.run.node == 0:
+                    self._collect(command)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _collect(self, command: str) -> None:
         commands.call([
