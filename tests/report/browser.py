@@ -46,12 +46,17 @@ class Window:
 
     def visit(self, url: str, width: int = 1200, height: int = 900, dark: bool = False) -> Page:
         """A page by its address."""
+        self.leave()  # or a message of the page before could come after they are cleared
         self.messages.clear()
         self.requests.clear()
         self.page.set_viewport_size({"width": width, "height": height})
         self.page.emulate_media(color_scheme="dark" if dark else "light", media="null")
         self.page.goto(url)
         return self.page
+
+    def leave(self) -> None:
+        """Leave the page: it does nothing more, and its messages have come."""
+        self.page.goto("about:blank")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from nmt_moe.trained import folder as folders
 from tests.conftest import Shared
 from tests.hub.conftest import learn
+from tests.report.browser import Window
 from tests.report.conftest import browser, window  # noqa: F401
 from tests.report.experts import write_checkpoint
 from tests.serve.fake import Fake
@@ -42,7 +43,8 @@ def server(model: Path) -> Iterator[Running]:
 
 
 @pytest.fixture
-def fake() -> Iterator[Fake]:
+def fake(browser: Window) -> Iterator[Fake]:  # noqa: F811
     """A server at an address of its own, of which the browser remembers nothing."""
     with Fake() as server:
         yield server
+        browser.leave()  # what the page asks for by itself finds a server to the end
