@@ -59,6 +59,12 @@ ENDS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def as_the_server(monkeypatch) -> None:
+    """Or what has another number of threads than the server is executed."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
 def both(*words: object, **options) -> list[subprocess.CompletedProcess[str]]:
     """How a command of python ends that is forked, and as a process of its own."""
     options = {"capture_output": True, "encoding": "utf-8", "timeout": 60} | options
@@ -68,7 +74,7 @@ def both(*words: object, **options) -> list[subprocess.CompletedProcess[str]]:
 
 @pytest.mark.parametrize("kind", ["script", "-m", "-c"])
 def test_what_it_is_started_with(kind: str, tmp_path: Path, monkeypatch) -> None:
-    changed = {"OWN": "a b\n\udcff", "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    changed = {"OWN": "a b\n\udcff", "TMPDIR": str(tmp_path)}
     for name, value in changed.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("HOME", raising=False)

@@ -24,6 +24,12 @@ def marked(page: Page, kind: str = "word-on") -> list[str]:
     return page.locator(f"#mirror mark.{kind}").all_text_contents()
 
 
+def marked_in_parts(page: Page, text: str) -> None:
+    """Wait until a text is marked, and nothing else: its words apart, once they are known."""
+    marks = "[...document.querySelectorAll('#mirror mark')].map(node => node.textContent)"
+    page.wait_for_function(f"text => {marks}.join('') === text", arg=text)
+
+
 def lit(page: Page) -> list[str]:
     """The words that are marked in the translation."""
     return page.locator("#translation .word.on").all_text_contents()
