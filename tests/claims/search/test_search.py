@@ -153,7 +153,7 @@ def test_what_a_user_may_get_wrong(data: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_search_killed_stopped_and_continued(data: Path, tmp_path: Path) -> None:
     """By SIGKILL within a training of the second rung, then by Ctrl-C: as if nothing had been."""
-    settings, more = "lr = [0.005, 0.01, 0.02]", {"updates": [20, 1000, 1020]}
+    settings, more = "lr = [0.005, 0.01, 0.02]", {"updates": [20, 300, 320]}
     more["base"] = f"{OPTIONS} --dropout 0.2 --save-interval-updates 20 --keep-interval-updates 1"
     space, whole, out = table(tmp_path, data, settings, **more), tmp_path / "1", tmp_path / "2"
     run("search", space, "--out", whole, "--jobs", 2)
