@@ -11,7 +11,7 @@ from pathlib import Path
 
 _CELL = re.compile(r"([^|]*)\(`([\w-]+)`\) *(?=\||$)")
 _FIGURE = re.compile(
-    r'"(?:test_ppl|valid_ppl|valid_bleu|score)": "?([\d.]+)|^sacrebleu[^:]*: ([\d.]+)'
+    r'"(?:test_ppl|valid_ppl|valid_bleu|score|mean)": "?([\d.]+)|^sacrebleu[^:]*: ([\d.]+)'
     r"|Perplexity: ([\d.]+)",
     re.MULTILINE,
 )
