@@ -34,21 +34,25 @@ RECIPE, PLAIN, KEPT = "recipe", "fairseq-train", "fairseq-train, threads kept"
 LOADS = [0, 1, 3, 0]  # other processes
 HEADS = ["training", "alone", "beside 1", "beside 3"]
 BUSY = [sys.executable, "-c", "while True: pass"]
-ENDLESS = ["--max-update", "1000000", "--log-interval", "20", "--disable-validation", "--cpu"]
+ENDLESS = ["--max-update", "1000000", "--disable-validation", "--cpu", "--log-interval"]
 UPDATE = re.compile(r'"wpb": "([\d.]+)".*"num_updates": "(\d+)"')
 PATIENCE = 900  # seconds for the preparation of the text and the beginning of a training
 
 
-def command(way: str, run: Path) -> list[str]:
-    """How to start the training; the recipe, which has to come first, prepares the text."""
+def command(way: str, run: Path, every: int) -> list[str]:
+    """How to start the training, with a line of the log after each so many updates.
+
+    The recipe, which has to come first, prepares the text.
+    """
+    endless = [*ENDLESS, str(every)]
     if way == RECIPE:
-        return [str(ROOT / "recipes" / "quickstart.sh"), "--", *ENDLESS]
+        return [str(ROOT / "recipes" / "quickstart.sh"), "--", *endless]
     made = settings(run)
     options = [made[name] for name in ("model", "loss", "optimizer", "length")]
     where = [run / "binary", "--user-dir", ROOT / "nmt_moe", "--save-dir", run / "plain"]
     log = ["--log-format", "json", "--required-batch-size-multiple", 1, "--no-save"]
     program = Path(sys.executable).parent / "fairseq-train"
-    return [*map(str, [program, *where, *log]), *shlex.split(" ".join(options)), *ENDLESS]
+    return [*map(str, [program, *where, *log]), *shlex.split(" ".join(options)), *endless]
 
 
 def measure(way: str, run: Path, args: Namespace) -> list[float]:
@@ -59,7 +63,7 @@ def measure(way: str, run: Path, args: Namespace) -> list[float]:
         kept["OMP_NUM_THREADS"] = str(os.cpu_count())
     with tempfile.TemporaryFile("w+") as output:
         training = subprocess.Popen(
-            command(way, run),
+            command(way, run, 1 if args.quick else 20),
             env=kept | {"RUN_DIR": str(run), "CUDA_VISIBLE_DEVICES": ""},
             stdout=output,
             stderr=output,
