@@ -34,17 +34,16 @@ RECIPE, PLAIN, KEPT = "recipe", "fairseq-train", "fairseq-train, threads kept"
 LOADS = [0, 1, 3, 0]  # other processes
 HEADS = ["training", "alone", "beside 1", "beside 3"]
 BUSY = [sys.executable, "-c", "while True: pass"]
-ENDLESS = ["--max-update", "1000000", "--disable-validation", "--cpu", "--log-interval"]
+ENDLESS = ["--max-update", "1000000", "--disable-validation", "--cpu"]
 UPDATE = re.compile(r'"wpb": "([\d.]+)".*"num_updates": "(\d+)"')
 PATIENCE = 900  # seconds for the preparation of the text and the beginning of a training
 
 
 def command(way: str, run: Path, every: int) -> list[str]:
-    """How to start the training, with a line of the log after each so many updates.
-
-    The recipe, which has to come first, prepares the text.
+    """How to start the training, which logs every so many updates; the recipe, which has to come
+    first, prepares the text.
     """
-    endless = [*ENDLESS, str(every)]
+    endless = [*ENDLESS, "--log-interval", str(every)]
     if way == RECIPE:
         return [str(ROOT / "recipes" / "quickstart.sh"), "--", *endless]
     made = settings(run)
