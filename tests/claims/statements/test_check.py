@@ -63,6 +63,7 @@ def test_all_that_we_say_follows(capsys: pytest.CaptureFixture[str]) -> None:
         (r"(\w)(\d)", "results/own-text/tried/base.log"),
         (r'("fr-cs": )(\d)', "results/multilingual/logs/32-2.log"),
         (r"(29\.1)(\d)(?= \(`width-64)", "results/multilingual/tried.md"),
+        (r"(28\.25, 6\.6)(\d)(?= \(`short)", "results/multilingual/tried.md"),
         (r"(38\.50, -1\.)(\d)(?=% \(`d64-32`\))", "results/capacity/tried.md"),
         (r"(38\.5)(\d)(?=, -1\.7% \(`d64-32`\))", "results/capacity/tried.md"),
         (r"(9\.30, 31\.48 / 31\.1)(\d)", "results/translation-multi30k/tried.md"),
