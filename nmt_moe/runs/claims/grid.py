@@ -159,7 +159,7 @@ class Grid:
     def typed(self, *words: str) -> str:
         """The command: what the environment sets and the recipe, without this machine's folders.
 
-        With the cells, seeds and jobs also where they are the default, and the options for all.
+        With the cells, seeds and jobs also where they are the default.
         """
         chosen = {"CELLS": [*self.cells], "SEEDS": self.seeds, "JOBS": [str(self.jobs)]}
         chosen |= {name: self.environment.get(name, "").split() for name in self.settings}
@@ -168,10 +168,7 @@ class Grid:
             given = [os.path.basename(word) for word in words_of]
             if given:
                 texts.append(f'{name}="{" ".join(given)}"' if given[1:] else f"{name}={given[0]}")
-        extra = self.environment["TRAIN_OPTIONS"].split("\n")
-        options = ["--", shlex.join(extra)] if any(extra) else []
-        command = [f"recipes/claims/{self.claim}.sh", *map(os.path.basename, words), *options]
-        return " ".join([*texts, *command])
+        return " ".join([*texts, f"recipes/claims/{self.claim}.sh", *map(os.path.basename, words)])
 
 
 def _derived(settings: Mapping[str, str]) -> dict[str, str]:
