@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import redirect_stdout
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from nmt_moe.runs import commands
 from nmt_moe.runs.folder import Run, cksum
 from tests.commands import run
 from tests.recipes import ROOT, environment, error, headings
@@ -333,3 +335,15 @@ sys.exit(exit_code("test", work))
 """
     assert run("python", "-c", program, cwd=tmp_path, fails=True).code == 143
     assert (tmp_path / "noted").exists()
+
+
+def test_programs_are_those_beside_this_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its environment is not activated, and another Python comes first."""
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho another\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    commands.written(tmp_path / "its", ["python", "-c", "import sys; print(sys.prefix)"])
+    assert (tmp_path / "its").read_text() == f"{sys.prefix}\n"

@@ -6,7 +6,6 @@ import shlex
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
@@ -27,7 +26,6 @@ class Programs:
 
     def __init__(self, screen: Screen, shown: bool = False) -> None:
         self._screen, self._shown = screen, shown
-        self._environment = commands.environment()
 
     def run(
         self,
@@ -63,7 +61,7 @@ class Programs:
                 yield line
 
         follow = follow or self._as_progress
-        options: dict[str, Any] = {"env": self._environment, **commands.apart()}
+        options = commands.apart()
         with (
             log.open("ab") as output,
             (reads or Path(os.devnull)).open("rb") as options["stdin"],

@@ -209,6 +209,7 @@ def _started(words: Sequence[str], **options: Any) -> Iterator[Any]:
     _running[token] = None
     try:
         _stop_if_told()
+        options.setdefault("env", environment())
         # What it starts holds the lock of the folder too.
         command = ["bash", "-c", '"$@"', words[0], *words]
         with subprocess.Popen(command, close_fds=False, **options) as process:
