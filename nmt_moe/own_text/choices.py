@@ -24,6 +24,7 @@ _REST = 0.15, 90, 900  # the share of the time after the training, at least and 
 VALIDATIONS = 25
 """In a training that is not stopped early, and where they are not slow."""
 _FEWEST = 100  # updates, below which nothing is learned
+_VALIDATED = 4000  # wordpieces of a batch of a validation, at least
 _WARMUP = 0.1  # the most of a training
 _MEMORY = 0.5  # of the machine's, for weights, gradients and the optimizer's state
 BESIDE = 270  # symbols of the dictionary that are no learned pieces: bytes, digits, special ones
@@ -52,6 +53,8 @@ class Choices:
     given: Mapping[str, str]
     """What ``--set`` has."""
     validations: int = VALIDATIONS
+    translates: bool = True
+    """Whether a validation of a translation shows BLEU."""
     seconds: float | None = None
     """Of the training, after which it ends; None: it takes as long as it does."""
     reasons: Sequence[str] = ()
@@ -61,7 +64,9 @@ class Choices:
     def options(self) -> list[str]:
         """The options of ``fairseq-train``, but for ``--max-update`` and ``--patience``."""
         own = {"max-tokens": f"{self.max_tokens}", "warmup-updates": f"{self.warmup}"}
-        return by_user.words({**self.settings, **own})
+        # A search takes as many steps for few sentences as for many, and keeps no gradients.
+        valid = {"max-tokens-valid": f"{max(self.max_tokens, _VALIDATED)}"}
+        return by_user.words({**valid, **self.settings, **own})
 
     @property
     def dropout(self) -> float:

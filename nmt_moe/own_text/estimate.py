@@ -27,6 +27,8 @@ _UPDATES_OF_PASS = re.compile(r"total_num_itrs = (\d+)")
 _VALIDATES = "begin validation on"
 _BEGINS = "Start iterating over samples"
 _SHARE, _FEWEST = 0.1, 10  # of a training that its validations may take, and how many there are
+_LONG = 10  # seconds of a validation, beyond which it has no BLEU where that share is too small,
+_LOSS = 0.3  # and takes so much of them: with 3,000 sentences of news the search takes 78%
 _SURE = 0.95  # of the time: a training which that ends before its schedule has learned less
 _AFTER = 60  # seconds after a training, and in validations what depends on the model and the text:
 _TRANSLATING, _SILENT = 6, 60  # where validations translate, and where they do not
@@ -83,21 +85,29 @@ class Estimate:
         """
         after = _AFTER + (_TRANSLATING if translates else _SILENT) * self.validation
         left = (DAY if seconds is None else seconds) - after
-        most = _SHARE * max(left, 0) / max(self.validation, 1e-3)
+        most, validating = _SHARE * max(left, 0) / max(self.validation, 1e-3), self
+        quiet = translates and self.validation > _LONG and most < _FEWEST
+        if quiet:
+            most, validating = most / _LOSS, replace(self, validation=_LOSS * self.validation)
         number = int(min(max(most, _FEWEST), VALIDATIONS))
         speed = self.updates_per_second
         time = f"{duration(max(left, 0))} of training and {number} validations"
         why = f"{time} at {speed:.3g} updates a second"
-        updates = self.updates(_SURE * left, number)
+        updates = validating.updates(_SURE * left, number)
         fitted = choices.fitted(self.updates_per_pass, updates, speed, why)
         told = (
-            f"about {duration(self.seconds(fitted.updates, number))} of training, "
+            f"about {duration(validating.seconds(fitted.updates, number))} of training, "
             f"{bytes_text(self.memory)} of memory and {bytes_text(self.disk())} of disk, by "
             f"{duration(self.measured)} of a training with this text"
         )
         ends = None if seconds is None else left
         reasons = [*fitted.reasons, told]
-        return replace(fitted, validations=number, seconds=ends, reasons=reasons)
+        if quiet:
+            took = duration(self.validation)
+            reasons.append(f"no BLEU in validations, one of which would take {took}")
+        return replace(
+            fitted, validations=number, translates=not quiet, seconds=ends, reasons=reasons
+        )
 
 
 def measure(

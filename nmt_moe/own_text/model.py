@@ -151,9 +151,9 @@ def training_options(work: Work, choices: "Choices") -> list[str]:
         # Saved and validated every so many updates, and not at the end of an epoch too.
         *("--save-interval-updates", every, "--keep-interval-updates", AVERAGED),
         *("--save-interval", 1_000_000, "--validate-interval", 1_000_000),
-        *("--no-epoch-checkpoints", "--max-tokens-valid", choices.max_tokens),
+        "--no-epoch-checkpoints",
         *("--log-format", "json", "--log-interval", max(min(every, 100) // 4, 1)),
-        *_bleu(work),
+        *(_bleu(work) if choices.translates else []),
     ]
     if choices.seconds:  # where the machine becomes slower than it was measured
         options += ["--stop-time-hours", f"{choices.seconds / 3600:.4f}"]

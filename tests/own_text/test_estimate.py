@@ -81,6 +81,12 @@ def test_the_time_holds_the_updates_the_validations_and_what_follows() -> None:
     assert (slow.validations, slow.updates) == (15, updates)
     silent = _ESTIMATE.fit(chosen, 1000, translates=False)
     assert silent.seconds == 1000 - 60 - 60 * 2
+    news = replace(_ESTIMATE, validation=72.0).fit(chosen, 3900)  # 3,000 long sentences
+    left = 3900 - 60 - 6 * 72
+    assert (news.translates, news.validations) == (False, int(0.1 * left / (0.3 * 72)))
+    assert news.updates == int(2 * (0.95 * left - 5 - news.validations * 0.3 * 72))
+    assert news.reasons[-1] == "no BLEU in validations, one of which would take 72 seconds"
+    assert short.translates and slow.translates
     with pytest.raises(
         UserError, match="too short for 29,000 pairs, give a --time that is 1 minute longer"
     ):
