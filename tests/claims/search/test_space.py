@@ -73,6 +73,7 @@ def test_data_that_differ() -> None:
         ({"eta": 1}, "eta = 1 must be above 1"),
         ({"seeds": ["a"]}, "seeds = ['a'] must be whole numbers of at least 0"),
         ({"seeds": []}, "seeds = [] must be"),
+        ({"seeds": 3}, "seeds = 3: give a list of seeds, [3] for that one"),
         ({"metric": "test_ppl"}, "metric = 'test_ppl': choose from ppl, nll_loss, loss, bleu"),
         ({"metric": "bleu"}, "metric = 'bleu' needs --eval-bleu in base"),
         ({"sample": 2}, "sample = 2: the grid has 1 settings"),

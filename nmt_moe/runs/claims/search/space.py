@@ -177,6 +177,8 @@ def _seeds(value: Any) -> list[int]:
     seeds = value if isinstance(value, list) else [value]
     if not seeds or any(type(seed) is not int or seed not in _SEED for seed in seeds):
         raise UserError(f"seeds = {value} must be whole numbers of at least 0")
+    if type(value) is int and value > 1:  # which of the two is meant?
+        raise UserError(f"seeds = {value}: give a list of seeds, [{value}] for that one")
     return [*dict.fromkeys(seeds)]
 
 
