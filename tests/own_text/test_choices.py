@@ -38,6 +38,22 @@ def test_an_hour_for_multi30k_has_the_settings_of_its_recipe() -> None:
     assert 5500 < found.updates < 8000
 
 
+@pytest.mark.parametrize(
+    ("machine", "pairs", "settings", "batch"),
+    [
+        (TWO_CORES, 29_000, {}, "4000"),
+        (TWO_CORES, 29_000, {"max-tokens-valid": "500"}, "500"),
+        (GPUS, 10**9, {}, "16000"),  # that of the training
+    ],
+)
+def test_validations_have_large_batches(
+    machine: Machine, pairs: int, settings: dict[str, str], batch: str
+) -> None:
+    words = made(pairs, machine=machine, settings=settings).options
+    assert words.count("--max-tokens-valid") == 1
+    assert words[words.index("--max-tokens-valid") + 1] == batch
+
+
 def test_less_time_means_a_smaller_model_and_fewer_updates() -> None:
     one = replace(TWO_CORES, cores=1)
     hours, minutes = (made(140_000, machine=one, time=time) for time in (6 * 3600.0, 1200.0))
