@@ -85,10 +85,10 @@ class Estimate:
         """
         after = _AFTER + (_TRANSLATING if translates else _SILENT) * self.validation
         left = (DAY if seconds is None else seconds) - after
-        most, validating = _SHARE * max(left, 0) / max(self.validation, 1e-3), self
-        quiet = translates and self.validation > _LONG and most < _FEWEST
-        if quiet:
-            most, validating = most / _LOSS, replace(self, validation=_LOSS * self.validation)
+        share = _SHARE * max(left, 0)
+        quiet = translates and self.validation > _LONG and share < _FEWEST * self.validation
+        validating = replace(self, validation=_LOSS * self.validation) if quiet else self
+        most = share / max(validating.validation, 1e-3)
         number = int(min(max(most, _FEWEST), VALIDATIONS))
         speed = self.updates_per_second
         time = f"{duration(max(left, 0))} of training and {number} validations"
@@ -105,9 +105,8 @@ class Estimate:
         if quiet:
             took = duration(self.validation)
             reasons.append(f"no BLEU in validations, one of which would take {took}")
-        return replace(
-            fitted, validations=number, translates=not quiet, seconds=ends, reasons=reasons
-        )
+        shown = translates and not quiet
+        return replace(fitted, validations=number, translates=shown, seconds=ends, reasons=reasons)
 
 
 def measure(
