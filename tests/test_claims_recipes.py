@@ -14,7 +14,7 @@ from nmt_moe.runs.claims.logs import read
 from nmt_moe.runs.steps import Stage
 from tests.recipes import ROOT, error, headings, killed, run
 
-CLAIMS = ["capacity", "balance", "gating", "cost", "translation", "tying", "multilingual"]
+CLAIMS = ["capacity", "balance", "gating", "cost", "translation", "tying", "precision", "multilingual"]
 TEXT = ["capacity", "balance", "gating", "cost"]
 # An option given again later wins.
 TINY = ["--", "--dim", "16", "--lstm-cells", "16", "--moe-hidden-dim", "16", "--log-interval", "2"]
@@ -187,16 +187,21 @@ def test_the_other_claims_of_a_given_text(claim: str, cell: str, tmp_path: Path)
     assert len(kept) == 5 and not any(str(tmp_path) in path.read_text() for path in kept)
 
 
+def pairs_of_phrases(folder: Path) -> dict[str, Any]:
+    """The settings that name small texts, which are written."""
+    command = [str(ROOT / ".venv/bin/python"), "-m", "nmt_moe.corpus.phrasebook", "--target", "de"]
+    sizes = ["--train", "300", "--valid", "20", "--test", "15", "--out", str(folder)]
+    subprocess.run([*command, *sizes], cwd=ROOT, check=True)
+    return {name.upper(): f"en-de/{name}" for name in ("train", "valid", "test")}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "second"),
     [(["dense", "32"], True), (["32-timed", "dense-timed", "lstm", "transformer"], False)],
 )
 def test_translations(names: list[str], second: bool, tmp_path: Path) -> None:
-    command = [str(ROOT / ".venv/bin/python"), "-m", "nmt_moe.corpus.phrasebook", "--target", "de"]
-    sizes = ["--train", "300", "--valid", "20", "--test", "15", "--out", str(tmp_path)]
-    subprocess.run([*command, *sizes], cwd=ROOT, check=True)
-    texts = {name.upper(): f"en-de/{name}" for name in ("train", "valid", "test")}
+    texts = pairs_of_phrases(tmp_path)
     texts["TEST1"] = "en-de/valid en-de/test" if second else ""
     settings: dict[str, Any] = {"CELLS": " ".join(names), "SEEDS": 1, "UPDATES": 6, "MINUTES": 0.02}
     settings |= {"VOCABULARY": 300, "RUN_DIR": "run", **texts}
@@ -222,6 +227,21 @@ def test_translations(names: list[str], second: bool, tmp_path: Path) -> None:
             hypotheses = f"{name}-1/{search}/hypotheses.txt"
             assert len((tmp_path / "run" / hypotheses).read_text().split("\n")) == lines + 1
             assert hypotheses in paired
+
+
+@pytest.mark.slow
+def test_fewer_bits(tmp_path: Path) -> None:
+    settings = pairs_of_phrases(tmp_path) | {"SEEDS": 1, "UPDATES": 6, "VOCABULARY": 300}
+    folder = tmp_path / "run"
+    ended = run("claims/precision.sh", *TINY, cwd=tmp_path, RUN_DIR=folder, **settings)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = figures(folder / "results")
+    for cell in ("float32", "bfloat16"):
+        assert float(found[cell, "1", "valid ppl/piece"]) > 1
+        for search, weights in (("gnmt", "float32"), ("packed", "int8")):
+            assert float(found[cell, "1", f"BLEU, weights in {weights}"]) >= 0
+            said = (folder / f"{cell}-1/{search}/output.log").read_text()
+            assert ("'int8': True" in said) == (weights == "int8")
 
 
 @pytest.mark.slow

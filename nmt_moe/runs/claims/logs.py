@@ -16,7 +16,11 @@ from nmt_moe.common.errors import UserError
 from nmt_moe.runs.folder import log, seconds
 
 _MEASURED = {
-    **{search: f"{search}/bleu.json" for search in ("fairseq", "gnmt", "fairseq1", "gnmt1")},
+    **{
+        search + text: f"{search}{text}/bleu.json"
+        for search in ("fairseq", "gnmt", "packed")
+        for text in ("", "1")
+    },
     **{name: f"{name}.json" for name in ("pairs", "experts")},
 }
 """Files of a training's folder, by the tags of their lines."""
@@ -33,7 +37,7 @@ class Record:
     """Of the line in its file, from 1."""
     tag: str
     """What the line is about: ``about``, ``train_inner``, ``train``, ``valid``, ``test``, or
-    ``fairseq`` or ``gnmt``, the search whose translation sacrebleu has scored; with a 1, of a
+    ``fairseq``, ``gnmt`` or ``packed``, the search whose translation sacrebleu has scored; with a 1, of a
     second test text; ``pairs``, the BLEU of each pair of languages; ``experts``, what they say of
     the target language."""
     figures: dict[str, Any]

@@ -151,6 +151,7 @@ PANELS: dict[str, list[Callable[..., None]]] = {
         curves,
     ],
     "tying": [dots("valid ppl/piece"), curves],
+    "precision": [dots("valid ppl/piece"), curves],
     "multilingual": [by_pair, dots("mean BLEU"), curves],
     "cost": [against_experts("ms/update"), against_experts("peak memory, MiB")],
 }

@@ -101,6 +101,14 @@ FIGURES: dict[str, list[Figure]] = {
         _OPERATIONS, _ALL_PARAMETERS,
         _VALID_PERPLEXITY, _PERPLEXITY, _SECOND_PERPLEXITY, _UPDATES,
     ],
+    "precision": [
+        _VALID_PERPLEXITY, _PERPLEXITY, _SECOND_PERPLEXITY,
+        Figure("BLEU, weights in float32", "gnmt", "score"),
+        Figure("BLEU, weights in int8", "packed", "score"),
+        Figure("2nd text: BLEU, weights in float32", "gnmt1", "score"),
+        Figure("2nd text: BLEU, weights in int8", "packed1", "score"),
+        _UPDATES, _SECONDS,
+    ],
     "multilingual": [
         _OPERATIONS, _ALL_PARAMETERS,
         _MEAN_BLEU, *(Figure(f"BLEU {pair}", "pairs", pair) for pair in PAIRS),
@@ -120,6 +128,7 @@ FIGURES: dict[str, list[Figure]] = {
 COMPARED = {claim: [_PERPLEXITY] for claim in FIGURES} | {
     "translation": [_PERPLEXITY, _SECOND_PERPLEXITY],
     "tying": [_VALID_PERPLEXITY, _PERPLEXITY],
+    "precision": [_VALID_PERPLEXITY, _PERPLEXITY],
     "multilingual": [_MEAN_BLEU, _PERPLEXITY],
     "cost": [_TIME],
 }

@@ -1,4 +1,5 @@
-"""The claim about translation: BLEU of each cell with fairseq's search and with the paper's."""
+"""The claims about translation: BLEU of each cell with fairseq's search, with the paper's, and with
+the paper's and weights in int8 (``packed``)."""
 
 import gzip
 import shutil
@@ -15,9 +16,11 @@ from nmt_moe.runs.folder import BEST
 from nmt_moe.runs.steps import PLUGIN, Stage, hypotheses, into, log, train
 
 LANGUAGES = ["--source-lang", "en", "--target-lang", "de"]
+_GNMT = ["--task", "gnmt_translation", "--gnmt-alpha", "0.2", "--gnmt-beta", "0.2"]
 SEARCHES = {
     "fairseq": ["--task", "translation"],
-    "gnmt": ["--task", "gnmt_translation", "--gnmt-alpha", "0.2", "--gnmt-beta", "0.2"],
+    "gnmt": _GNMT,
+    "packed": [*_GNMT, "--int8", "--cpu"],
 }
 URL = "https://github.com/multi30k/dataset"
 
