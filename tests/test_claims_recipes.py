@@ -14,7 +14,16 @@ from nmt_moe.runs.claims.logs import read
 from nmt_moe.runs.steps import Stage
 from tests.recipes import ROOT, error, headings, killed, run
 
-CLAIMS = ["capacity", "balance", "gating", "cost", "translation", "tying", "precision", "multilingual"]
+CLAIMS = [
+    "capacity",
+    "balance",
+    "gating",
+    "cost",
+    "translation",
+    "tying",
+    "precision",
+    "multilingual",
+]
 TEXT = ["capacity", "balance", "gating", "cost"]
 # An option given again later wins.
 TINY = ["--", "--dim", "16", "--lstm-cells", "16", "--moe-hidden-dim", "16", "--log-interval", "2"]

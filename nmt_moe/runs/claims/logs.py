@@ -36,10 +36,10 @@ class Record:
     number: int
     """Of the line in its file, from 1."""
     tag: str
-    """What the line is about: ``about``, ``train_inner``, ``train``, ``valid``, ``test``, or
-    ``fairseq``, ``gnmt`` or ``packed``, the search whose translation sacrebleu has scored; with a 1, of a
-    second test text; ``pairs``, the BLEU of each pair of languages; ``experts``, what they say of
-    the target language."""
+    """What the line is about: ``about``, ``train_inner``, ``train``, ``valid``, ``test``; or
+    ``fairseq``, ``gnmt`` or ``packed``, the search whose translation sacrebleu has scored; with
+    a 1, of a second test text; ``pairs``, the BLEU of each pair of languages; ``experts``, what
+    they say of the target language."""
     figures: dict[str, Any]
 
 
