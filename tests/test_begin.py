@@ -48,6 +48,11 @@ def parse(*given: str, data: str = "data") -> argparse.Namespace:
         ("--log-interval 0", "--log-interval must be at least 1, not 0"),
         ("--seed -1", "--seed must be at least 0 and at most 4294967295, not -1"),
         ("--num-workers -1", "--num-workers must be at least 0, not -1"),
+        ("--store-ema --ema-decay 2", "--ema-decay must be at least 0 and less than 1, not 2"),
+        (
+            "--criterion label_smoothed_cross_entropy --label-smoothing 1.5",
+            "--label-smoothing must be at least 0 and at most 1, not 1.5",
+        ),
     ],
 )
 def test_options_that_a_training_cannot_follow(tmp_path, given, message):

@@ -71,10 +71,10 @@ class Test(OfText):
             "model": [_file(path) for path in _weights(self.model)],
             "how": {"target_lang": target, "beam": self.beam, "int8": self.int8},
         }
-        mark = opened.opening(self.record, entry, self.again)
         pairs = [*read_pairs(self.source, self.reference)]
         if not pairs:
             raise UserError(f"{self.source} is empty: there is nothing to translate")
+        mark = opened.opening(self.record, entry, self.again)
         sources, references = (list(side) for side in zip(*pairs, strict=True))
         hypotheses = translated(translator, sources)
         scores = [

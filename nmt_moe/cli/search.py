@@ -13,7 +13,7 @@ from nmt_moe.common.ranges import integers
 class Search(Command):
     """Find the best settings of a training among those of a table: a grid, some of it at random, or
     successive halving (Jamieson and Talwalkar 2016), by validation alone. Killed and run again, it
-    goes on where it was. docs/results.md has an example.
+    goes on where it was. docs/training.md has an example.
     """
 
     space: Path = positional("a table of settings, such as search.toml", "SPACE")

@@ -70,8 +70,13 @@ def check_no_input(outputs: Iterable[Path], inputs: Sequence[Path], where: str) 
 
 
 def check_folder(outputs: Iterable[Path], where: str) -> None:
-    """Raise a :class:`UserError` for an output without a folder to be in; ``where`` it is named."""
+    """Raise a :class:`UserError` for an output without a folder to be in, or one that is named
+    twice; ``where`` it is named."""
+    seen: set[Path] = set()
     for path in outputs:
+        if _descriptor(path) is None and path.resolve() in seen:
+            raise UserError(f"{path} is named twice: write to two files, {where}")
+        seen.add(path.resolve())
         if not path.parent.is_dir():
             raise UserError(
                 f"there is no folder {path.parent} for {path.name}: make it, or change {where}"

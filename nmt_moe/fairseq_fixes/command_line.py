@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from nmt_moe.common.errors import UserError
-from nmt_moe.common.ranges import integers, name_of
+from nmt_moe.common.ranges import integers, name_of, numbers
 from nmt_moe.fairseq_fixes.fix import Fix
 
 MULTIPLE = ("--required-batch-size-multiple", "dataset.required_batch_size_multiple")
@@ -18,8 +18,10 @@ _NUMBERS = {
     **dict.fromkeys(["required_batch_size_multiple", "beam", "nbest"], integers(1)),
     # By these fairseq divides: at a line of the log, or when the first epoch is over.
     **dict.fromkeys(["log_interval", "save_interval", "validate_interval"], integers(1)),
+    # With others the average leaves the weights, or the target is taught less than other words.
+    **{"ema_decay": numbers(0, 1, exclusive_high=True), "label_smoothing": numbers(0, 1)},
 }
-"""Numbers of fairseq's that are noticed late, or with a traceback."""
+"""Numbers of fairseq's that are noticed late, with a traceback, or never."""
 # What fairseq raises where one is missing.
 _MISSING: dict[tuple, str] = {(): "--arch", (None,): "--task"}
 _SUCH = {"--arch": "lstm_moe_tiny", "--task": "translation"}

@@ -53,12 +53,13 @@ def exit_code(recipe: str, work: Callable[[], object], apart: bool = False) -> i
     Args:
         recipe: its name.
         work: what it does.
-        apart: what it starts is in sessions of its own: it hears no Ctrl-C, which is passed on as
-            SIGTERM, and on Linux it is told so too where this process is killed.
+        apart: what it starts is in sessions of its own: it hears no Ctrl-C and no end of the
+            terminal, which are passed on as SIGTERM, and on Linux it is told so too where this
+            process is killed.
     """
     parent = os.getppid()
     if apart:
-        _passed_on.add(signal.SIGINT)
+        _passed_on.update((signal.SIGINT, signal.SIGHUP))
     of_shell = os.environ.get("RECIPE_PID") == str(parent)
 
     def note(number: int, frame: FrameType | None) -> None:

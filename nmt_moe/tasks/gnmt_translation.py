@@ -96,13 +96,17 @@ class GNMTTranslationTask(TranslationTask):
     def load_dataset(
         self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any
     ) -> None:
-        """Load a part of the data; with ``--sample-wordpieces`` that of training is cut anew.
+        """Load a part of the data; with ``--sample-wordpieces`` a training cuts its own anew.
+
+        fairseq-validate and fairseq-generate, which name the options of the model's training as
+        ``task_cfg``, see the pieces that the data has.
 
         Raises:
             UserError: the sentencepiece model is missing or does not fit, or other options do not.
         """
         super().load_dataset(split, epoch, combine, **kwargs)
-        if not self.cfg.sample_wordpieces or split != self.cfg.train_subset:
+        trains = split == self.cfg.train_subset and "task_cfg" not in kwargs
+        if not self.cfg.sample_wordpieces or not trains:
             return
         clash = "--load-alignments" if self.cfg.load_alignments else ""
         clash = "--num-batch-buckets" if self.cfg.num_batch_buckets else clash

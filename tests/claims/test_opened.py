@@ -116,6 +116,9 @@ def test_one_that_was_interrupted(line: Line, capsys: pytest.CaptureFixture[str]
     whole = line.record.read_text()
     line.record.write_text(whole.splitlines(keepends=True)[0])
     assert line.test("ours", "--beam", 2) == 1 and "(not scored)" in capsys.readouterr().err
+    other = line.reference.with_name("other.xx")  # whose scores the record would have for those
+    other.write_text(line.reference.read_text().upper())
+    assert line.test("ours", reference=other) == 1 and "(not scored)" in capsys.readouterr().err
     assert line.test("ours") == 0
     assert [entry["event"] for entry in line.entries()] == ["opened", "scored"]
     assert opened.read(line.record)[0]["scores"] == json.loads(whole.splitlines()[1])["scores"]
@@ -126,13 +129,24 @@ def test_what_is_wrong_opens_nothing(line: Line, capsys: pytest.CaptureFixture[s
         (["--again", " "], "--again is empty: say what it is"),
         (["--out", line.source], "is an input"),
         (["--out", "/no/folder/out"], "there is no folder /no/folder"),
+        (["--out", line.record], "opened.jsonl is named twice"),
         (["--device", "abacus"], "abacus"),
     ):
         assert line.test("ours", *more) == 1 and message in capsys.readouterr().err
     assert line.test(" ") == 1 and "--line is empty" in capsys.readouterr().err
     assert line.test("ours", source=line.source.with_name("none.en")) == 1
     assert "none.en" in capsys.readouterr().err
+    short = line.reference.with_name("short.xx")
+    short.write_text(KNOWN[0] + "\n")
+    assert line.test("ours", reference=short) == 1 and "lines" in capsys.readouterr().err
     assert not line.record.exists() or not line.record.read_text()
+
+
+def test_a_record_whose_last_line_was_cut_by_an_editor(line: Line) -> None:
+    assert line.test("ours") == 0
+    line.record.write_text(line.record.read_text().removesuffix("\n"))
+    assert line.test("theirs") == 0
+    assert [entry["line"] for entry in opened.read(line.record)] == ["ours", "theirs"]
 
 
 def test_a_damaged_record(line: Line) -> None:

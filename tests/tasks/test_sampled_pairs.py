@@ -11,7 +11,7 @@ from nmt_moe.common.errors import UserError
 from nmt_moe.corpus.wordpieces import model as wordpieces
 from nmt_moe.corpus.wordpieces.sampling import Sampler
 from nmt_moe.tasks.sampled_pairs import SampledPairs
-from tests.commands import run, train
+from tests.commands import PLUGIN, run, train
 from tests.corpus.test_wordpieces import SENTENCES
 from tests.test_training import flat, load
 
@@ -115,6 +115,22 @@ def test_a_training_with_sampled_pieces_goes_on_bit_by_bit_with_workers_too(piec
     assert lengths[0] > 1.2 * lengths[1]  # rarer pieces are shorter
     [valid, *_] = whole.logs("valid")
     assert float(valid["valid_wpb"]) == float(plain.logs("valid")[0]["valid_wpb"])
+
+    # Scoring the text of the training is no training.
+    command = ["fairseq-validate", pieces / "bin", "--user-dir", PLUGIN, "--log-format", "json"]
+    scored = [
+        "--task",
+        "gnmt_translation",
+        "--path",
+        halves / "checkpoint_last.pt",
+        "--valid-subset",
+        "train",
+    ]
+    found = [
+        run(*command, *scored, "--model-overrides", f"{{'sample_wordpieces': {alpha}}}")
+        for alpha in (0.1, 0)
+    ]
+    assert found[0].logs("valid") == found[1].logs("valid") != []
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ def _entries(path: Path, file: IO[str]) -> list[Entry]:
 def opening(path: Path, entry: Entry, again: str | None) -> str:
     """Record that a text is opened; its ``id``, for :func:`scored`.
 
-    One that was opened but not scored, as it was interrupted, may be opened again with that model.
+    One that was opened but not scored, as it was interrupted, may be opened again with that model
+    and that reference.
 
     Args:
         path: the file; it is made.
@@ -65,8 +66,8 @@ def opening(path: Path, entry: Entry, again: str | None) -> str:
     with _locked(path) as file:
         before = _before(_entries(path, file), entry)
         if before is not None:
-            made_with = [before[name] == entry[name] for name in ("model", "how")]
-            if "scores" not in before and all(made_with):
+            same = [before[name] == entry[name] for name in ("model", "how", *_SIDES)]
+            if "scores" not in before and all(same):
                 return str(before["id"])
             if again is None:
                 raise UserError(
@@ -114,6 +115,9 @@ def _locked(path: Path) -> Iterator[IO[str]]:
 
 
 def _append(file: IO[str], entry: Entry) -> None:
-    file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    size = os.fstat(file.fileno()).st_size
+    # An editor may have taken the end of the last line away.
+    ended = not size or os.pread(file.fileno(), 1, size - 1) == b"\n"
+    file.write("\n" * (not ended) + json.dumps(entry, ensure_ascii=False) + "\n")
     file.flush()
     os.fsync(file.fileno())

@@ -121,6 +121,16 @@ def test_a_grid_of_which_some_settings_fail(data: Path, tmp_path: Path) -> None:
     assert shown.stdout == tried == (results / "tried.md").read_text()
     assert rows(results) == found
 
+    # Settings are numbered by their order: with another one they are those of another search.
+    turned = 'model = {dense = "--feed-forward dense", bad = "--moe-k 9", experts = ""}'
+    ended = run("search", table(tmp_path, data, turned), "--out", out, code=1)
+    assert "is of a search with another space (settings)" in ended.stderr
+    assert (out / "tried.md").read_text() == tried
+    for damage in ("{}", "3"):
+        (out / "tried.jsonl").write_text(damage)
+        ended = run("tried", out, code=1)
+        assert ended.stderr.endswith("is damaged: the command of the search writes it anew\n")
+
 
 def test_what_a_user_may_get_wrong(data: Path, tmp_path: Path) -> None:
     space, out = table(tmp_path, data), tmp_path / "out"  # written anew below
@@ -133,7 +143,7 @@ def test_what_a_user_may_get_wrong(data: Path, tmp_path: Path) -> None:
     assert "JOBS=two is no number of trainings" in error("search", space, "--out", out, JOBS="two")
     assert error("tried", tmp_path).startswith(f"error: {tmp_path} is not the folder of a search")
     said = error("search", table(tmp_path, tmp_path / "none"), "--out", out)
-    assert said.startswith("nmt-moe claims search: there is no folder ")
+    assert said.startswith("nmt-moe claims search: there is no folder ") and not out.exists()
     said = error("search", table(tmp_path, tmp_path), "--out", tmp_path / "out2")
     assert "has no train set" in said
     said = error("search", table(tmp_path, data, base="--valid-subset test"), "--out", out)
@@ -143,6 +153,8 @@ def test_what_a_user_may_get_wrong(data: Path, tmp_path: Path) -> None:
     said = error("search", table(tmp_path, data), "--out", tmp_path / "taken")
     assert "holds other files" in said
 
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/.lock").touch()  # of one that was stopped at once
     bad = table(tmp_path, data, 'model = {bad = "--moe-k 9"}')
     said = error("search", bad, "--out", tmp_path / "bad")
     assert said.startswith("nmt-moe claims search: all settings of rung 1 failed: ")
@@ -184,6 +196,16 @@ def test_a_search_killed_stopped_and_continued(data: Path, tmp_path: Path) -> No
         [line.split("|")[5] for line in text.splitlines() if line.startswith("|")] for text in texts
     ]
     assert perplexities[0] == perplexities[1]
+
+
+@pytest.mark.slow
+def test_the_terminal_is_closed(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    running = start("search", table(tmp_path, data, "lr = [0.01]", updates=9999), "--out", out)
+    wait_for(running, lambda: any("valid_ppl" in log.read_text() for log in out.rglob("1.log")))
+    running.send_signal(signal.SIGHUP)
+    assert running.communicate(timeout=60)[1].endswith("the same command goes on from here\n")
+    assert running.returncode == 75 and not of_session(running.pid)
 
 
 @pytest.mark.slow

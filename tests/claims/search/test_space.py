@@ -96,12 +96,28 @@ def test_data_that_differ() -> None:
         ({"settings": {"valid-subset": ["test"]}}, "leave out --valid-subset: a search sees"),
         ({"settings": {"m": {"t": "--train-subset test"}}}, "leave out --train-subset: a search"),
         ({"metric": "loss", "settings": {"label-smoothing": [0, 1]}}, "give ppl, which is not"),
+        ({"metric": "loss", "settings": {"--criterion": ["a", "b"]}}, "give ppl, which is not"),
+        (
+            {"metric": "loss", "settings": {"x": {"a": "", "b": "--label-smoothing=0.1"}}},
+            "give ppl, which is not",
+        ),
+        (
+            {"base": "--x --lr 1", "settings": {"x": [True, False]}},
+            "settings: x = false leaves out no --x that is given elsewhere in the table",
+        ),
+        ({"settings": {"--x": [False], "m": {"a": "--x"}}}, "false leaves out no --x"),
     ],
 )
 def test_what_is_refused(content: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as refused:
         parse(PLAIN | content)
     assert message in str(refused.value)
+
+
+def test_what_is_given_twice_and_may_be() -> None:
+    """A later value is the one that counts; a loss is the same one with each of these."""
+    twice = {"base": "--x 1", "settings": {"x": [0, 1], "y": [True, False]}}
+    assert len(parse(PLAIN | twice | {"metric": "loss"}).settings) == 4
 
 
 def test_other_data_have_other_pieces() -> None:
@@ -126,6 +142,8 @@ def test_what_is_no_table(tmp_path: Path) -> None:
     table.write_text("data = 'x'")
     with pytest.raises(UserError, match=r"space.toml: give the budget"):
         read(table)
+    table.write_text("data = 'x'\nupdates = 7\n", encoding="utf-8-sig")  # as editors on Windows do
+    assert read(table).budgets == [7]
 
 
 def test_the_example_of_the_documentation() -> None:

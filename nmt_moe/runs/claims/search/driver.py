@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from nmt_moe.runs.claims.search import halving, table
 from nmt_moe.runs.claims.search.space import Space, read
 from nmt_moe.runs.claims.search.training import Result, Training
 from nmt_moe.runs.commands import Failed
-from nmt_moe.runs.folder import Run
+from nmt_moe.runs.folder import LOCK, Run
 
 NAME = "nmt-moe claims search"
 _SAVING = 60
@@ -43,12 +43,14 @@ def search(path: Path, folder: Path, jobs: int) -> None:
     space = read(path)
     if ":" in str(folder):
         raise UserError(f"--out {folder}: fairseq reads a colon as the end of a path")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / table.ABOUT).is_file():
+    views = {data: _files(data) for data in space.data}
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if there - {LOCK} and table.ABOUT not in there:
         raise UserError(f"--out {folder} holds other files: name an empty or a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     lock = Run(folder, NAME).lock(patience=_SAVING)
     try:
-        about = _open(space, folder, threads(jobs))
+        about = _open(space, views, folder, threads(jobs))
         _search(space, folder, jobs, about)
     except Failed:
         print(f"{NAME}: stopped: the same command goes on from here", file=sys.stderr)
@@ -62,30 +64,40 @@ def threads(jobs: int) -> int:
     return max(1, all_threads() // jobs)
 
 
-def _open(space: Space, folder: Path, each: int) -> dict[str, Any]:
+def _open(
+    space: Space, views: Mapping[str, dict[Path, str]], folder: Path, each: int
+) -> dict[str, Any]:
     """Make the search's folder, or see that it is of this one."""
-    views = {data: _view(data, folder / "data" / str(n)) for n, data in enumerate(space.data)}
+    sums = {
+        data: {path.name: checksum for path, checksum in files.items()}
+        for data, files in views.items()
+    }
     about = table.read_about(folder)
     if not about:
         from nmt_moe.runs.claims.machine import machine
 
-        about = {"space": space.content, "data": views, "machine": machine(), "threads": each}
+        about = {"space": space.content, "data": sums, "machine": machine(), "threads": each}
         with atomic_write([folder / table.ABOUT]) as [file]:
             file.write(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     # As JSON has it.
-    for name, now in (("space", space.content), ("data", views)):
+    for name, now in (("space", space.content), ("data", sums)):
         was = about[name]
-        changed = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+        # With the order: settings are numbered by it.
+        changed = [
+            key for key in {**was, **now} if json.dumps(was.get(key)) != json.dumps(now.get(key))
+        ]
         if changed:
             raise UserError(
                 f"{folder} is of a search with another {name} ({', '.join(changed)}): name "
                 "another folder, --out"
             )
+    for number, files in enumerate(views.values()):
+        _link(files, folder / "data" / str(number))
     return about
 
 
-def _view(data: str, view: Path) -> dict[str, str]:
-    """Link to the files of training and validation; their checksums by name."""
+def _files(data: str) -> dict[Path, str]:
+    """Those of training and validation, with their checksums."""
     source = Path(data).absolute()
     if not source.is_dir():
         raise UserError(f"there is no folder {data}: data is what fairseq-preprocess wrote")
@@ -93,16 +105,20 @@ def _view(data: str, view: Path) -> dict[str, str]:
     for split in ("train", "valid"):
         if not any(path.name.startswith(f"{split}.") for path in files):
             raise UserError(f"{data} has no {split} set: data is what fairseq-preprocess wrote")
-    view.mkdir(parents=True, exist_ok=True)
     found = {}
+    for path in files:
+        with path.open("rb") as file:
+            found[path] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _link(files: Iterable[Path], view: Path) -> None:
+    view.mkdir(parents=True, exist_ok=True)
     for path in files:
         link = view / path.name
         if not link.is_symlink() or link.readlink() != path:
             link.unlink(missing_ok=True)
             link.symlink_to(path)
-        with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
 
 
 def _search(space: Space, folder: Path, jobs: int, about: Mapping[str, Any]) -> None:

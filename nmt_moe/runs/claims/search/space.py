@@ -108,7 +108,7 @@ def read(path: Path) -> Space:
         UserError: it is none, or has something that no search can have.
     """
     try:
-        return parse(tomllib.loads(path.read_text("utf-8")))
+        return parse(tomllib.loads(path.read_text("utf-8-sig")))
     except OSError as error:
         raise unreadable(path, error) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -133,6 +133,7 @@ def parse(content: Mapping[str, Any]) -> Space:
     eta = content.get("eta", 2)
     if not 1 < eta < math.inf:
         raise UserError(f"eta = {eta} must be above 1: the best 1/eta of a rung go on")
+    _check_switches(content)
     settings = _settings(content, unit)
     space = Space(
         dict(content), base, settings, budgets, unit, eta, content.get("anew", False),
@@ -199,6 +200,22 @@ def _settings(content: Mapping[str, Any], unit: str) -> dict[int, Setting]:
 
 _Choice = tuple[str, str, list[str]]
 """Of a name a value, as it is shown, and the options that it is; of data the folder."""
+
+
+def _check_switches(content: Mapping[str, Any]) -> None:
+    """Refuse ``false`` for an option that is given elsewhere: that leaves nothing out."""
+    searched = content.get("settings", {})
+    groups = [one for one in searched.values() if isinstance(one, dict)]
+    texts = [content.get("base", ""), *(text for group in groups for text in group.values())]
+    words = {word for text in texts if isinstance(text, str) for word in text.split()}
+    for name, value in searched.items():
+        option = f"--{name.removeprefix('--')}"
+        given = isinstance(value, list) and any(one is False for one in value)
+        if given and option in words:
+            raise UserError(
+                f"settings: {name} = false leaves out no {option} that is given elsewhere in the "
+                "table: take it away there"
+            )
 
 
 def _choices(name: str, value: Any, unit: str) -> list[_Choice]:
@@ -280,13 +297,21 @@ def _check_metric(space: Space) -> None:
     words = [*space.base, *(word for one in space.settings.values() for word in one.options)]
     if metric == "bleu" and "--eval-bleu" not in words:
         raise UserError("metric = 'bleu' needs --eval-bleu in base")
-    names = {name for setting in space.settings.values() for name in setting.values}
-    changes = [name for name in ("label-smoothing", "criterion") if name in names]
-    if metric == logged.LOSS and changes:
-        raise UserError(
-            f"metric = 'loss' is another one for each {changes[0]}: give ppl, which is not"
-        )
+    for option in ("--label-smoothing", "--criterion"):
+        given = {_last_given(option, one.options) for one in space.settings.values()}
+        if metric == logged.LOSS and len(given) > 1:
+            raise UserError(
+                f"metric = 'loss' is another one for each {option[2:]}: give ppl, which is not"
+            )
     if metric != "bleu" and len(space.data) > 1:
         raise UserError(
             f"metric = {metric!r} is of a piece, and other data have other pieces: give bleu"
         )
+
+
+def _last_given(option: str, words: Sequence[str]) -> str:
+    """The value of an option, the last one; nothing where it is not given."""
+    value, plain = "", [part for word in words for part in word.split("=", 1)]
+    for word, following in itertools.pairwise(plain):
+        value = following if word == option else value
+    return value

@@ -18,6 +18,7 @@ from nmt_moe.runs.claims.search.training import Result, Training, without_folder
 
 ROWS, TABLE, ABOUT = "tried.jsonl", "tried.md", "search.json"
 Row = dict[str, Any]
+_KEYS = {"setting", "values", "seed", "rung", "updates", "seconds", "best_update", "command"}
 _FORMS = {"ppl": ".2f", "nll_loss": ".3f", "loss": ".3f", "bleu": ".2f"}
 
 
@@ -57,12 +58,18 @@ def read(folder: Path) -> tuple[list[Row], dict[str, Any]]:
     path = folder / ROWS
     try:
         lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-        rows = [json.loads(line) for line in lines]
+        rows = [_checked(json.loads(line)) for line in lines]
     except ValueError:
         raise UserError(f"{path} is damaged: the command of the search writes it anew") from None
     if not rows:
         raise UserError(f"{folder} holds no finished training yet")
     return rows, about
+
+
+def _checked(one: Any) -> Row:
+    if not isinstance(one, dict) or not _KEYS <= one.keys():
+        raise ValueError
+    return one
 
 
 def read_about(folder: Path) -> dict[str, Any]:
