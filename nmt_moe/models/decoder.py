@@ -76,6 +76,7 @@ class LSTMMoEDecoder(IncrementalDecoder):
         pad_BS = encoder_out["encoder_padding_mask"][0]
 
         pad_BL = prev_output_tokens.eq(self.padding_idx)
+        real_T = self.feed_forwards.rows(pad_BL)
         x_LBD = self.word_dropout(embed(self.embedding, prev_output_tokens), prev_output_tokens)
         x_LBD = self.dropout_in(x_LBD)
         routing = dict(encoder_out["routing"])
@@ -91,7 +92,7 @@ class LSTMMoEDecoder(IncrementalDecoder):
             x_LBD = x_LBD + self.dropout(y_LBD)
             if number == 1 and self.attention.residual is not None:
                 x_LBD = x_LBD + self.dropout(apply(self.attention.residual, context_LBD))
-            x_LBD = self.feed_forwards.after(number, x_LBD, pad_BL, routing)
+            x_LBD = self.feed_forwards.after(number, x_LBD, real_T, routing)
         self.keep(new_cache, incremental_state)
         return x_LBD.transpose(0, 1), {"attn": [attn_BLS], "routing": routing}
 

@@ -53,6 +53,7 @@ class LSTMMoEEncoder(FairseqEncoder):
         """
         tokens_BS, order_BS = move_right(src_tokens, self.padding_idx)
         pad_right_BS = tokens_BS.eq(self.padding_idx)
+        real_T = self.feed_forwards.rows(pad_right_BS)
         x_SBD = self.word_dropout(embed(self.embedding, tokens_BS), tokens_BS)
         x_SBD = self.dropout_in(x_SBD)
         routing: dict[str, Routing] = {}
@@ -61,7 +62,7 @@ class LSTMMoEEncoder(FairseqEncoder):
             if number == 1 and self.bidirectional:
                 y_SBD = torch.cat([y_SBD, self._backward(x_SBD, pad_right_BS)], dim=2)
             x_SBD = x_SBD + self.dropout(y_SBD)
-            x_SBD = self.feed_forwards.after(number, x_SBD, pad_right_BS, routing)
+            x_SBD = self.feed_forwards.after(number, x_SBD, real_T, routing)
         return {
             "encoder_out": [gather_time(x_SBD, order_BS.argsort(dim=1))],
             "encoder_padding_mask": [src_tokens.eq(self.padding_idx)],

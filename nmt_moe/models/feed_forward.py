@@ -10,6 +10,7 @@ from nmt_moe.models import initial
 from nmt_moe.models.config import StackConfig
 from nmt_moe.models.dropout import dropout
 from nmt_moe.models.linear import apply
+from nmt_moe.models.padding import real_rows
 from nmt_moe.moe import MixtureOfExperts, Routing
 from nmt_moe.moe.layer import experts_per_token
 from nmt_moe.moe.mesh import mesh_for
@@ -70,19 +71,19 @@ class FeedForward(nn.Module):
             for matrix in list(self.dense.parameters())[1:-1]:  # between hidden layers
                 initial.twos(matrix)
 
-    def forward(self, x_LBD: Tensor, pad_BL: Tensor) -> tuple[Tensor, Routing | None]:
+    def forward(self, x_LBD: Tensor, real_T: Tensor) -> tuple[Tensor, Routing | None]:
         """All time steps at once.
 
         Args:
             x_LBD: the output of the layer below.
-            pad_BL: true where there is no token.
+            real_T: the rows of ``[L * B, D]`` that are tokens, see
+                :func:`~nmt_moe.models.padding.real_rows`.
 
         Returns:
             The new ``x_LBD``, and the routing of the mixture, None for a dense network. The routing
             counts only real tokens, in the order of ``x_LBD``.
         """
         flat_ND = x_LBD.reshape(-1, x_LBD.shape[-1])
-        real_T = pad_BL.t().logical_not().reshape(-1).nonzero().squeeze(1)
         x_TD = flat_ND.index_select(0, real_T)
         routing = None
         if self.moe is None:
@@ -127,13 +128,17 @@ class FeedForwards(nn.ModuleDict):
         super().__init__({str(position): FeedForward(cfg, stack) for position in positions})
         self.stack = stack
 
+    def rows(self, pad_BL: Tensor) -> Tensor:
+        """The real tokens of a batch, once for all layers; none if there is no layer."""
+        return real_rows(pad_BL) if len(self) else pad_BL.new_empty(0, dtype=torch.int64)
+
     def after(
-        self, layer: int, x_LBD: Tensor, pad_BL: Tensor, routing: dict[str, Routing]
+        self, layer: int, x_LBD: Tensor, real_T: Tensor, routing: dict[str, Routing]
     ) -> Tensor:
         """The input of the next layer; adds to ``routing`` if a mixture follows this layer."""
         if str(layer) not in self:
             return x_LBD
-        x_LBD, routed = self[str(layer)](x_LBD, pad_BL)
+        x_LBD, routed = self[str(layer)](x_LBD, real_T)
         if routed is not None:
             routing[f"{self.stack}.{layer}"] = routed
         return x_LBD

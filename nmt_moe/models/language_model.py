@@ -73,6 +73,7 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
         src_tokens, cache = self.resume(src_tokens, incremental_state)
         tokens_BL, order_BL = move_right(src_tokens, self.padding_idx)
         pad_BL = tokens_BL.eq(self.padding_idx)
+        real_T = self.feed_forwards.rows(pad_BL)
         x_LBD = self.word_dropout(embed(self.embedding, tokens_BL), tokens_BL)
         x_LBD = self.dropout_in(x_LBD)
         routing: dict[str, Routing] = {}
@@ -81,7 +82,7 @@ class LSTMMoELanguageModelDecoder(IncrementalDecoder):
             state = (cache[f"h{number}"], cache[f"c{number}"]) if cache else None
             y_LBD, (new_cache[f"h{number}"], new_cache[f"c{number}"]) = layer(x_LBD, state)
             x_LBD = x_LBD + self.dropout(y_LBD)
-            x_LBD = self.feed_forwards.after(number, x_LBD, pad_BL, routing)
+            x_LBD = self.feed_forwards.after(number, x_LBD, real_T, routing)
         self.keep(new_cache, incremental_state)
         x_LBD = gather_time(x_LBD, order_BL.argsort(dim=1))
         return x_LBD.transpose(0, 1), {"attn": [None], "routing": routing}

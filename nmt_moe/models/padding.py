@@ -14,6 +14,14 @@ def move_right(tokens_BS: Tensor, padding_idx: int) -> tuple[Tensor, Tensor]:
     return tokens_BS.gather(1, order_BS), order_BS
 
 
+def real_rows(pad_BL: Tensor) -> Tensor:
+    """int64 ``[T]``: the rows of ``[L * B, D]``, time first, that are no padding.
+
+    The host waits for a GPU here: ask once for a batch, not for each layer.
+    """
+    return pad_BL.t().logical_not().reshape(-1).nonzero().squeeze(1)
+
+
 def gather_time(x_SBD: Tensor, index_BS: Tensor) -> Tensor:
     """Reorder the time steps of each sentence by ``index_BS``."""
     return x_SBD.gather(0, index_BS.t().unsqueeze(2).expand_as(x_SBD))

@@ -18,7 +18,7 @@ def mix(experts: Experts, x_TD: Tensor, routing: Routing) -> Tensor:
     if gpu.can_move(x_TD):
         from nmt_moe.kernels.gpu import tokens  # Triton is not everywhere
 
-        assignments = tokens.Assignments(routing.token_A, len(x_TD))
+        assignments = tokens.Assignments(routing.token_A, len(x_TD), routing.by_token)
         x_AD = tokens.gather(x_TD.to(dtype), assignments)
         y_AD = _run(experts, x_AD, routing.counts_E)
         return tokens.combine(y_AD, routing.gate_A, assignments, x_TD.dtype)

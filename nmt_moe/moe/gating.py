@@ -181,17 +181,17 @@ class StrictlyBalancedGate(TopKGate):
         above_RE = gate_RE > threshold
         if not self.training:
             return _choice(logits_RE, above_RE)
+        groups = 1 if isinstance(rows, Tensor) else len(rows.counts_G)
+        size = None
         with torch.no_grad():
-            if isinstance(rows, Tensor):
-                taken_RE = batchwise_mask(gate_RE[None], self.k, self.mesh)[0]
+            if self.mesh is None:
+                taken_RE = _mask(gate_RE, groups, self.k)
+                each = batch_of_expert(len(gate_RE) // groups, self.k, gate_RE.shape[1])
+                size = groups * gate_RE.shape[1] * each
             else:
-                where = (rows.group_R, rows.place_in_group(), rows.counts_G)
-                if self.mesh is None:
-                    taken_RE = _grouped_mask(gate_RE, *where, self.k)
-                else:
-                    taken_RE = grouped_mask(gate_RE, *where, self.k, self.mesh)
+                taken_RE = _mask_of_all(gate_RE, rows, self.k, self.mesh)
         differ_RE = above_RE.to(gate_RE.dtype) - taken_RE.to(gate_RE.dtype)
-        return _choice(logits_RE, taken_RE, (differ_RE * (gate_RE - threshold)).sum())
+        return _choice(logits_RE, taken_RE, size, (differ_RE * (gate_RE - threshold)).sum())
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
@@ -204,20 +204,25 @@ class StrictlyBalancedGate(TopKGate):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def batchwise_mask(gate_GNE: Tensor, k: int, mesh: Mesh | None = None) -> Tensor:
+def batch_of_expert(tokens: int, k: int, num_experts: int) -> int:
+    """``m``: how many of the tokens each expert takes, see :class:`StrictlyBalancedGate`."""
+    return min(tokens, max(1, (2 * k * tokens + num_experts) // (2 * num_experts)))
+
+
+def batchwise_mask(
+    gate_GNE: Tensor, k: int, tokens: int | None = None, mesh: Mesh | None = None
+) -> Tensor:
     """Which of its group's ``N`` tokens each expert takes: a bool mask of the same shape.
 
-    Each takes the same number, see :class:`StrictlyBalancedGate`, of the tokens of all
-    processes. All groups have equally many there; a process may have fewer of some, and fills
-    up with ``_NOTHING``.
+    Each takes the same number, see :class:`StrictlyBalancedGate`, of the ``tokens`` of all
+    processes, which are ``N`` where there is one. All groups have equally many there; a process may
+    have fewer of some, and fills up with ``_NOTHING``. A gate that is not a number is above all.
     """
-    groups, here, num_experts = gate_GNE.shape
-    tokens = here
-    if mesh is not None:
-        tokens = int(total((gate_GNE[:, :, 0] != _NOTHING).sum(), mesh)) // groups
-    if not tokens:
+    _, here, num_experts = gate_GNE.shape
+    m = batch_of_expert(here if tokens is None else tokens, k, num_experts)
+    if not m:
         return torch.zeros_like(gate_GNE, dtype=torch.bool)
-    m = max(1, (2 * k * tokens + num_experts) // (2 * num_experts))
+    gate_GNE = gate_GNE.nan_to_num(2.0)
     best_GME = gate_GNE.topk(min(m, here), dim=1).values
     if mesh is not None:
         best_GME = F.pad(best_GME, (0, 0, 0, m - best_GME.shape[1]), value=_NOTHING)
@@ -231,36 +236,50 @@ def batchwise_mask(gate_GNE: Tensor, k: int, mesh: Mesh | None = None) -> Tensor
     return better_GNE | (equal_GNE & (equal_GNE.cumsum(1) <= left_G1E))
 
 
-def grouped_mask(
-    gate_RE: Tensor, group_R: Tensor, place_R: Tensor, counts_G: Tensor, k: int, mesh: Mesh | None
-) -> Tensor:
-    """:func:`batchwise_mask` of rows of ``counts_G`` each: row ``r`` is number ``place_R[r]`` of
-    its group."""
-    groups, num_experts = len(counts_G), gate_RE.shape[1]
-    gate_GNE = gate_RE.new_full((groups, int(counts_G.max()), num_experts), _NOTHING)
-    gate_GNE[group_R, place_R] = gate_RE
-    return batchwise_mask(gate_GNE, k, mesh)[group_R, place_R]
+def strictly_balanced_mask(gate_RE: Tensor, groups: int, k: int) -> Tensor:
+    """:func:`batchwise_mask` of rows sorted by group, of each of which there are equally many."""
+    gate_GNE = gate_RE.view(groups, len(gate_RE) // groups, gate_RE.shape[1])
+    return batchwise_mask(gate_GNE, k).view_as(gate_RE)
 
 
-def strictly_balanced_mask(
-    gate_RE: Tensor, group_R: Tensor, place_R: Tensor, counts_G: Tensor, k: int
-) -> Tensor:
-    """:func:`grouped_mask` of one process."""
-    return grouped_mask(gate_RE, group_R, place_R, counts_G, k, None)
-
-
-# An operator: its rows by group depend on numbers, which torch.compile does not see.
-_grouped_mask = operator(
+# An operator: where torch.compile does not see how many rows there are.
+_mask = operator(
     strictly_balanced_mask, lambda gate, *_: gate.new_empty(gate.shape, dtype=torch.bool)
 )
 
 
-def _choice(logits_RE: Tensor, mask_RE: Tensor, threshold_loss: Tensor | None = None) -> Choice:
-    """The softmax over what the mask leaves of each row: ``g_i M_i / sum_j g_j M_j``."""
+def _mask_of_all(gate_RE: Tensor, rows: Rows, k: int, mesh: Mesh) -> Tensor:
+    """:func:`batchwise_mask` in the batch of all processes. The host waits for its size."""
+    if isinstance(rows, Tensor):
+        tokens = total(torch.tensor(len(rows), device=rows.device), mesh)
+        return batchwise_mask(gate_RE[None], k, int(tokens), mesh)[0]
+    counts_G = rows.counts_G
+    tokens, most = torch.stack([total(counts_G, mesh)[0], counts_G.max()]).tolist()
+    gate_GNE = gate_RE.new_full((len(counts_G), most, gate_RE.shape[1]), _NOTHING)
+    where = (rows.group_R, rows.place_in_group())
+    gate_GNE[where] = gate_RE
+    return batchwise_mask(gate_GNE, k, tokens, mesh)[where]
+
+
+def _choice(
+    logits_RE: Tensor,
+    mask_RE: Tensor,
+    size: int | None = None,
+    threshold_loss: Tensor | None = None,
+) -> Choice:
+    """The softmax over what the mask leaves of each row: ``g_i M_i / sum_j g_j M_j``.
+
+    ``size``: how many entries the mask has; None: nobody knows, and the host waits for a GPU.
+    """
     out_RE = mask_RE.logical_not() & mask_RE.any(1, keepdim=True)  # an empty row would be 0/0
     gate_RE = logits_RE.masked_fill(out_RE, float("-inf")).softmax(1)
-    row_A, expert_A = mask_RE.nonzero(as_tuple=True)
-    return Choice(row_A, expert_A, gate_RE[row_A, expert_A], threshold_loss=threshold_loss)
+    if size is not None and gpu.can_move(logits_RE):
+        row_A, expert_A = mask_RE.nonzero_static(size=size).unbind(1)
+    else:
+        row_A, expert_A = mask_RE.nonzero(as_tuple=True)  # faster on a CPU
+    place_A = row_A * mask_RE.shape[1] + expert_A
+    gate_A = gate_RE.reshape(-1).index_select(0, place_A)
+    return Choice(row_A, expert_A, gate_A, threshold_loss=threshold_loss)
 
 
 def _product(rows: Rows, weight: Tensor) -> Tensor:

@@ -1,11 +1,17 @@
 """Tokens sorted by group."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from nmt_moe.kernels import grouped
+
+if TYPE_CHECKING:
+    from nmt_moe.kernels.gpu.tokens import Assignments
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,8 @@ class GroupedTokens:
     """int64: the group of a row, ascending."""
     counts_G: Tensor
     """int64: rows per group."""
+    places: Assignments | None = None
+    """The same rows as the kernels of a GPU want them, where these multiply."""
 
     def place_in_group(self) -> Tensor:
         """``[R]``: how many rows of its group come before each row."""
@@ -30,5 +38,9 @@ class GroupedTokens:
 
     def product(self, w_GDE: Tensor) -> Tensor:
         """``[R, E]``: each row times the matrix of its group. Other groups cost nothing."""
+        if self.places is not None:
+            from nmt_moe.kernels.gpu import bank  # Triton is not everywhere
+
+            return bank.product(self.x_TD, w_GDE, self.places, self.counts_G)
         w_GDE = w_GDE.to(self.x_TD.dtype)
         return grouped.product(self.x_TD, self.token_R, w_GDE, self.counts_G)

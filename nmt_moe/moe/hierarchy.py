@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from nmt_moe.kernels import gpu
 from nmt_moe.moe.gating import GATES, at_least_float32
 from nmt_moe.moe.grouped import GroupedTokens
 from nmt_moe.moe.mesh import Mesh, total
@@ -56,7 +57,7 @@ class HierarchicalGate(nn.Module):
     def _route(self, x_TD: Tensor) -> Routing:
         mesh = self.mesh if self.training else None
         first = Routing.from_choice(self.primary.choose(x_TD), self.groups)
-        sent = GroupedTokens(at_least_float32(x_TD), first.token_A, first.expert_A, first.counts_E)
+        sent = _sent(x_TD, first)
         reach = self.secondary.draw_reach(x_TD.device)
         second = self.secondary.choose(sent, reach).of_all(reach, self.per_group)
         group_A = first.expert_A.index_select(0, second.row_A)
@@ -69,11 +70,22 @@ class HierarchicalGate(nn.Module):
             gate_A=first.gate_A.index_select(0, second.row_A) * second.gate_A,
             load=None if second.load is None else _load(first, second.load, mesh),
             threshold_loss=threshold_loss,
+            by_row=False,
         )
         if reach is not None:
             first_G1 = torch.arange(self.groups, device=reach.device).unsqueeze(1) * self.per_group
             reach = (first_G1 + reach).flatten()
         return Routing.from_choice(choice, self.num_experts, mesh, reach)
+
+
+def _sent(x_TD: Tensor, first: Routing) -> GroupedTokens:
+    """The tokens as the groups' gates see them: in float32, unless a kernel does that itself."""
+    to_groups = (first.token_A, first.expert_A, first.counts_E)
+    if not gpu.can_move(x_TD):
+        return GroupedTokens(at_least_float32(x_TD), *to_groups)
+    from nmt_moe.kernels.gpu.tokens import Assignments  # Triton is not everywhere
+
+    return GroupedTokens(x_TD, *to_groups, Assignments(first.token_A, len(x_TD), first.by_token))
 
 
 def _load(first: Routing, load_GE: Tensor, mesh: Mesh | None) -> Tensor:

@@ -12,16 +12,18 @@ def draw(
     """The experts that a batch can reach, int64 and ascending; None: all.
 
     Each is out of reach with probability ``share``, but at least ``k`` stay. Processes that share
-    the experts agree.
+    the experts agree. One alone draws on the host, which then knows how many without waiting.
     """
     if not share:
         return None
-    drawn_E = torch.rand(experts, device=device)
+    drawn_E = torch.rand(experts, device="cpu" if mesh is None else device)
     if mesh is not None:
         drawn_E = total(drawn_E if mesh.rank == 0 else torch.zeros_like(drawn_E), mesh)
     stays_E = drawn_E >= share
     stays_E[drawn_E.topk(k).indices] = True
-    return stays_E.nonzero().squeeze(1)
+    reach = stays_E.nonzero().squeeze(1)
+    # From other memory a copy would wait for the GPU.
+    return reach.pin_memory().to(device, non_blocking=True) if reach.device != device else reach
 
 
 def columns(weight: Tensor, reach: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ from nmt_moe.moe.mesh import Mesh, total
 
 @dataclass(frozen=True)
 class Choice:
-    """What one gate, or a bank of gates, chose for its rows, in no particular order."""
+    """What one gate, or a bank of gates, chose for its rows."""
 
     row_A: Tensor
     """int64: the row that a choice is about."""
@@ -24,6 +24,8 @@ class Choice:
     bank."""
     threshold_loss: Tensor | None = None
     """0-d: see :class:`Routing`."""
+    by_row: bool = True
+    """Whether ``row_A`` ascends."""
 
     def of_all(self, reach: Tensor | None, experts: int) -> "Choice":
         """The same choice, made among the experts in reach, by the numbers of all."""
@@ -65,6 +67,8 @@ class Routing:
     gating in training (appendix F); None otherwise."""
     reach: Tensor | None = None
     """int64: the experts that this batch could reach, where some are dropped in training."""
+    by_token: Tensor | None = None
+    """int64: the assignments sorted by token, where a GPU needs them and no sort is needed."""
 
     def within_reach(self, v_E: Tensor) -> Tensor:
         """The entries of the experts in reach, which alone a loss may be about."""
@@ -85,8 +89,8 @@ class Routing:
         it is that, are summed over the processes of ``mesh``. ``reach`` is kept as it is.
         """
         on_gpu = gpu.can_move(choice.gate_A)
-        # A stable sort: results do not depend on the device. A GPU's takes a pass for each byte.
-        key_A = choice.expert_A.int() if on_gpu else choice.expert_A
+        # A stable sort: results do not depend on the device.
+        key_A = choice.expert_A.to(gpu.key_type(num_experts)) if on_gpu else choice.expert_A
         key_A, order_A = key_A.sort(stable=True)
         expert_A = key_A.long()
         gate_A = choice.gate_A.index_select(0, order_A)
@@ -100,6 +104,10 @@ class Routing:
             importance_E = group_sums(gate_A, expert_A, ends_E)
         else:
             importance_E = gate_A.new_zeros(num_experts).index_add(0, expert_A, gate_A)
+        by_token = None
+        if on_gpu and choice.by_row:
+            place_A = torch.arange(len(order_A), device=order_A.device)
+            by_token = torch.empty_like(order_A).scatter_(0, order_A, place_A)
         load_E = choice.load
         if load_E is None:
             load_E = total(counts_E.to(gate_A.dtype), mesh)
@@ -112,6 +120,7 @@ class Routing:
             counts_E=counts_E,
             threshold_loss=choice.threshold_loss,
             reach=reach,
+            by_token=by_token,
         )
 
 

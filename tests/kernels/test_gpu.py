@@ -244,6 +244,8 @@ LAYERS = [
     dict(k=2, gating="top_k"),
     dict(k=2, gating="strictly_balanced"),
     dict(k=2, groups=4),
+    dict(k=2, groups=4, gating="top_k"),
+    dict(k=2, groups=4, gating="strictly_balanced"),
     dict(k=2, recompute=True),
 ]
 
@@ -280,15 +282,19 @@ def test_layer_gives_the_same_in_each_run(dtype):
 
 
 @needs_gpu
-def test_host_does_not_wait():
-    """In bfloat16, the flat noisy gate: nothing asks the GPU for the sizes of the groups."""
-    layer = MixtureOfExperts(64, 128, 16, 2).to(DEVICE, torch.bfloat16)
+@pytest.mark.parametrize("options", [*LAYERS, dict(k=2, expert_dropout=0.2)], ids=str)
+def test_host_does_not_wait(options):
+    """In bfloat16: nothing asks the GPU for the sizes of the groups."""
+    layer = MixtureOfExperts(64, 128, 16, **options).to(DEVICE, torch.bfloat16)
     x_TD = normal(500, 64, dtype=torch.bfloat16)
     weights = torch.linspace(-1, 2, x_TD.numel(), device=DEVICE).view_as(x_TD)
 
     def step() -> None:
         y_TD, routing = layer(x_TD)
-        ((y_TD * weights).sum() + cv_squared(routing.load_E)).backward()
+        loss = (y_TD * weights).sum() + cv_squared(routing.importance_E)
+        if routing.threshold_loss is not None:
+            loss = loss + routing.threshold_loss
+        (loss + cv_squared(routing.load_E)).backward()
 
     step()  # compiles
     torch.cuda.set_sync_debug_mode("error")

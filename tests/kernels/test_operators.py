@@ -34,9 +34,7 @@ OTHERS = {
         normal(7, 4), normal(5, 8), TOKEN_A, normal(3, 8, 4), COUNTS_E
     ),
     "weighted_sum_backward": lambda: (normal(5, 8), normal(7, 8), normal(7), TOKEN_A),
-    "strictly_balanced_mask": lambda: (
-        normal(6, 4).softmax(1), torch.arange(6) // 3, torch.arange(6) % 3, torch.tensor([3, 3]), 2
-    ),
+    "strictly_balanced_mask": lambda: (normal(6, 4).softmax(1), 2, 2),
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import torch
 
 from nmt_moe.models.config import LSTMMoEConfig
 from nmt_moe.models.feed_forward import FeedForward
+from nmt_moe.models.padding import real_rows
 from tests.models.build import SMALL, build_model
 
 PAD_BL = torch.tensor([[False, False, False], [False, True, True]])
@@ -38,7 +39,7 @@ def test_residual_sigmoid_and_padding(feed_forward, no_sigmoid, shared):
     options = dict(no_moe_sigmoid=no_sigmoid, moe_shared_expert=shared)
     module = build(feed_forward=feed_forward, **options)
     x_LBD = torch.randn(3, 2, 8).double()
-    out_LBD, routing = module(x_LBD, PAD_BL)
+    out_LBD, routing = module(x_LBD, real_rows(PAD_BL))
     assert (routing is None) == (feed_forward != "moe")
     y_LBD = by_hand(module, x_LBD.view(-1, 8)).view_as(x_LBD)
     want_LBD = x_LBD + (y_LBD if no_sigmoid else y_LBD.sigmoid())
@@ -50,7 +51,7 @@ def test_residual_sigmoid_and_padding(feed_forward, no_sigmoid, shared):
 def test_dropout_is_on_the_output_of_the_layer():
     module = build(dropout=0.5).train()
     x_LBD = torch.randn(30, 2, 8).double()
-    out_LBD, _ = module(x_LBD, torch.zeros(2, 30, dtype=torch.bool))
+    out_LBD, _ = module(x_LBD, torch.arange(60))
     left_out = (out_LBD == x_LBD).double().mean().item()
     assert 0.35 < left_out < 0.65
 
@@ -61,13 +62,13 @@ def test_dropout_of_hidden_activations_is_of_training_alone(feed_forward):
     module = build(feed_forward=feed_forward, moe_hidden_dropout=0.3, no_moe_sigmoid=True)
     plain = build(feed_forward=feed_forward, no_moe_sigmoid=True)
     plain.load_state_dict(module.state_dict())
-    x_LBD, no_pad = torch.randn(1, 1, 8).double(), torch.zeros(1, 1, dtype=torch.bool)
-    right = plain(x_LBD, no_pad)[0]
-    assert torch.equal(module(x_LBD, no_pad)[0], right)
+    x_LBD, real_T = torch.randn(1, 1, 8).double(), torch.arange(1)
+    right = plain(x_LBD, real_T)[0]
+    assert torch.equal(module(x_LBD, real_T)[0], right)
     module.train()
     if feed_forward == "moe":
         module.moe.gate.eval()  # without noise
-    many, _ = module(x_LBD.expand(4000, 1, 8), no_pad.expand(1, 4000))
+    many, _ = module(x_LBD.expand(4000, 1, 8), torch.arange(4000))
     assert many.std(0).max() > 0.01
     if feed_forward != "deep":  # whose other hidden layers are not linear
         error = 4 * many.std(0) / 4000**0.5
@@ -89,7 +90,7 @@ def test_a_shared_expert_starts_as_the_others_and_learns():
     x_LBD = torch.randn(500, 1, 64)
     y_TD = module._run(module.shared, x_LBD[:, 0])
     assert y_TD.var().item() == pytest.approx(0.5, rel=0.1)
-    out_LBD, _ = module(x_LBD, torch.zeros(1, 500, dtype=torch.bool))
+    out_LBD, _ = module(x_LBD, torch.arange(500))
     assert (out_LBD - x_LBD).var().item() == pytest.approx(1, rel=0.15)
     out_LBD.square().sum().backward()
     assert all(matrix.grad.abs().sum() > 0 for matrix in module.shared.parameters())

@@ -13,6 +13,14 @@ def can_move(x: Tensor) -> bool:
     return _HAS_TRITON and x.is_cuda and x.dtype != torch.float64
 
 
+def key_type(numbers: int) -> torch.dtype:
+    """The shortest type of 0 to ``numbers - 1``: a sort on a GPU takes a pass for each byte."""
+    for dtype in (torch.uint8, torch.int16):
+        if numbers <= torch.iinfo(dtype).max + 1:
+            return dtype
+    return torch.int32
+
+
 def can_multiply(*weights: Tensor) -> bool:
     """Whether :mod:`nmt_moe.kernels.gpu.feed_forward` can do with such matrices."""
     whole = all(size % 64 == 0 for w in weights for size in w.shape[1:])

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nmt_moe.kernels.gpu import key_type
 from nmt_moe.kernels.gpu.rows import spread, sum_of_rows
 from nmt_moe.kernels.operators import like, operator
 
@@ -15,14 +16,18 @@ class Assignments:
     Args:
         token_A: int64: the token of an assignment.
         tokens: ``T``.
+        row_A: int64: the assignments sorted by token, where that is known.
     """
 
-    def __init__(self, token_A: Tensor, tokens: int) -> None:
+    def __init__(self, token_A: Tensor, tokens: int, row_A: Tensor | None = None) -> None:
         self.token_A = token_A
-        # int64: the assignments sorted by token, and where those of each begin, and the end. A
-        # sort takes a pass for each byte.
-        sorted_A, self.row_A = token_A.int().sort(stable=True)
-        token_S = torch.arange(tokens + 1, device=token_A.device, dtype=torch.int32)
+        # int64: the assignments sorted by token, and where those of each begin, and the end.
+        key_A = token_A.to(key_type(tokens + 1))
+        if row_A is None:
+            sorted_A, self.row_A = key_A.sort(stable=True)
+        else:
+            sorted_A, self.row_A = key_A.index_select(0, row_A), row_A
+        token_S = torch.arange(tokens + 1, device=token_A.device, dtype=key_A.dtype)
         self.start_S = torch.searchsorted(sorted_A, token_S)
 
 
