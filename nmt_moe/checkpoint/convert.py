@@ -71,7 +71,7 @@ def split(file: str, parts: int, out: str, team: int = 0, force: bool = False) -
         file: a complete checkpoint.
         parts: the number of processes.
         out: the names of the parts without ``-rank-N.pt``.
-        team: processes that share the experts, 0: as ``--moe-expert-parallel-size 0``.
+        team: processes that share the experts, 0: as many as divide them and the processes.
         force: replace parts that exist.
 
     Returns:

@@ -44,7 +44,7 @@ class Split(Command):
     moe_expert_parallel_size: int = option(
         0,
         "the same option of the training: processes that share the experts (default: 0, the "
-        "greatest common divisor of experts and processes)",
+        "greatest common divisor of experts and processes, as on one machine)",
         integers(0),
     )
     out: str = required(

@@ -129,8 +129,9 @@ class StackConfig(_Balance):  # type: ignore[misc, valid-type]
         0,
         integers(0),
         "size of an expert-parallel group: processes of a distributed training that "
-        "each hold a part of the experts (section 3.1); 0: the greatest common divisor of "
-        "experts and processes; 1: every process holds all experts",
+        "each hold a part of the experts (section 3.1); 0: the processes of one machine, or of all "
+        "where experts are so many that their gradients are more than the tokens, as far as they "
+        "divide experts and processes; 1: every process holds all experts",
     )
     moe_sharded_checkpoint: bool = _plain(
         False,

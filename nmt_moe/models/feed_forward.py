@@ -50,7 +50,11 @@ class FeedForward(nn.Module):
                 groups=cfg.moe_groups,
                 recompute=cfg.moe_recompute,
                 mesh=mesh_for(
-                    cfg.moe_experts, cfg.moe_expert_parallel_size, cfg.moe_sharded_checkpoint
+                    cfg.moe_experts,
+                    cfg.moe_expert_parallel_size,
+                    cfg.moe_sharded_checkpoint,
+                    cfg.moe_hidden_dim,
+                    experts_per_token(cfg.moe_k, cfg.moe_groups),
                 ),
                 hidden_dropout=cfg.moe_hidden_dropout,
                 expert_dropout=cfg.moe_expert_dropout,

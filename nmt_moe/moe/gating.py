@@ -71,7 +71,7 @@ class TopKGate(nn.Module):
         with torch.autocast(x_TD.device.type, enabled=False):
             mesh, reach = self.mesh if self.training else None, self.draw_reach(x_TD.device)
             choice = self.choose(x_TD, reach).of_all(reach, self.num_experts)
-            return Routing.from_choice(choice, self.num_experts, mesh, reach)
+            return Routing.from_choice(choice, self.num_experts, reach).of_all_processes(mesh)
 
     def draw_reach(self, device: torch.device) -> Tensor | None:
         """The experts that a batch can reach; None: all."""
@@ -141,7 +141,7 @@ class NoisyTopKGate(TopKGate):
         else:
             load = load_RE.new_zeros(*self.bank, experts)
             load = load.index_add(0, rows.group_R, load_RE)
-        return self._choose(*noisy_RE.topk(self.k, dim=1), total(load, self.mesh))
+        return self._choose(*noisy_RE.topk(self.k, dim=1), load)
 
     def _choose_on_gpu(self, x_TD: Tensor, w_gate: Tensor, w_noise: Tensor) -> Choice:
         from nmt_moe.kernels.gpu.noisy import choose  # Triton is not everywhere
@@ -149,7 +149,7 @@ class NoisyTopKGate(TopKGate):
         both_TF = _product(x_TD, torch.cat([w_gate, w_noise], dim=1))
         noise_TE = torch.randn_like(both_TF[:, : w_gate.shape[1]])
         logits_TK, expert_TK, load_E = choose(both_TF, noise_TE, self.k)
-        return self._choose(logits_TK, expert_TK, total(load_E, self.mesh))
+        return self._choose(logits_TK, expert_TK, load_E)
 
 
 class StrictlyBalancedGate(TopKGate):
@@ -229,8 +229,8 @@ def batchwise_mask(
         best_GME = torch.cat(list(collect(best_GME, mesh)), dim=1).topk(m, dim=1).values
     bar_G1E = best_GME[:, -1:]
     better_GNE, equal_GNE = gate_GNE > bar_G1E, gate_GNE == bar_G1E
-    better_PG1E = collect(better_GNE.sum(1, keepdim=True), mesh)
-    equal_PG1E = collect(equal_GNE.sum(1, keepdim=True), mesh)
+    counts_2G1E = torch.stack([mask.sum(1, keepdim=True) for mask in (better_GNE, equal_GNE)])
+    better_PG1E, equal_PG1E = collect(counts_2G1E, mesh).unbind(1)
     before = 0 if mesh is None else mesh.rank
     left_G1E = m - better_PG1E.sum(0) - equal_PG1E[:before].sum(0)
     return better_GNE | (equal_GNE & (equal_GNE.cumsum(1) <= left_G1E))
@@ -251,7 +251,7 @@ _mask = operator(
 def _mask_of_all(gate_RE: Tensor, rows: Rows, k: int, mesh: Mesh) -> Tensor:
     """:func:`batchwise_mask` in the batch of all processes. The host waits for its size."""
     if isinstance(rows, Tensor):
-        tokens = total(torch.tensor(len(rows), device=rows.device), mesh)
+        tokens = total(torch.full((), len(rows), device=rows.device), mesh)
         return batchwise_mask(gate_RE[None], k, int(tokens), mesh)[0]
     counts_G = rows.counts_G
     tokens, most = torch.stack([total(counts_G, mesh)[0], counts_G.max()]).tolist()

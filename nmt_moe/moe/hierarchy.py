@@ -1,12 +1,14 @@
 """The hierarchical gate: first groups, then experts inside them (appendix B)."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from nmt_moe.kernels import gpu
 from nmt_moe.moe.gating import GATES, at_least_float32
 from nmt_moe.moe.grouped import GroupedTokens
-from nmt_moe.moe.mesh import Mesh, total
+from nmt_moe.moe.mesh import Mesh, totals
 from nmt_moe.moe.routing import Choice, Routing
 
 
@@ -68,14 +70,19 @@ class HierarchicalGate(nn.Module):
             row_A=first.token_A.index_select(0, second.row_A),
             expert_A=group_A * self.per_group + second.expert_A,
             gate_A=first.gate_A.index_select(0, second.row_A) * second.gate_A,
-            load=None if second.load is None else _load(first, second.load, mesh),
             threshold_loss=threshold_loss,
             by_row=False,
         )
         if reach is not None:
             first_G1 = torch.arange(self.groups, device=reach.device).unsqueeze(1) * self.per_group
             reach = (first_G1 + reach).flatten()
-        return Routing.from_choice(choice, self.num_experts, mesh, reach)
+        routing = Routing.from_choice(choice, self.num_experts, reach)
+        if second.load is None:
+            return routing.of_all_processes(mesh)
+        size_G = first.counts_E.to(second.load.dtype)
+        sums = [routing.importance_E, first.load_E, second.load.reshape(-1), size_G]
+        importance_E, *loads = totals(sums, mesh)
+        return replace(routing, importance_E=importance_E, load_E=_load(*loads))
 
 
 def _sent(x_TD: Tensor, first: Routing) -> GroupedTokens:
@@ -88,10 +95,10 @@ def _sent(x_TD: Tensor, first: Routing) -> GroupedTokens:
     return GroupedTokens(x_TD, *to_groups, Assignments(first.token_A, len(x_TD), first.by_token))
 
 
-def _load(first: Routing, load_GE: Tensor, mesh: Mesh | None) -> Tensor:
+def _load(first_G: Tensor, second_E: Tensor, size_G: Tensor) -> Tensor:
     """``load_ij = load_primary(X)_i * load_i(X^(i))_j / |X^(i)|`` (equation 14).
 
     The product gives the primary gate a gradient. A group without tokens has no load.
     """
-    size_G = total(first.counts_E, mesh).clamp_min(1).to(load_GE.dtype)
-    return ((first.load_E / size_G).unsqueeze(1) * load_GE).reshape(-1)
+    share_G1 = (first_G / size_G.clamp_min(1)).unsqueeze(1)
+    return (share_G1 * second_E.view(len(first_G), -1)).reshape(-1)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import os
+import socket
 import uuid
 import weakref
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -17,6 +21,13 @@ from nmt_moe.common.errors import UserError
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+
+
+MESH_OF_ONE = "NMT_MOE_MESH_OF_ONE"
+"""In the environment: a process that is alone shares its experts with itself, and calls all that
+several would call. For tests of NCCL on one GPU."""
+TOKENS = 16_000
+"""Of a batch of a process, for which the default of ``--moe-expert-parallel-size`` is right."""
 
 
 class Spread(Protocol):
@@ -43,7 +54,7 @@ class Mesh:
     ep_rank: int
     """This process' rank in its expert-parallel group."""
     ep_size: int
-    """Processes of an expert-parallel group, at least 2."""
+    """Processes of an expert-parallel group, at least 2; 1 on request (``MESH_OF_ONE``)."""
     ep_group: ProcessGroup
     replica_group: ProcessGroup | None
     """The processes with the same experts as this one; None if there is no other."""
@@ -63,24 +74,81 @@ class Mesh:
         return slice(self.ep_rank * share, (self.ep_rank + 1) * share)
 
 
-def mesh_for(num_experts: int, size: int, parts: bool = False) -> Mesh | None:
+def mesh_for(
+    num_experts: int, size: int, parts: bool = False, hidden_dim: int = 0, per_token: int = 1
+) -> Mesh | None:
     """The processes that share ``num_experts`` experts; None where each rank has them all.
 
     Every process of a training must ask, and in the same order.
 
     Args:
         num_experts: experts of a layer.
-        size: processes that share them; 0: as many as divide both the experts and the processes.
+        size: processes that share them; 0: see :func:`team`.
         parts: let each process write its own part of a checkpoint.
+        hidden_dim: of an expert.
+        per_token: experts that see a token.
 
     Raises:
         UserError: ``size`` does not divide the processes or the experts.
     """
-    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+    if not dist.is_available():
         return None
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return _mesh_of_one(parts) if not size and os.environ.get(MESH_OF_ONE) else None
     world_size = dist.get_world_size()
+    size = size or team(num_experts, world_size, _per_machine(), hidden_dim, per_token)
     size = expert_parallel_size(num_experts, size, world_size)
     return None if size == 1 else _mesh(size, world_size, parts)
+
+
+def team(
+    num_experts: int,
+    world_size: int,
+    per_machine: int,
+    hidden_dim: int = 0,
+    per_token: int = 1,
+    tokens: int = TOKENS,
+) -> int:
+    """How many processes share the experts, if the user does not say.
+
+    The most of one machine that divide experts and processes. The network between machines then
+    carries the gradients of the experts, of which each machine has a copy: ``2 * 2DH`` numbers
+    for each that a process holds. If more processes share them, it carries tokens: ``4D`` numbers
+    for each expert of a token. Where that is less, or a machine cannot share, all processes do.
+
+    Args:
+        num_experts: ``E``.
+        world_size: all processes.
+        per_machine: those of a machine.
+        hidden_dim: ``H`` of an expert.
+        per_token: experts that see a token.
+        tokens: of a process' batch.
+    """
+    of_all = math.gcd(world_size, num_experts)
+    of_machine = math.gcd(per_machine, of_all)
+    crossing_pays = num_experts // of_machine * hidden_dim > per_token * tokens
+    return of_all if of_machine == 1 or crossing_pays else of_machine
+
+
+@functools.cache
+def _per_machine() -> int:
+    """Processes of a machine, the same in all; asked in all of them.
+
+    torchrun says how many; else neighbours with the same host name are on one machine.
+    """
+    here = os.environ.get("LOCAL_WORLD_SIZE", ""), socket.gethostname()
+    found = [here] * dist.get_world_size()
+    dist.all_gather_object(found, here)
+    return _of_each_machine(found)
+
+
+def _of_each_machine(found: Sequence[tuple[str, str]]) -> int:
+    """From what each process knows: torchrun's number for its machine, and the host's name."""
+    numbers = {number for number, _ in found}
+    if len(numbers) == 1 and found[0][0].isdigit():
+        return int(found[0][0])
+    machines = itertools.groupby(name for _, name in found)
+    return math.gcd(*(len(list(processes)) for _, processes in machines))
 
 
 def expert_parallel_size(num_experts: int, size: int, world_size: int) -> int:
@@ -97,6 +165,15 @@ def expert_parallel_size(num_experts: int, size: int, world_size: int) -> int:
                 f"choose one that divides both, such as {math.gcd(world_size, num_experts)}"
             )
     return size
+
+
+@functools.cache
+def _mesh_of_one(parts: bool) -> Mesh:
+    """With NCCL for what is on a GPU, and gloo for the rest; each call is really made."""
+    if not dist.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    return replace(_mesh(1, 1, parts), replica_group=dist.new_group([0]))
 
 
 @functools.cache
@@ -173,6 +250,13 @@ class _Total(torch.autograd.Function):
 def total(x: Tensor, mesh: Mesh | None) -> Tensor:
     """The sum over the processes of the world, differentiable in each one's ``x``."""
     return x if mesh is None else _Total.apply(x)
+
+
+def totals(vectors: Sequence[Tensor], mesh: Mesh | None) -> Sequence[Tensor]:
+    """:func:`total` of each, in one call; all have the same type."""
+    if mesh is None:
+        return vectors
+    return total(torch.cat([*vectors]), mesh).split([len(vector) for vector in vectors])
 
 
 def collect(x: Tensor, mesh: Mesh | None) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nmt_moe.kernels import gpu
-from nmt_moe.moe.mesh import Mesh, total
+from nmt_moe.moe.mesh import Mesh, totals
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Choice:
     gate_A: Tensor
     """The weight of the choice; differentiable."""
     load: Tensor | None = None
-    """Smooth estimate of the rows per expert, where there is one: ``[E]``, or ``[G, E]`` of a
-    bank."""
+    """Smooth estimate of the rows per expert, of those of this process, where there is one:
+    ``[E]``, or ``[G, E]`` of a bank."""
     threshold_loss: Tensor | None = None
     """0-d: see :class:`Routing`."""
     by_row: bool = True
@@ -74,19 +74,22 @@ class Routing:
         """The entries of the experts in reach, which alone a loss may be about."""
         return v_E if self.reach is None else v_E.index_select(0, self.reach)
 
+    def of_all_processes(self, mesh: Mesh | None) -> "Routing":
+        """With importance and load of the tokens of all processes."""
+        importance_E, load_E = totals([self.importance_E, self.load_E], mesh)
+        return replace(self, importance_E=importance_E, load_E=load_E)
+
     @classmethod
     def from_choice(
         cls,
         choice: Choice,
         num_experts: int,
-        mesh: Mesh | None = None,
         reach: Tensor | None = None,
     ) -> "Routing":
         """Sort what was chosen for tokens by expert.
 
         Within an expert the tokens keep the order that they have in ``choice``. Without a
-        smooth load, the load is the number of assignments made. Importance, and the load if
-        it is that, are summed over the processes of ``mesh``. ``reach`` is kept as it is.
+        smooth load, the load is the number of assignments made. ``reach`` is kept as it is.
         """
         on_gpu = gpu.can_move(choice.gate_A)
         # A stable sort: results do not depend on the device.
@@ -110,12 +113,12 @@ class Routing:
             by_token = torch.empty_like(order_A).scatter_(0, order_A, place_A)
         load_E = choice.load
         if load_E is None:
-            load_E = total(counts_E.to(gate_A.dtype), mesh)
+            load_E = counts_E.to(gate_A.dtype)
         return cls(
             token_A=choice.row_A.index_select(0, order_A),
             expert_A=expert_A,
             gate_A=gate_A,
-            importance_E=total(importance_E, mesh),
+            importance_E=importance_E,
             load_E=load_E,
             counts_E=counts_E,
             threshold_loss=choice.threshold_loss,

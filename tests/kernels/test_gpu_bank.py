@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import library
 
+pytest.importorskip("triton")
+
 from nmt_moe.kernels.gpu import bank
 from nmt_moe.kernels.gpu.tokens import Assignments
 from tests.kernels.test_gpu import COUNTS, DEVICE, assert_close, gradients, in_float64, normal
