@@ -60,10 +60,43 @@ class Plan(Command):
         _POSITIVE,
         "B",
     )
+    machine_devices: int = option(
+        8, "for the predicted efficiency: devices of a machine", integers(1), "G"
+    )
+    bandwidth_inside: float = option(
+        320e9,
+        "for the predicted efficiency: bytes per second that a device sends to others of its "
+        "machine (default: 320e9, of NVLink)",
+        _POSITIVE,
+        "B",
+    )
+    bandwidth_between: float = option(
+        43e9,
+        "for the predicted efficiency: bytes per second that a device sends to other machines "
+        "(default: 43e9, of InfiniBand)",
+        _POSITIVE,
+        "B",
+    )
+    latency: float = option(
+        30e-6,
+        "for the predicted efficiency: seconds of each collective call, whatever it sends "
+        "(default: 30e-6)",
+        numbers(0),
+        "S",
+    )
+    update_flops: float = option(
+        128e12,
+        "for the predicted efficiency: floating-point operations per second that one device "
+        "reaches in a whole update, two to a multiply-add (default: 128e12, of lstm_moe on an "
+        "H200)",
+        _POSITIVE,
+        "F",
+    )
     json: bool = switch("print all figures as one JSON object")
 
     def run(self) -> None:
         from nmt_moe.models.architectures import LANGUAGE, TRANSLATION
+        from nmt_moe.plan.efficiency import Cluster
         from nmt_moe.plan.figures import plan, table
 
         if self.names:
@@ -79,5 +112,12 @@ class Plan(Command):
             self.precision,
             self.flops,
             self.bandwidth,
+            Cluster(
+                self.machine_devices,
+                self.bandwidth_inside,
+                self.bandwidth_between,
+                self.latency,
+                self.update_flops,
+            ),
         )
         print(json.dumps(figures, indent=2) if self.json else "\n".join(table(figures)))

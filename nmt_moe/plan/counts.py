@@ -36,12 +36,22 @@ def operations(model: BaseFairseqModel) -> dict[str, int]:
     projection before one that has the matrix of an embedding counts in both, as ``projection``. Of
     an adaptive softmax all tails count, as in a search; in training a word needs one at most.
     """
-    total: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
-    for kind, count in _products(model, word_layer(model.decoder), "dense_feed_forward"):
-        total[kind] += count
+    total = _by_kind(model)
     if isinstance(model, FairseqLanguageModel):
         del total["softmax"]
     return dict(total)
+
+
+def multiply_adds(model: BaseFairseqModel) -> int:
+    """All of a token in the forward pass, the softmax included."""
+    return sum(_by_kind(model).values())
+
+
+def _by_kind(model: BaseFairseqModel) -> Counter[str]:
+    total: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
+    for kind, count in _products(model, word_layer(model.decoder), "dense_feed_forward"):
+        total[kind] += count
+    return total
 
 
 def _products(module: nn.Module, softmax: nn.Module, kind: str) -> Iterator[tuple[str, int]]:

@@ -17,7 +17,7 @@ from nmt_moe.optim.moe_adam import is_expert
 _FLOAT32 = 4  # bytes
 TOKEN_BYTES = {"float32": 4, "half": 2}
 """Bytes of each number that is sent to an expert or back, by precision."""
-_PASSES = 4  # to the experts and back, in the forward and in the backward pass
+PASSES = 4  # to the experts and back, in the forward and in the backward pass
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Traffic:
 def traffic(layer: MixtureOfExperts, devices: int, tokens: int, precision: str) -> Traffic:
     """What a layer exchanges when each device has that many tokens in a batch."""
     experts, dim, hidden_dim = layer.experts.w_in.shape
-    numbers = layer.experts_per_token * tokens * dim * _PASSES
+    numbers = layer.experts_per_token * tokens * dim * PASSES
     return Traffic(
         experts=experts,
         groups=layer.groups,

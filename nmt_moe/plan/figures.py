@@ -9,6 +9,7 @@ import torch
 from nmt_moe.common.errors import UserError
 from nmt_moe.models.architectures import build, config
 from nmt_moe.plan import counts, devices
+from nmt_moe.plan.efficiency import Cluster, predictions
 
 
 def plan(
@@ -21,6 +22,7 @@ def plan(
     precision: str,
     flops: float | None,
     bandwidth: float | None,
+    cluster: Cluster,
 ) -> dict[str, Any]:
     """All figures, under the names that ``--json`` has.
 
@@ -34,6 +36,7 @@ def plan(
         precision: of what is sent, a key of ``devices.TOKEN_BYTES``.
         flops: floating-point operations per second of a device.
         bandwidth: bytes per second that it can send.
+        cluster: what is assumed where an efficiency is predicted.
 
     Raises:
         UserError: an unknown architecture or option, or values that do not fit.
@@ -67,6 +70,12 @@ def plan(
             for name, layer in counts.mixtures(model).items()
         },
     }
+    if number > 1:
+        found = predictions(model, number, batch_tokens, precision, cluster)
+        figures["prediction"] = {
+            "assumptions": asdict(cluster),
+            "teams": [asdict(one) | {"efficiency": one.efficiency} for one in found],
+        }
     if flops is not None and bandwidth is not None:
         if number == 1 or not figures["layers"]:
             raise UserError(
@@ -100,6 +109,8 @@ def table(figures: dict[str, Any]) -> Iterator[str]:
     if figures["devices"] > 1:
         yield ""
         yield from _network(figures)
+        yield ""
+        yield from _prediction(figures)
 
 
 def _operations(figures: dict[str, Any]) -> Iterator[str]:
@@ -177,6 +188,29 @@ def _network(figures: dict[str, Any]) -> Iterator[str]:
         return
     busy = "the experts keep it busy" if device < needed else "it waits for the network"
     yield f"  This device does {device:,.0f} multiply-adds while it sends a number: {busy}."
+
+
+def _prediction(figures: dict[str, Any]) -> Iterator[str]:
+    assumed = figures["prediction"]["assumptions"]
+    yield f"predicted ms of an update, tokens and gradients in {figures['precision']}"
+    columns = ("team", "products", "tokens", "experts' grad.", "dense grad.", "latency")
+    yield "  {:>6} {:>10} {:>10} {:>15} {:>12} {:>9}  efficiency".format(*columns)
+    for place, one in enumerate(figures["prediction"]["teams"]):
+        yield (
+            f"  {one['team']:>6} {one['products'] * 1e3:>10.2f} {one['tokens'] * 1e3:>10.2f} "
+            f"{one['expert_gradients'] * 1e3:>15.2f} {one['dense_gradients'] * 1e3:>12.2f} "
+            f"{one['latency'] * 1e3:>9.2f} {one['efficiency']:>11.1%}"
+            f"{'  pays' if not place and figures['layers'] else ''}"
+        )
+    inside, between = (assumed[f"bandwidth_{where}"] / 1e9 for where in ("inside", "between"))
+    yield (
+        f"  Assumed: even routing, nothing overlaps, {inside:g} GB/s between devices of a machine "
+        f"of {assumed['machine_devices']},"
+    )
+    yield (
+        f"  {between:g} GB/s to other machines, {assumed['latency'] * 1e6:g} us a call, "
+        f"{assumed['update_flops'] / 1e12:g} TFLOP/s in an update."
+    )
 
 
 def _bytes(count: int) -> str:

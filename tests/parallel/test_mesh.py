@@ -11,8 +11,9 @@ import torch.distributed as dist
 
 from nmt_moe.moe import MixtureOfExperts
 from nmt_moe.moe.mesh import MESH_OF_ONE, _of_each_machine, mesh_for, team
+from nmt_moe.plan.efficiency import collectives
 from tests.parallel.processes import run_in
-from tests.parallel.test_layer import D, GATINGS, H, fixed_noise, whole_layer
+from tests.parallel.test_layer import GATINGS, D, H, fixed_noise, whole_layer
 from tests.parallel.test_training import gradients
 from tests.parallel.trainer import configuration
 
@@ -93,6 +94,8 @@ def test_a_mesh_of_one_gives_the_numbers_of_none(dtype, tmp_path):
         # Importance and load in one, and back; two matrices of experts; how many tokens there are.
         assert seen["all_reduce"] == 2 + 2 + levels * balanced, name
         assert seen["all_gather"] == 2 * levels * balanced, name
+        layer = whole_layer(dtype, **{"num_experts": 8, **GATINGS[name]})
+        assert sum(seen.values()) == collectives(layer) + 2, name  # as is planned
 
 
 def start_alone(cfg: Any) -> tuple[dict, dict]:
