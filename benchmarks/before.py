@@ -2,15 +2,17 @@
 
     python benchmarks/before.py 5a6a59f
 
-The commit is unpacked into a temporary folder and its C extensions are built there, as its
-pyproject.toml has them. Each version is a process of its own that does an update when it is told
-to, with the same batch as the other one. On CPUs. --dtype is that of now, --before-dtype that of
-before.
+The commit, which an archive may hold (`git archive --output 5a6a59f.tar.gz 5a6a59f`), is unpacked
+into a temporary folder; for CPUs its C extensions are built there, as its pyproject.toml has them.
+Each version is a process of its own that does an update when it is told to, with the same batch as
+the other one, and measures it itself. --dtype is that of now, --before-dtype that of before;
+--models may name the dense twin, too.
 """
 
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -31,23 +33,31 @@ WORDS = 50
 
 
 @contextmanager
-def unpacked(commit: str) -> Iterator[Path]:
+def unpacked(commit: str, extensions: bool = True) -> Iterator[Path]:
     """A folder with that commit and its C extensions, as long as it is needed.
+
+    Args:
+        commit: its name, or an archive of it.
+        extensions: build them.
 
     Raises:
         SystemExit: there is no such commit, or no contenders.py in it.
     """
     with tempfile.TemporaryDirectory() as name:
-        command = ["git", "-C", str(ROOT), "archive", "--format=tar", commit]
-        packed = subprocess.run(command, capture_output=True)
-        if packed.returncode:
-            reason = packed.stderr.decode().strip().rpartition("\n")[2]
-            raise SystemExit(f"error: {commit} cannot be unpacked: {reason}")
-        subprocess.run(["tar", "-x", "-C", name], input=packed.stdout, check=True)
+        if Path(commit).is_file():
+            shutil.unpack_archive(commit, name, filter="data")
+        else:
+            command = ["git", "-C", str(ROOT), "archive", "--format=tar", commit]
+            packed = subprocess.run(command, capture_output=True)
+            if packed.returncode:
+                reason = packed.stderr.decode().strip().rpartition("\n")[2]
+                raise SystemExit(f"error: {commit} cannot be unpacked: {reason}")
+            subprocess.run(["tar", "-x", "-C", name], input=packed.stdout, check=True)
         folder = Path(name).resolve()
         if not (folder / "benchmarks" / "contenders.py").exists():
             raise SystemExit(f"error: {commit} has no benchmarks/contenders.py: choose a later one")
-        build(folder)
+        if extensions:
+            build(folder)
         yield folder
 
 
@@ -89,11 +99,11 @@ def updater(folder: Path, options: dict[str, object]) -> Iterator[subprocess.Pop
             process.kill()
 
 
-def tell(process: subprocess.Popen) -> None:
-    """One update."""
-    process.stdin.write("update\n")
+def tell(process: subprocess.Popen, model: str) -> dict[str, float]:
+    """One update, and what :func:`updater.measured` says of it."""
+    process.stdin.write(f"{model}\n")
     process.stdin.flush()
-    answer(process)
+    return json.loads(answer(process))
 
 
 def answer(process: subprocess.Popen) -> str:
@@ -114,44 +124,74 @@ def measure(folder: Path, args: Namespace) -> None:
     sizes = SMALL if args.quick else PAPER | {"moe_experts": args.experts}
     sample = batch(args.sentences, args.length, args.vocabulary)
     torch.save(sample, folder / "batch.pt")
-    options = {name: getattr(args, name) for name in ("quick", "experts", "vocabulary")}
+    options = {n: getattr(args, n) for n in ("quick", "experts", "vocabulary", "device", "models")}
     options |= {"threads": torch.get_num_threads(), "batch": str(folder / "batch.pt")}
-    dtypes = {"before": args.before_dtype, "now": args.dtype}
-    limits = Limits(args, *({args.before_dtype} - {args.dtype}))
+    before_dtype = args.before_dtype or ("float32" if args.device == "cpu" else args.dtype)
+    dtypes = {"before": before_dtype, "now": args.dtype}
+    limits = Limits(args, *({before_dtype} - {args.dtype}))
+    said: dict[str, list[dict[str, float]]] = {}
     with (
         updater(folder, options | {"dtype": dtypes["before"]}) as before,
         updater(ROOT, options | {"dtype": dtypes["now"]}) as now,
     ):
-        turns = {"before": partial(tell, before), "now": partial(tell, now)}
-        seconds = take_turns(turns, args.rounds, args.device, limits)
-    cost, rows = ops(CONTENDERS["lstm_moe"], sizes, args.vocabulary), []
-    for name, commit in {"before": args.commit, "now": "this"}.items():
-        speed = sample["ntokens"] / middle(seconds[name])
-        times = ratios(seconds, "before", name)
-        shares = limits.shares(6 * cost * speed, dtypes[name])
-        rows.append([name, commit, dtypes[name], f"{speed:,.0f}", times, *shares])
+
+        def turn(name: str, process: subprocess.Popen, model: str) -> float:
+            said.setdefault(name, []).append(tell(process, model))
+            return said[name][-1]["seconds"]
+
+        turns = {}
+        for model in args.models:
+            for version, process in {"before": before, "now": now}.items():
+                name = called(version, model)
+                turns[name] = partial(turn, name, process, model)
+        seconds = take_turns(turns, args.rounds, args.device, limits, clock=lambda turn: turn())
+    rows = []
+    for model in args.models:
+        cost = ops(CONTENDERS[model], sizes, args.vocabulary)
+        for version, commit in {"before": Path(args.commit).name, "now": "this"}.items():
+            name = called(version, model)
+            speed = sample["ntokens"] / middle(seconds[name])
+            times = ratios(seconds, called("before", model), name)
+            shares = limits.shares(6 * cost * speed, dtypes[version])
+            row = [name, commit.partition(".")[0], dtypes[version], f"{speed:,.0f}", times, *shares]
+            if args.device != "cpu":
+                twin = called(version, "dense twin")
+                row.append(ratios(seconds, name, twin) if twin in seconds else "")
+                row.append(f"{max(one['memory'] for one in said[name]) / 2**30:.1f} GiB")
+            rows.append(row)
     heads = ["version", "commit", "dtype", "target tokens/s", "speed, times before's", *LIMITS]
+    if args.device != "cpu":
+        heads += ["times dense twin's", "memory"]
     title = f"Updates of {sample['ntokens']:,} target tokens, before and now"
-    report(title, heads, rows, {"seconds": seconds}, args, limits=limits)
+    found = {"seconds": seconds, "updates": said}
+    report(title, heads, rows, found, args, limits=limits)
+
+
+def called(version: str, model: str) -> str:
+    """A version of a model in tables and figures."""
+    return version if model == "lstm_moe" else f"{version}, {model}"
 
 
 def main() -> None:
     """The command line."""
-    command = parser(__doc__)
+    command = parser(__doc__, rounds=5)
     command.add_argument("commit", help="what to compare with, such as 5a6a59f")
     command.add_argument("--sentences", type=int, default=128)
     command.add_argument("--length", type=int, default=32, help="of a sentence, with its end")
     command.add_argument("--vocabulary", type=int, default=32_000)
     command.add_argument("--experts", type=int, default=PAPER["moe_experts"])
-    command.add_argument("--before-dtype", choices=DTYPES, default="float32")
-    command.set_defaults(rounds=5)
+    command.add_argument(
+        "--before-dtype", choices=DTYPES, help="(default: float32, on a GPU that of --dtype)"
+    )
+    command.add_argument(
+        "--models", nargs="+", default=["lstm_moe"], choices=["lstm_moe", "dense twin"]
+    )
     args = command.parse_args()
     start(args)
-    if args.device != "cpu":
-        raise SystemExit("error: before.py measures on CPUs: leave --device out")
     if args.quick:
         args.rounds, args.sentences, args.length, args.vocabulary = 2, 4, 6, WORDS
-    with unpacked(args.commit) as folder:
+    extensions = args.device == "cpu" and not args.quick
+    with unpacked(args.commit, extensions) as folder:
         measure(folder, args)
 
 

@@ -130,10 +130,9 @@ def rows(speeds: dict[str, list[float]]) -> list[list[str]]:
 
 def main() -> None:
     """The command line."""
-    options = parser(__doc__)
+    options = parser(__doc__, rounds=5)
     options.add_argument("--seconds", type=float, default=20, help="of each figure (default: 20)")
     options.add_argument("--settle", type=float, default=4, help="before each (default: 4)")
-    options.set_defaults(rounds=5)
     args = options.parse_args()
     start(args)
     args.watch.loads_the_machine = True

@@ -82,9 +82,8 @@ def measure(folders: Mapping[str, Path], args: argparse.Namespace) -> None:
 
 def main() -> None:
     """The command line."""
-    command = parser(__doc__)
+    command = parser(__doc__, rounds=5)
     command.add_argument("commit", help="what to compare with, such as e9550d1")
-    command.set_defaults(rounds=5)
     args = command.parse_args()
     start(args)
     if args.device != "cpu" or args.threads or args.dtype != "float32":

@@ -39,13 +39,12 @@ def memory(name: str, sizes: Options, args: Namespace) -> int:
 
 def main() -> None:
     """The command line."""
-    command = parser(__doc__)
+    command = parser(__doc__, rounds=5)
     command.add_argument("--sentences", type=int, default=32, help="in a batch")
     command.add_argument("--length", type=int, default=25, help="of source and translation")
     command.add_argument("--vocabulary", type=int, default=32_000)
     command.add_argument("--experts", type=int, default=PAPER["moe_experts"])
     command.add_argument("--leave-out", nargs="+", default=[], choices=list(SEARCHES))
-    command.set_defaults(rounds=5)
     command.add_argument("--only", choices=list(SEARCHES), help="print its memory, in bytes")
     args = command.parse_args()
     start(args)

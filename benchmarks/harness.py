@@ -11,16 +11,19 @@ import logging
 import os
 import platform
 import statistics
+import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from idle import Watch
-from peak import Bound, memory, multiply_adds
+from peak import Bound, Clock, memory, multiply_adds, timed
 
 from nmt_moe.common.files import atomic_write, beside
 from nmt_moe.common.table import markdown
@@ -30,17 +33,27 @@ Seconds = dict[str, list[float]]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 FEWEST = 5
 """Rounds of which the median and the quartiles are shown."""
+WARM_UP = {"cpu": 1, "cuda": 5}
+"""Rounds before those that count: a GPU raises its clock, and kernels are compiled and chosen."""
+CUDA_ROUNDS = 20
 LIMITS = ("of FMA peak", "of torch.mm")
 """Heads of what :meth:`Limits.shares` returns."""
 UNKNOWN = "unknown"
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that all have."""
+def parser(description: str | None, rounds: int = 9) -> argparse.ArgumentParser:
+    """The options that all have.
+
+    Args:
+        rounds: the turns of each on a CPU where ``--rounds`` is not given.
+    """
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("--rounds", type=int, default=9, help="turns of each (default: 9)")
+    made.add_argument(
+        "--rounds", type=int, help=f"turns of each (default: {rounds}, on a GPU {CUDA_ROUNDS})"
+    )
+    made.set_defaults(cpu_rounds=rounds)
     made.add_argument("--threads", type=int, help="of the CPU (default: all cores)")
     made.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     made.add_argument("--dtype", choices=DTYPES, default="float32", help="(default: float32)")
@@ -56,6 +69,7 @@ def start(args: argparse.Namespace) -> None:
     Raises:
         SystemExit: there are too few rounds.
     """
+    args.rounds = args.rounds or (CUDA_ROUNDS if args.device == "cuda" else args.cpu_rounds)
     if args.rounds < FEWEST and not args.quick:
         raise SystemExit(
             f"error: --rounds {args.rounds} says little: give {FEWEST} or more, or --quick"
@@ -69,15 +83,36 @@ def start(args: argparse.Namespace) -> None:
 
 def machine(device: str) -> dict[str, str | int]:
     """What the figures were measured on."""
-    name = torch.cuda.get_device_name() if device == "cuda" else processor()
+    on_gpu = device == "cuda"
     return {
-        "device": name,
+        "device": torch.cuda.get_device_name() if on_gpu else processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "date": date.today().isoformat(),
         "commit": commit(),
+        **(card() if on_gpu else {}),
+    }
+
+
+def card() -> dict[str, str | int]:
+    """What else the figures of a GPU depend on."""
+    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        said = UNKNOWN
+    try:
+        triton = import_module("triton").__version__
+    except ImportError:
+        triton = "none"
+    return {
+        "memory": torch.cuda.get_device_properties(0).total_memory,
+        "driver": said.partition("\n")[0],
+        "cuda": torch.version.cuda or UNKNOWN,
+        "cudnn": torch.backends.cudnn.version() or UNKNOWN,
+        "triton": triton,
     }
 
 
@@ -94,14 +129,15 @@ class Limits:
     """
 
     def __init__(self, args: argparse.Namespace, *more: str) -> None:
-        self.dtype, self.device = args.dtype, args.device
+        self.dtype = args.dtype
         size, numbers = (8192, 2**28) if args.device == "cuda" else (2048, 2**25)
         how = {"tries": 2} if args.quick else {}
         if args.quick:
             size, numbers = 128, 2**16
         a = torch.randn(size, size, device=args.device, dtype=DTYPES[args.dtype])
         product = torch.empty_like(a)
-        self.product = Bound(lambda: self._whole(torch.mm, a, a, out=product), 2.0 * size**3, 1)
+        clock = partial(seconds_of, device=args.device)
+        self.product = Bound(lambda: torch.mm(a, a, out=product), 2.0 * size**3, 1, clock)
         self.fma: dict[str, Bound] = {}
         self.memory: dict[str, Bound] = {}
         if args.device == "cpu":
@@ -113,11 +149,7 @@ class Limits:
             x = torch.ones(numbers, device=args.device)
             y = torch.empty_like(x)
             copied = 2.0 * numbers * x.element_size()
-            self.memory["copy"] = Bound(lambda: self._whole(y.copy_, x), copied, 1)
-
-    def _whole(self, call: Callable[..., object], *inputs: object, **more: object) -> None:
-        call(*inputs, **more)
-        _wait(self.device)
+            self.memory["copy"] = Bound(lambda: y.copy_(x), copied, 1, clock)
 
     @property
     def turns(self) -> dict[str, Callable[[], object]]:
@@ -148,34 +180,48 @@ class Limits:
 
 
 def take_turns(
-    contenders: Mapping[str, Callable[[], object]],
+    contenders: Mapping[str, Callable[[], Any]],
     rounds: int,
     device: str,
     limits: Limits | None = None,
+    clock: Clock | None = None,
 ) -> Seconds:
-    """Seconds of each contender in each round, after one that does not count.
+    """Seconds of each contender in each round, after those that do not count.
 
     Each round begins with the next contender, so that none always follows the same one. The limits
     have turns, too, and keep their seconds themselves.
+
+    Args:
+        clock: calls a contender and says its seconds; None: :func:`seconds_of` on the device.
     """
-    everyone = dict(contenders) | (limits.turns if limits else {})
-    names = list(everyone)
+    clock = clock or partial(seconds_of, device=device)
+    bounds = limits.turns if limits else {}
+    names = [*contenders, *bounds]
     seconds: Seconds = {name: [] for name in contenders}
-    for turn in range(rounds + 1):
+    for turn in range(WARM_UP[device] + rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            _wait(device)
-            began = time.perf_counter()
-            everyone[name]()
-            _wait(device)
-            if turn and name in seconds:
-                seconds[name].append(time.perf_counter() - began)
+            if name in bounds:
+                bounds[name]()
+                continue
+            taken = clock(contenders[name])
+            if turn >= WARM_UP[device]:
+                seconds[name].append(taken)
     return seconds
 
 
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+def seconds_of(call: Callable[[], object], device: str) -> float:
+    """What a call takes; on a GPU by its own clock, from the first kernel to the end of the last,
+    waits for the host between them included."""
+    if device == "cpu":
+        return timed(call)
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    began.record()
+    call()
+    ended.record()
+    ended.synchronize()
+    return began.elapsed_time(ended) / 1000
 
 
 def middle(values: Sequence[float]) -> float:

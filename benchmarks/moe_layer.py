@@ -6,22 +6,26 @@
   loop        the same mixture written plainly: for each expert, index_select, two products,
               index_add
   grouped_mm  the same with torch's grouped matrix products, where this torch has them
-  and the layers of other packages that are installed, see peers.py, on CPUs: each with gates of
-              its own, which are not the paper's
+  fused       dense, with the ReLU in its first product (--fused-relu)
+  and the layers of other packages that are installed, see peers.py: each with gates of its own,
+              which are not the paper's
 
 Forward is in training too, with what the backward pass needs. Forward and backward drop the
 gradients after each turn, as fairseq does. Mixtures of the same weights take turns with dense; each
 other layer does alone with dense, so that the memory holds one at a time, and is left out where it
 would not fit. Before they are timed, the outputs and gradients of each are compared with an
 evaluation in float64, in small; of others', with the gates that they chose, but without the losses
-that balance their experts. The roofline is the larger of operations / (those of the FMA peak) and
-bytes / (those of the copy) of the same run, where the bytes are each used expert's weights,
-read twice, and their gradients, written once. The gate counts nothing.
+that balance their experts. On a GPU, whose kernels depend on type and size, they are compared as
+they are timed, too: ours with its noise and what it chose, others' with fewer tokens and experts.
+The roofline is the larger of operations / (those of the FMA peak) and bytes / (those of the copy)
+of the same run, where the bytes are each used expert's weights, read twice, and their gradients,
+written once. The gate counts nothing.
 
 With --dtype bfloat16 all contenders have weights and tokens in it, so that all get the same
 products; those of others that mix types then run under torch.autocast.
 """
 
+import copy
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
@@ -47,9 +51,9 @@ from torch import Tensor, nn
 
 from nmt_moe.kernels.gpu.grouped_mm import runs_on
 from nmt_moe.models.linear import apply
-from nmt_moe.moe import MixtureOfExperts
-from nmt_moe.moe.dispatch import combine
+from nmt_moe.moe import MixtureOfExperts, Routing
 
+TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.03}
 grouped_mm = getattr(F, "grouped_mm", getattr(torch, "_grouped_mm", None))
 
 
@@ -63,20 +67,34 @@ class Loop(nn.Module):
         self.moe = moe
 
     def forward(self, x_TD: Tensor) -> Tensor:
-        routing = self.moe.gate(x_TD)
+        return self.of(self.moe.gate(x_TD), x_TD)
+
+    def of(self, routing: Routing, x_TD: Tensor) -> Tensor:
+        """The experts that were chosen."""
         y_TD = torch.zeros_like(x_TD)
         experts = self.moe.experts
         weights = zip(experts.w_in.unbind(), experts.w_out.unbind(), strict=True)
         splits = routing.counts_E.tolist()
         rows = zip(routing.token_A.split(splits), routing.gate_A.split(splits), strict=True)
         for (w_in, w_out), (tokens, gates) in zip(weights, rows, strict=True):
-            out = (x_TD.index_select(0, tokens) @ w_in).relu() @ w_out
+            rows = x_TD.index_select(0, tokens)
+            out = (rows @ w_in.to(rows.dtype)).relu() @ w_out.to(rows.dtype)
             y_TD = y_TD.index_add(0, tokens, (gates.unsqueeze(1) * out).to(x_TD.dtype))
         return y_TD
 
 
+class Exact(Loop):
+    """Chooses as the layer does, in its type and by its noise, and computes in float64 from there.
+
+    Other gates would choose others where two are all but equal.
+    """
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        return self.of(self.moe.gate(x_TD), x_TD.double())
+
+
 class Grouped(Loop):
-    """With grouped matrix products."""
+    """With grouped matrix products; all of it in the type of the tokens."""
 
     memory = 2.5
 
@@ -86,7 +104,10 @@ class Grouped(Loop):
         x_AD = x_TD.index_select(0, routing.token_A)
         hidden_AH = grouped_mm(x_AD, experts.w_in, offs=ends_E).relu()
         y_AD = grouped_mm(hidden_AH, experts.w_out, offs=ends_E)
-        return combine(y_AD, routing, len(x_TD)).to(x_TD.dtype)
+        weighed_AD = y_AD * routing.gate_A.unsqueeze(1).to(y_AD.dtype)
+        # Each token has as many experts: sorted by token their rows are added without atomics.
+        by_token_A = routing.token_A.argsort()
+        return weighed_AD.index_select(0, by_token_A).view(len(x_TD), -1, x_TD.shape[1]).sum(1)
 
 
 class Ours(Loop):
@@ -118,6 +139,26 @@ def check(kind: type[Loop], device: str) -> None:
         error = (ours - reference).abs().max() / reference.abs().max()
         if not error < 1e-4:
             raise SystemExit(f"error: {kind.__name__} is wrong, by {error:.1e}: not timed")
+
+
+def check_as_timed(kind: type[Loop], moe: MixtureOfExperts, x_TD: Tensor) -> None:
+    """The same in the type and the sizes, and with the gate and its noise, that are timed.
+
+    Raises:
+        SystemExit: they differ.
+    """
+    names = ["the output", "dx", *(f"d{name}" for name, _ in moe.named_parameters())]
+    results = []
+    for one in (kind, Exact):
+        torch.manual_seed(3)  # the noise
+        results.append(_outputs(one(moe), x_TD))
+    for name, found, right in zip(names, *results, strict=True):
+        error = (found.double() - right.double()).norm() / right.double().norm()
+        if not error < TOLERANCES[x_TD.dtype]:
+            size = f"{len(x_TD):,} tokens, {moe.gate.num_experts} experts"
+            raise SystemExit(
+                f"error: {name} of {kind.__name__} is wrong, by {error:.1e} with {size}: not timed"
+            )
 
 
 def _outputs(module: Loop, x_TD: Tensor) -> list[Tensor]:
@@ -160,6 +201,48 @@ class Dense(nn.Sequential):
         for layer in self:
             x = apply(layer, x)
         return x
+
+
+class _FusedReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_TD: Tensor, w_HD: Tensor, zeros_H: Tensor) -> Tensor:
+        y_TH = torch._addmm_activation(zeros_H, x_TD, w_HD.t())
+        ctx.save_for_backward(x_TD, w_HD, y_TH)
+        return y_TH
+
+    @staticmethod
+    def backward(ctx: Any, dy_TH: Tensor) -> tuple[Tensor, Tensor, None]:
+        x_TD, w_HD, y_TH = ctx.saved_tensors
+        dy_TH = torch.ops.aten.threshold_backward(dy_TH, y_TH, 0)
+        return dy_TH @ w_HD, dy_TH.t() @ x_TD, None
+
+
+class Fused(nn.Module):
+    """The dense layer's weights; on a GPU the ReLU takes no pass of its own in the forward pass."""
+
+    def __init__(self, dense: Dense) -> None:
+        super().__init__()
+        self.first, _, self.last = dense
+        self.register_buffer("zeros_H", torch.zeros_like(self.first.weight[:, 0]))
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        return self.last(_FusedReLU.apply(x_TD, self.first.weight, self.zeros_H))
+
+
+def check_fused(dense: Dense, x_TD: Tensor) -> None:
+    """Compare the fused layer with the dense one.
+
+    Raises:
+        SystemExit: they differ.
+    """
+    results = []
+    exact = copy.deepcopy(dense).double()
+    for layer, x in ((Fused(dense), x_TD), (exact, x_TD.double())):
+        y_TD = layer(x)
+        results.append([y_TD, *torch.autograd.grad(y_TD.square().sum(), [*layer.parameters()])])
+    for found, right in zip(*results, strict=True):
+        if not (found.double() - right).norm() < TOLERANCES[x_TD.dtype] * right.norm():
+            raise SystemExit("error: fused is wrong: not timed")
 
 
 class Table:
@@ -216,6 +299,7 @@ def main() -> None:
     for name, default in dict(dim=512, hidden_dim=2048, k=4).items():
         command.add_argument("--" + name.replace("_", "-"), type=int, default=default)
     command.add_argument("--leave-out", nargs="+", default=[], choices=[*MIXTURES, *PEERS])
+    command.add_argument("--fused-relu", action="store_true", help="time dense with it, too")
     args = command.parse_args()
     start(args)
     if args.quick:
@@ -224,13 +308,20 @@ def main() -> None:
     mixtures = {name: kind for name, kind in MIXTURES.items() if name not in args.leave_out}
     peers = {name: kind for name, kind in PEERS.items() if name not in args.leave_out}
     remarks = notes()
-    if args.device != "cpu":  # some of them have been tried on CPUs only
-        peers, remarks = {}, []
+    if args.device != "cpu":  # others have been tried on CPUs only
+        peers = {name: kind for name, kind in peers.items() if kind.on_gpu}
+        remarks = []
+    else:
+        peers = {name: kind for name, kind in peers.items() if kind.on_cpu}
     for kind in mixtures.values():
         check(kind, args.device)
+    as_timed = args.device != "cpu" or args.quick  # large ones would not fit a CPU's memory
     with redirect_stdout(sys.stderr):  # some say what they do
         for kind in peers.values():
             check_peer(kind, args.device)
+            if args.device != "cpu":
+                sizes = (args.dim, args.hidden_dim, 32, args.k, 2048)
+                check_peer(kind, args.device, DTYPES[args.dtype], sizes)
     table = Table(args)
     everyone: dict[str, Any] = mixtures | peers
     for tokens in args.tokens:
@@ -242,6 +333,8 @@ def main() -> None:
             nn.ReLU(),
             nn.Linear(active, args.dim, bias=False),
         ).to(**table.how)
+        if args.fused_relu:
+            check_fused(dense, x_TD)
         for experts in args.experts:
             parameters = experts * 2 * args.dim * args.hidden_dim
             fitting = {n: k for n, k in everyone.items() if fits(k, parameters, args.device)}
@@ -255,7 +348,11 @@ def main() -> None:
             nn.init.normal_(moe.gate.w_gate, std=args.dim**-0.5)
             used = int((moe(x_TD)[1].counts_E > 0).sum())
             modules: dict[str, nn.Module] = {n: mixtures[n](moe) for n in mixtures if n in fitting}
-            table.measure(modules | {"dense": dense}, x_TD, dy_TD, experts, used)
+            for name in modules if as_timed else ():
+                if name != "loop":
+                    check_as_timed(mixtures[name], moe, x_TD)
+            modules |= {"dense": dense} | ({"fused": Fused(dense)} if args.fused_relu else {})
+            table.measure(modules, x_TD, dy_TD, experts, used)
             del moe, modules
             for name, kind in peers.items():
                 if name in fitting:

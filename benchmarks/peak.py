@@ -26,6 +26,8 @@ SECONDS = 0.005  # of a loop: on a busy machine some of them are not interrupted
 TRIES, MEMORY_TRIES = 25, 8  # of a turn
 SMALLEST = 2**27  # bytes to read or copy
 _ROUNDS = 100_000  # of a first try
+Clock = Callable[[Callable[[], object]], float]
+"""Calls something, and says how many seconds that took."""
 
 
 @cache
@@ -71,29 +73,31 @@ def at_once(calls: list[Callable[[], object]]) -> None:
             done.result()
 
 
-class Bound:
-    """What a machine can do at most: operations or bytes a second, by the fastest of many tries."""
-
-    def __init__(self, call: Callable[[], object], amount: float, tries: int) -> None:
-        self.call, self.amount, self.tries = call, amount, tries
-        self.seconds: list[float] = []
-
-    def __call__(self) -> None:
-        """Some tries: between those of others all of them see the same minutes."""
-        for _ in range(self.tries):
-            self.seconds.append(timed(self.call))
-
-    @property
-    def rate(self) -> float:
-        """Operations or bytes a second."""
-        return self.amount / min(self.seconds)
-
-
 def timed(call: Callable[[], object]) -> float:
     """Seconds."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
+
+
+class Bound:
+    """What a machine can do at most: operations or bytes a second, by the fastest of many tries."""
+
+    def __init__(
+        self, call: Callable[[], object], amount: float, tries: int, clock: Clock = timed
+    ) -> None:
+        self.call, self.amount, self.tries, self.clock = call, amount, tries, clock
+        self.seconds: list[float] = []
+
+    def __call__(self) -> None:
+        """Some tries: between those of others all of them see the same minutes."""
+        for _ in range(self.tries):
+            self.seconds.append(self.clock(self.call))
+
+    @property
+    def rate(self) -> float:
+        """Operations or bytes a second."""
+        return self.amount / min(self.seconds)
 
 
 def multiply_adds(dtype: str, threads: int, tries: int = TRIES) -> Bound | None:

@@ -101,13 +101,12 @@ def peak_memory(args: Any) -> int:
 
 def main() -> None:
     """The command line."""
-    command = parser(__doc__)
+    command = parser(__doc__, rounds=5)
     command.add_argument("--experts", type=int, nargs="+", default=[4, 32, 128, 512])
     command.add_argument("--sentences", type=int, default=128)
     command.add_argument("--length", type=int, default=32)
     command.add_argument("--vocabulary", type=int, default=2000)
     command.add_argument("--only", type=int, help="print the memory with so many experts, in bytes")
-    command.set_defaults(rounds=5)
     args = command.parse_args()
     start(args)
     if args.quick:

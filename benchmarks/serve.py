@@ -139,14 +139,13 @@ def percentile(values: list[float], share: float) -> float:
 
 def main() -> None:
     """The command line."""
-    command = parser(__doc__)
+    command = parser(__doc__, rounds=5)
     command.add_argument("--model", type=Path, default=QUICKSTART / "training/checkpoint_best.pt")
     command.add_argument("--text", type=Path, default=QUICKSTART / "corpus/en-de/train.en")
     command.add_argument("--languages", nargs=2, default=["en", "de"])
     command.add_argument("--users", type=int, default=32, help="at once (default: 32)")
     command.add_argument("--requests", type=int, default=2000, help="of a round (default: 2000)")
     command.add_argument("--processes", type=int, nargs="+", default=[2, 1], help="of the model")
-    command.set_defaults(rounds=5)
     args = command.parse_args()
     for path in (args.model, args.text):
         if not path.exists():

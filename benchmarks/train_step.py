@@ -86,13 +86,12 @@ def check_learns(name: str, device: str, arguments: list[str]) -> None:
 
 def main() -> None:
     """The command line."""
-    command = parser(__doc__)
+    command = parser(__doc__, rounds=5)
     command.add_argument("--sentences", type=int, default=128)
     command.add_argument("--length", type=int, default=32, help="of a sentence, with its end")
     command.add_argument("--vocabulary", type=int, default=32_000)
     command.add_argument("--experts", type=int, default=PAPER["moe_experts"])
     command.add_argument("--leave-out", nargs="+", default=[], choices=list(CONTENDERS))
-    command.set_defaults(rounds=5)
     args = command.parse_args()
     start(args)
     sizes = SMALL if args.quick else PAPER | {"moe_experts": args.experts}
