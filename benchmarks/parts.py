@@ -164,7 +164,8 @@ def main() -> None:
             row = [name, tokens, f"{1e3 * part[which]:.2f}", f"{part[which] / total:.0%}"]
             rows.append([*row, f"{part['kernels']:,.0f}", f"{1e3 * part['host']:.2f}"])
         span, ran = busy(events)
-        rows.append(["gaps", tokens, f"{1e3 * max(0.0, whole - ran):.2f}", "", "", ""])
+        if args.device == "cuda":
+            rows.append(["gaps", tokens, f"{1e3 * max(0.0, whole - ran):.2f}", "", "", ""])
         rows.append(["whole update, not profiled", tokens, f"{1e3 * whole:.2f}", "", "", ""])
         figures[tokens] = {"parts": found, "seconds": seconds[""], "span": span, "busy": ran}
         figures[tokens]["kernels"] = largest(events)
