@@ -37,7 +37,7 @@ check: setup  ## lint, format, types, and whether what is said of results follow
 	$(BIN)/lint-imports
 	$(BIN)/nmt-moe claims check
 	$(BIN)/python docs/figures.py
-	$(BIN)/shellcheck recipes/*.sh recipes/*.sbatch recipes/claims/*.sh .ci/run
+	$(BIN)/shellcheck recipes/*.sh recipes/*.sbatch recipes/claims/*.sh benchmarks/*.sh .ci/run
 	@if $(TSC) --version > /dev/null 2>&1; then echo "tsc: the scripts of the pages"; $(TSC) --project .; \
 		else echo "npm and the network are needed to check the scripts of the pages: left out"; fi
 

@@ -2,9 +2,9 @@
 
 The layer and whole updates are measured in float32, and where the processor multiplies bfloat16 in
 that, too. With --device cuda it runs what a GPU is for, all in bfloat16: the layer with 65,536
-tokens and 32 and 512 experts, and whole updates. The search has one thread, as translators are
-compared by the core. --quick leaves out busy.py, which trains, before.py and demo.py, which need
-the history of the repository, and serve.py, which needs the model of make demo.
+tokens and 32 and 512 experts, and whole updates; gpu.sh measures more. The search has one thread,
+as translators are compared by the core. --quick leaves out busy.py, which trains, before.py and
+demo.py, which need the history of the repository, and serve.py, which needs the model of make demo.
 """
 
 import argparse

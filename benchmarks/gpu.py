@@ -181,7 +181,7 @@ def main() -> int:
     parser.add_argument("prepared", type=Path, help="what gpu_prepare.py made")
     parser.add_argument("out", type=Path, help="a folder for the results")
     parser.add_argument("--limit", type=float, default=600, help="seconds (default: 600)")
-    parser.add_argument("--only", nargs="+", action="extend", metavar="STEP", help="these alone")
+    parser.add_argument("--only", default="", metavar="STEP,STEP", help="these alone")
     parser.add_argument("--list", action="store_true", help="show the steps, and end")
     parser.add_argument("--miniature", action="store_true", help="on a CPU, all of it tiny")
     parser.add_argument("--began", type=float, default=time.time(), help=argparse.SUPPRESS)
@@ -190,10 +190,10 @@ def main() -> int:
     prepared = json.loads((args.prepared / "prepared.json").read_text())
     text = str(args.prepared / "text") if (args.prepared / "text").is_dir() else ""
     wanted = steps(str(args.prepared / prepared["before"]), text)
-    unknown = {*(args.only or [])} - {step.name for step in wanted}
-    if unknown:
+    only = args.only.split(",") if args.only else [step.name for step in wanted]
+    if unknown := {*only} - {step.name for step in wanted}:
         parser.error(f"no such step: {', '.join(sorted(unknown))}; see --list")
-    wanted = [step for step in wanted if not args.only or step.name in args.only]
+    wanted = [step for step in wanted if step.name in only]
     if args.list:
         print("\n".join(f"{step.name:12} at most {step.limit:3} s" for step in wanted))
         return 0

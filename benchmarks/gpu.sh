@@ -12,7 +12,7 @@ and summary.json. Run again with the same OUT, it does what has not been done.
 
 options of gpu.py:
   --limit SECONDS    of everything (default: 600): steps that would not fit are left for a next run
-  --only STEP ...    these alone; --list shows them
+  --only STEP,STEP   these alone; --list shows them
   --miniature        on a CPU, all of it tiny: does it run?
 
 environment:
