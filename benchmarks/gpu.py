@@ -65,12 +65,12 @@ def steps(before: str, text: str) -> list[Step]:
         Step("collectives", 60, ["correct", "tests/parallel/test_mesh*.py", "-k", "mesh_of_one"]),
         Step("parts", 75, ["parts", *BF16]),
         Step("waits", 60, ["waits", *BF16]),
-        Step("layer-32", 60, [*layer, "--tokens", "16384", "65536", "--experts", "32"]),
-        Step("layer-512", 75, [*layer, "--tokens", "16384", "65536", "--experts", "512"]),
+        Step("layer-32", 90, [*layer, "--tokens", "16384", "65536", "--experts", "32"]),
+        Step("layer-512", 90, [*layer, "--tokens", "16384", "65536", "--experts", "512"]),
         Step("layer-2048", 90, [*layer, "--tokens", "16384", "65536", "--experts", "2048"]),
         Step("updates-16k", 75, [*versions, "--sentences", str(2**14 // LENGTH)]),
         Step("updates-65k", 90, [*versions, "--sentences", str(2**16 // LENGTH)]),
-        Step("search", 90, ["generate", *BF16, "--leave-out", "plain"]),
+        Step("search", 90, ["generate", *BF16, "--leave-out", "plain", "--rounds", "7"]),
         Step("large", 180, ["large", *BF16], least=60),
     ]
     if text:
@@ -186,7 +186,7 @@ def main() -> int:
     parser.add_argument("--miniature", action="store_true", help="on a CPU, all of it tiny")
     parser.add_argument("--began", type=float, default=time.time(), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    args.prepared = args.prepared.resolve()
+    args.prepared, args.out = args.prepared.resolve(), args.out.resolve()
     prepared = json.loads((args.prepared / "prepared.json").read_text())
     text = str(args.prepared / "text") if (args.prepared / "text").is_dir() else ""
     wanted = steps(str(args.prepared / prepared["before"]), text)

@@ -153,12 +153,16 @@ def check_as_timed(kind: type[Loop], moe: MixtureOfExperts, x_TD: Tensor) -> Non
         torch.manual_seed(3)  # the noise
         results.append(_outputs(one(moe), x_TD))
     for name, found, right in zip(names, *results, strict=True):
-        error = (found.double() - right.double()).norm() / right.double().norm()
+        error = _norm(found - right) / _norm(right)
         if not error < TOLERANCES[x_TD.dtype]:
             size = f"{len(x_TD):,} tokens, {moe.gate.num_experts} experts"
             raise SystemExit(
                 f"error: {name} of {kind.__name__} is wrong, by {error:.1e} with {size}: not timed"
             )
+
+
+def _norm(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x, dtype=torch.promote_types(x.dtype, torch.float32))
 
 
 def _outputs(module: Loop, x_TD: Tensor) -> list[Tensor]:
@@ -241,7 +245,7 @@ def check_fused(dense: Dense, x_TD: Tensor) -> None:
         y_TD = layer(x)
         results.append([y_TD, *torch.autograd.grad(y_TD.square().sum(), [*layer.parameters()])])
     for found, right in zip(*results, strict=True):
-        if not (found.double() - right).norm() < TOLERANCES[x_TD.dtype] * right.norm():
+        if not _norm(found - right) < TOLERANCES[x_TD.dtype] * _norm(right):
             raise SystemExit("error: fused is wrong: not timed")
 
 

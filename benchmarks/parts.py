@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from contenders import CONTENDERS, PAPER, SMALL, batch, make_trainer, update
 from harness import middle, parser, report, start, take_turns
-from torch.autograd.profiler_util import FunctionEvent
+from torch.autograd.profiler_util import FunctionEvent, Kernel
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from nmt_moe.models.feed_forward import FeedForward
@@ -73,10 +73,16 @@ def parts_of(events: Iterable[FunctionEvent]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = defaultdict(lambda: {"device": 0, "host": 0, "kernels": 0})
     for event in on_host:
         part = found[_part(event, forward)]
-        part["device"] += event.self_device_time_total / 1e6
         part["host"] += event.self_cpu_time_total / 1e6
-        part["kernels"] += len(event.kernels)
+        for kernel in _kernels(event):
+            part["device"] += kernel.duration / 1e6
+            part["kernels"] += 1
     return dict(found)
+
+
+def _kernels(event: FunctionEvent) -> list[Kernel]:
+    """Those that it has started itself; a range of the profiler's has itself among them."""
+    return [kernel for kernel in event.kernels if kernel.name != event.name]
 
 
 def _in_gradient(event: FunctionEvent | None) -> bool:
@@ -118,7 +124,7 @@ def largest(events: Iterable[FunctionEvent]) -> list[list[Any]]:
     count: Counter[str] = Counter()
     seconds: Counter[str] = Counter()
     for event in events:
-        for kernel in event.kernels:
+        for kernel in _kernels(event):
             count[kernel.name] += 1
             seconds[kernel.name] += kernel.duration / 1e6
     return [[name, count[name], taken] for name, taken in seconds.most_common(SHOWN)]
@@ -165,6 +171,8 @@ def main() -> None:
             rows.append([*row, f"{part['kernels']:,.0f}", f"{1e3 * part['host']:.2f}"])
         span, ran = busy(events)
         if args.device == "cuda":
+            rest = f"{1e3 * max(0.0, ran - total):.2f}"
+            rows.append(["kernels of no operation", tokens, rest, "", "", ""])
             rows.append(["gaps", tokens, f"{1e3 * max(0.0, whole - ran):.2f}", "", "", ""])
         rows.append(["whole update, not profiled", tokens, f"{1e3 * whole:.2f}", "", "", ""])
         figures[tokens] = {"parts": found, "seconds": seconds[""], "span": span, "busy": ran}

@@ -20,7 +20,7 @@ from tests.benchmarks.commands import BENCHMARKS, load
 
 ROOT = BENCHMARKS.parent
 SCRIPT = [str(BENCHMARKS / "gpu.sh"), "--miniature"]
-FEW = ["ceilings", "updates-16k", "collectives"]
+FEW = ["ceilings", "collectives", "updates-16k"]
 ALL = ["precision", "kernels", "parts", "waits", "layer-32", "search", "large"]
 ALL += ["text-moe", "text-dense"]
 
@@ -125,7 +125,7 @@ def test_it_is_killed_and_run_again_and_a_step_fails(tmp_path, data):
         time.sleep(0.1)
     assert running(tmp_path) == []
     found = results(tmp_path)
-    assert set(found) == {"ceilings"} and found["ceilings"]["step"]["ok"]
+    assert set(found) == {"ceilings", "collectives"} and found["ceilings"]["step"]["ok"]
     assert (tmp_path / "site" / "only_here.py").exists()
 
     failed = start(tmp_path, made, FEW)
@@ -272,6 +272,28 @@ def test_what_backward_runs_belongs_to_the_part_of_its_forward(monkeypatch):
     found = parts.parts_of(events)
     assert set(found) == {"one", "two", parts.REST}
     assert all(part["host"] > 0 for part in found.values())
+
+
+def test_kernels_and_the_gaps_between_them(monkeypatch):
+    parts = load(monkeypatch, "parts")
+
+    def event(name: str, start: float, end: float, device: str = "CUDA"):
+        kind = getattr(torch.autograd.DeviceType, device)
+        return parts.FunctionEvent(1, name, 1, start, end, device_type=kind, use_device="cuda")
+
+    mark, op = event("part: one", 0, 50, "CPU"), event("aten::mm", 10, 30, "CPU")
+    mark.append_cpu_child(op)
+    op.set_cpu_parent(mark)
+    mark.append_kernel("part: one", 0, 900)  # the range as the GPU has it
+    op.append_kernel("product", 0, 300)
+    op.append_kernel("product", 0, 200)
+    kernels = [event("product", 100, 400), event("product", 600, 800), event("fill", 700, 900)]
+    events = [mark, op, *kernels, event("part: one", 0, 1000)]
+    found = parts.parts_of(events)
+    assert found["one"] == {"device": pytest.approx(5e-4), "host": 50e-6, "kernels": 2}
+    assert parts.busy(events) == (pytest.approx(8e-4), pytest.approx(6e-4))
+    assert parts.largest(events) == [["product", 2, pytest.approx(5e-4)]]
+    assert parts.busy([mark, op]) == (0, 0)
 
 
 def test_a_gpu_has_five_rounds_before_those_that_count(monkeypatch):
