@@ -25,14 +25,13 @@ With --dtype bfloat16 all contenders have weights and tokens in it, so that all 
 products; those of others that mix types then run under torch.autocast.
 """
 
-import copy
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from dense_layers import Dense, Fused, check_fused
 from harness import (
     DTYPES,
     LIMITS,
@@ -45,131 +44,12 @@ from harness import (
     start,
     take_turns,
 )
+from mixtures import MIXTURES, Loop, check, check_as_timed
 from peers import PEERS, Autocast, Peer, notes, suited
 from peers import check as check_peer
 from torch import Tensor, nn
 
-from nmt_moe.kernels.gpu.grouped_mm import runs_on
-from nmt_moe.models.linear import apply
-from nmt_moe.moe import MixtureOfExperts, Routing
-
-TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.03}
-grouped_mm = getattr(F, "grouped_mm", getattr(torch, "_grouped_mm", None))
-
-
-class Loop(nn.Module):
-    """The layer as one would write it at first."""
-
-    memory = 5.5  # the gradients of all experts are stacked, beside the parts
-
-    def __init__(self, moe: MixtureOfExperts) -> None:
-        super().__init__()
-        self.moe = moe
-
-    def forward(self, x_TD: Tensor) -> Tensor:
-        return self.of(self.moe.gate(x_TD), x_TD)
-
-    def of(self, routing: Routing, x_TD: Tensor) -> Tensor:
-        """The experts that were chosen."""
-        y_TD = torch.zeros_like(x_TD)
-        experts = self.moe.experts
-        weights = zip(experts.w_in.unbind(), experts.w_out.unbind(), strict=True)
-        splits = routing.counts_E.tolist()
-        rows = zip(routing.token_A.split(splits), routing.gate_A.split(splits), strict=True)
-        for (w_in, w_out), (tokens, gates) in zip(weights, rows, strict=True):
-            rows = x_TD.index_select(0, tokens)
-            out = (rows @ w_in.to(rows.dtype)).relu() @ w_out.to(rows.dtype)
-            y_TD = y_TD.index_add(0, tokens, (gates.unsqueeze(1) * out).to(x_TD.dtype))
-        return y_TD
-
-
-class Exact(Loop):
-    """Chooses as the layer does, in its type and by its noise, and computes in float64 from there.
-
-    Other gates would choose others where two are all but equal.
-    """
-
-    def forward(self, x_TD: Tensor) -> Tensor:
-        return self.of(self.moe.gate(x_TD), x_TD.double())
-
-
-class Grouped(Loop):
-    """With grouped matrix products; all of it in the type of the tokens."""
-
-    memory = 2.5
-
-    def forward(self, x_TD: Tensor) -> Tensor:
-        routing = self.moe.gate(x_TD)
-        experts, ends_E = self.moe.experts, routing.counts_E.cumsum(0).int()
-        x_AD = x_TD.index_select(0, routing.token_A)
-        hidden_AH = grouped_mm(x_AD, experts.w_in, offs=ends_E).relu()
-        y_AD = grouped_mm(hidden_AH, experts.w_out, offs=ends_E)
-        weighed_AD = y_AD * routing.gate_A.unsqueeze(1).to(y_AD.dtype)
-        # Each token has as many experts: sorted by token their rows are added without atomics.
-        by_token_A = routing.token_A.argsort()
-        return weighed_AD.index_select(0, by_token_A).view(len(x_TD), -1, x_TD.shape[1]).sum(1)
-
-
-class Ours(Loop):
-    """This package's."""
-
-    memory = 2.5
-
-    def forward(self, x_TD: Tensor) -> Tensor:
-        return self.moe(x_TD)[0]
-
-
-MIXTURES: dict[str, type[Loop]] = {"ours": Ours, "loop": Loop}
-if runs_on("cuda" if torch.cuda.is_available() else "cpu"):
-    MIXTURES["grouped_mm"] = Grouped
-
-
-def check(kind: type[Loop], device: str) -> None:
-    """Compare a mixture with a loop in float64, gradients included.
-
-    Raises:
-        SystemExit: they differ.
-    """
-    torch.manual_seed(1)
-    moe = MixtureOfExperts(16, 32, 8, 2, "top_k").to(device)
-    x_TD = torch.randn(40, 16, device=device)
-    found = _outputs(kind(moe), x_TD)
-    right = _outputs(Loop(moe.double()), x_TD.double())
-    for ours, reference in zip(found, right, strict=True):
-        error = (ours - reference).abs().max() / reference.abs().max()
-        if not error < 1e-4:
-            raise SystemExit(f"error: {kind.__name__} is wrong, by {error:.1e}: not timed")
-
-
-def check_as_timed(kind: type[Loop], moe: MixtureOfExperts, x_TD: Tensor) -> None:
-    """The same in the type and the sizes, and with the gate and its noise, that are timed.
-
-    Raises:
-        SystemExit: they differ.
-    """
-    names = ["the output", "dx", *(f"d{name}" for name, _ in moe.named_parameters())]
-    results = []
-    for one in (kind, Exact):
-        torch.manual_seed(3)  # the noise
-        results.append(_outputs(one(moe), x_TD))
-    for name, found, right in zip(names, *results, strict=True):
-        error = _norm(found - right) / _norm(right)
-        if not error < TOLERANCES[x_TD.dtype]:
-            size = f"{len(x_TD):,} tokens, {moe.gate.num_experts} experts"
-            raise SystemExit(
-                f"error: {name} of {kind.__name__} is wrong, by {error:.1e} with {size}: not timed"
-            )
-
-
-def _norm(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x, dtype=torch.promote_types(x.dtype, torch.float32))
-
-
-def _outputs(module: Loop, x_TD: Tensor) -> list[Tensor]:
-    x_TD = x_TD.requires_grad_()
-    y_TD = module(x_TD)
-    wanted = [x_TD, *module.moe.parameters()]
-    return [y_TD, *torch.autograd.grad((y_TD * y_TD.detach().cos()).sum(), wanted)]
+from nmt_moe.moe import MixtureOfExperts
 
 
 def turn(module: nn.Module, x_TD: Tensor, dy_TD: Tensor) -> Callable[[], None]:
@@ -196,57 +76,6 @@ def fits(kind: type[Loop] | type[Peer], parameters: int, device: str) -> bool:
     with open("/proc/meminfo") as lines:
         free = next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable")) * 1024
     return 4 * kind.memory * parameters < free
-
-
-class Dense(nn.Sequential):
-    """Layers by the products that a dense model of this package has."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self:
-            x = apply(layer, x)
-        return x
-
-
-class _FusedReLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x_TD: Tensor, w_HD: Tensor, zeros_H: Tensor) -> Tensor:
-        y_TH = torch._addmm_activation(zeros_H, x_TD, w_HD.t())
-        ctx.save_for_backward(x_TD, w_HD, y_TH)
-        return y_TH
-
-    @staticmethod
-    def backward(ctx: Any, dy_TH: Tensor) -> tuple[Tensor, Tensor, None]:
-        x_TD, w_HD, y_TH = ctx.saved_tensors
-        dy_TH = torch.ops.aten.threshold_backward(dy_TH, y_TH, 0)
-        return dy_TH @ w_HD, dy_TH.t() @ x_TD, None
-
-
-class Fused(nn.Module):
-    """The dense layer's weights; on a GPU the ReLU takes no pass of its own in the forward pass."""
-
-    def __init__(self, dense: Dense) -> None:
-        super().__init__()
-        self.first, _, self.last = dense
-        self.register_buffer("zeros_H", torch.zeros_like(self.first.weight[:, 0]))
-
-    def forward(self, x_TD: Tensor) -> Tensor:
-        return self.last(_FusedReLU.apply(x_TD, self.first.weight, self.zeros_H))
-
-
-def check_fused(dense: Dense, x_TD: Tensor) -> None:
-    """Compare the fused layer with the dense one.
-
-    Raises:
-        SystemExit: they differ.
-    """
-    results = []
-    exact = copy.deepcopy(dense).double()
-    for layer, x in ((Fused(dense), x_TD), (exact, x_TD.double())):
-        y_TD = layer(x)
-        results.append([y_TD, *torch.autograd.grad(y_TD.square().sum(), [*layer.parameters()])])
-    for found, right in zip(*results, strict=True):
-        if not _norm(found - right) < TOLERANCES[x_TD.dtype] * _norm(right):
-            raise SystemExit("error: fused is wrong: not timed")
 
 
 class Table:

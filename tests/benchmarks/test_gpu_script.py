@@ -21,8 +21,6 @@ from tests.benchmarks.commands import BENCHMARKS, load
 ROOT = BENCHMARKS.parent
 SCRIPT = [str(BENCHMARKS / "gpu.sh"), "--miniature"]
 FEW = ["ceilings", "collectives", "updates-16k"]
-ALL = ["precision", "kernels", "parts", "waits", "layer-32", "search", "large"]
-ALL += ["text-moe", "text-dense"]
 
 
 @pytest.fixture
@@ -152,22 +150,37 @@ def test_it_is_killed_and_run_again_and_a_step_fails(tmp_path, data):
     assert len(summary["steps"]) == 3 and all(line.endswith("  ok") for line in summary["steps"])
 
 
+@pytest.fixture
+def ran(tmp_path, data):
+    """The results of steps that all must succeed."""
+
+    def run(steps: list[str]) -> dict[str, Any]:
+        began = start(tmp_path, prepared(tmp_path, data), steps)
+        said, _ = began.communicate()
+        assert began.returncode == 0, said
+        found = results(tmp_path)
+        assert set(found) == set(steps)
+        for name, content in found.items():
+            assert content["step"]["ok"] and content["step"]["seconds"] > 0, name
+            assert content["rows"] and len(content["rows"][0]) == len(content["heads"]), name
+            assert {"device", "date", "commit", "torch"} <= content["machine"].keys()
+        return found
+
+    return run
+
+
 @pytest.mark.slow
-def test_every_step_runs(tmp_path, data):
-    made = prepared(tmp_path, data)
-    began = start(tmp_path, made, ALL)
-    said, _ = began.communicate()
-    assert began.returncode == 0, said
-    found = results(tmp_path)
-    assert set(found) == set(ALL)
-    for name, content in found.items():
-        assert content["step"]["ok"] and content["step"]["seconds"] > 0, name
-        assert content["rows"] and len(content["rows"][0]) == len(content["heads"]), name
-        assert {"device", "date", "commit", "torch"} <= content["machine"].keys()
+def test_checks_run(ran):
+    found = ran(["precision", "kernels", "parts", "waits", "layer-32"])
     [tests] = found["kernels"]["rows"]
     assert int(tests[1]) > 0 and tests[3] == "0"
     parts = {row[0] for row in found["parts"]["rows"]}
     assert {"LSTM layers", "decoder layer 1", "feed-forward layers", "loss", "optimizer"} <= parts
+
+
+@pytest.mark.slow
+def test_trainings_and_the_search_run(ran):
+    found = ran(["search", "large", "text-moe", "text-dense"])
     losses = found["large"]["figures"]["losses"]
     assert sum(losses[-10:]) < sum(losses[:10])
     for model in ("moe", "dense"):
@@ -310,27 +323,27 @@ def test_a_gpu_has_five_rounds_before_those_that_count(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_is_wrong_as_it_is_timed_is_not_timed(monkeypatch, dtype):
-    moe_layer = load(monkeypatch, "moe_layer")
+    mixtures, layers = load(monkeypatch, "mixtures"), load(monkeypatch, "dense_layers")
 
-    class WrongGradient(moe_layer.Ours):
+    class WrongGradient(mixtures.Ours):
         def forward(self, x_TD):
             y_TD = super().forward(x_TD)
             return y_TD + 0.1 * (x_TD - x_TD.detach())
 
     torch.manual_seed(1)
-    moe = moe_layer.MixtureOfExperts(16, 32, 8, 2).to(dtype)
+    moe = mixtures.MixtureOfExperts(16, 32, 8, 2).to(dtype)
     nn.init.normal_(moe.gate.w_gate)
     x_TD = torch.randn(60, 16, dtype=dtype)
     with pytest.raises(SystemExit, match="dx of WrongGradient is wrong.*60 tokens, 8 experts"):
-        moe_layer.check_as_timed(WrongGradient, moe, x_TD)
-    for name, kind in moe_layer.MIXTURES.items():
+        mixtures.check_as_timed(WrongGradient, moe, x_TD)
+    for name, kind in mixtures.MIXTURES.items():
         if name != "loop":
-            moe_layer.check_as_timed(kind, moe, x_TD)
+            mixtures.check_as_timed(kind, moe, x_TD)
 
-    dense = moe_layer.Dense(
+    dense = layers.Dense(
         nn.Linear(16, 64, bias=False), nn.ReLU(), nn.Linear(64, 16, bias=False)
     ).to(dtype)
-    moe_layer.check_fused(dense, x_TD)
-    monkeypatch.setattr(moe_layer.Fused, "forward", lambda self, x: self.last(self.first(x)))
+    layers.check_fused(dense, x_TD)
+    monkeypatch.setattr(layers.Fused, "forward", lambda self, x: self.last(self.first(x)))
     with pytest.raises(SystemExit, match="fused is wrong"):
-        moe_layer.check_fused(dense, x_TD)
+        layers.check_fused(dense, x_TD)

@@ -40,21 +40,23 @@ def test_the_lstm_against_torchs():
     assert abs(ops[2] / ops[0] - 1) < 0.05
 
 
-def test_what_is_wrong_is_not_timed(moe_layer):
-    class Wrong(moe_layer.Ours):
+def test_what_is_wrong_is_not_timed(monkeypatch):
+    mixtures = load(monkeypatch, "mixtures")
+
+    class Wrong(mixtures.Ours):
         def forward(self, x_TD):
             return super().forward(x_TD) * 1.001
 
-    class WrongGradient(moe_layer.Ours):
+    class WrongGradient(mixtures.Ours):
         def forward(self, x_TD):
             y_TD = super().forward(x_TD)
             return y_TD + 0.01 * (x_TD - x_TD.detach())
 
     for kind in (Wrong, WrongGradient):
         with pytest.raises(SystemExit, match=f"{kind.__name__} is wrong.*not timed"):
-            moe_layer.check(kind, "cpu")
-    for kind in moe_layer.MIXTURES.values():
-        moe_layer.check(kind, "cpu")
+            mixtures.check(kind, "cpu")
+    for kind in mixtures.MIXTURES.values():
+        mixtures.check(kind, "cpu")
 
 
 def test_another_package_is_checked_with_the_gates_that_it_chose(monkeypatch):
