@@ -25,6 +25,7 @@ EOF
 case ${1:--h} in
     -h | --help) usage; exit 0 ;;
 esac
+(($# > 1)) || { usage >&2; exit 2; }
 BEGAN=$(date +%s)
 HERE=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 ROOT=$(dirname "$HERE")
