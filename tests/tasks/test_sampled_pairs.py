@@ -118,14 +118,8 @@ def test_a_training_with_sampled_pieces_goes_on_bit_by_bit_with_workers_too(piec
 
     # Scoring the text of the training is no training.
     command = ["fairseq-validate", pieces / "bin", "--user-dir", PLUGIN, "--log-format", "json"]
-    scored = [
-        "--task",
-        "gnmt_translation",
-        "--path",
-        halves / "checkpoint_last.pt",
-        "--valid-subset",
-        "train",
-    ]
+    scored = ["--task", "gnmt_translation", "--path", halves / "checkpoint_last.pt"]
+    scored += ["--valid-subset", "train", "--batch-size", 8]
     found = [
         run(*command, *scored, "--model-overrides", f"{{'sample_wordpieces': {alpha}}}")
         for alpha in (0.1, 0)
