@@ -5,11 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from nmt_moe.kernels import gpu, grouped
+from nmt_moe.kernels import grouped
 from nmt_moe.kernels.cpu.product import precision
-from nmt_moe.kernels.gpu import grouped_mm
+from nmt_moe.kernels.gpu import choices
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
 
 _NOISE = 0.01  # of experts that start equal, beside the weights
@@ -98,17 +97,11 @@ class Experts(nn.Module):
         if self.training and self.dropout:
             numbers_AH = torch.rand(len(x_AD), w_in.shape[2], device=x_AD.device)
             stays_AH, scale = numbers_AH >= self.dropout, 1 / (1 - self.dropout)
-        if _one_product(x_AD, w_in, w_out):
-            ends_E = counts_E.cumsum(0, dtype=torch.int32)
-            if stays_AH is None and gpu.can_multiply(w_in, w_out):
-                # Triton is not everywhere.
-                from nmt_moe.kernels.gpu.feed_forward import feed_forward
+        if choices.can_multiply(x_AD, w_in, w_out):
+            from nmt_moe.kernels.gpu.feed_forward import feed_forward  # Triton is not everywhere
 
-                return feed_forward(x_AD, w_in, w_out, ends_E, not self.recompute)
-            if self.recompute:
-                all_of_it = (x_AD, w_in, w_out, ends_E, stays_AH, scale)
-                return checkpoint(_in_one_product, *all_of_it, use_reentrant=False)
-            return _in_one_product(x_AD, w_in, w_out, ends_E, stays_AH, scale)
+            ends_E = counts_E.cumsum(0, dtype=torch.int32)
+            return feed_forward(x_AD, w_in, w_out, ends_E, not self.recompute, stays_AH, scale)
         keep_hidden = torch.is_grad_enabled() and not self.recompute
         how = precision(x_AD, w_in, w_out)
         x = x_AD if how is None else x_AD.float()
@@ -146,33 +139,3 @@ class Experts(nn.Module):
             if self.mesh is not None and weight is not None and len(weight) == self.num_experts:
                 state_dict[prefix + name] = weight[self.mesh.own(self.num_experts)]
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _one_product(x_AD: Tensor, *weights: Tensor) -> bool:
-    """Whether torch has a kernel of its own for all groups: in bfloat16, on GPUs of 2022 and later.
-
-    Elsewhere its grouped product is a loop, too.
-    """
-    return (
-        grouped_mm.available
-        and x_AD.is_cuda
-        and x_AD.dtype == torch.bfloat16
-        and torch.cuda.get_device_capability(x_AD.device) >= (9, 0)
-        and all(size % 8 == 0 for w in weights for size in w.shape[1:])  # 16 bytes
-    )
-
-
-def _in_one_product(
-    x_AD: Tensor,
-    w_in: Tensor,
-    w_out: Tensor,
-    ends_E: Tensor,
-    stays_AH: Tensor | None,
-    scale: float,
-) -> Tensor:
-    """All experts in one launch for each matrix; ``ends_E``: where the rows of each end. Dropout as
-    in :func:`nmt_moe.kernels.grouped.feed_forward`."""
-    hidden_AH = grouped_mm.rows_times_weights(x_AD, w_in, ends_E).relu()
-    if stays_AH is not None:
-        hidden_AH = hidden_AH * stays_AH * scale
-    return grouped_mm.rows_times_weights(hidden_AH, w_out, ends_E)

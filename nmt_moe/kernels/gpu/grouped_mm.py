@@ -1,6 +1,4 @@
-"""torch's grouped products on a GPU, of any number of groups. They need no Triton."""
-
-from itertools import pairwise
+"""torch's grouped products on a GPU. They need no Triton."""
 
 import torch
 import torch.nn.functional as F
@@ -27,35 +25,13 @@ def rows_times_weights(x_AK: Tensor, w_EKN: Tensor, ends_E: Tensor) -> Tensor:
     Args:
         x_AK: sorted by group.
         w_EKN: a matrix for each group.
-        ends_E: int32: where the rows of each group end. With more than ``MOST`` groups the host
-            waits for some of them.
+        ends_E: int32: where the rows of each group end, at most ``MOST``.
     """
-    parts = [
-        _grouped_mm(x_AK[rows], w_EKN[groups], offs=ends)  # type: ignore[misc]
-        for groups, rows, ends in _parts(ends_E, len(x_AK))
-    ]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    y_AN: Tensor = _grouped_mm(x_AK, w_EKN, offs=ends_E)  # type: ignore[misc]
+    return y_AN
 
 
 def weight_gradients(x_AK: Tensor, dy_AN: Tensor, ends_E: Tensor) -> Tensor:
     """``[E, K, N]``: for each group the sum over its rows of ``x`` times ``dy``."""
-    parts = [
-        _grouped_mm(x_AK[rows].t(), dy_AN[rows], offs=ends)  # type: ignore[misc]
-        for _, rows, ends in _parts(ends_E, len(x_AK))
-    ]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _parts(ends_E: Tensor, rows: int) -> list[tuple[slice, slice, Tensor]]:
-    """Groups, their rows, and where these end counted from the first: ``MOST`` groups each."""
-    if len(ends_E) <= MOST:
-        return [(slice(None), slice(None), ends_E)]
-    starts = [0, *ends_E[MOST - 1 : -1 : MOST].tolist(), rows]
-    return [
-        (
-            slice(i * MOST, (i + 1) * MOST),
-            slice(start, stop),
-            ends_E[i * MOST : (i + 1) * MOST] - start,
-        )
-        for i, (start, stop) in enumerate(pairwise(starts))
-    ]
+    dw_EKN: Tensor = _grouped_mm(x_AK.t(), dy_AN, offs=ends_E)  # type: ignore[misc]
+    return dw_EKN

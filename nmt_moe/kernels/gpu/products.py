@@ -1,7 +1,6 @@
 """The experts' products on a GPU, in Triton, with what follows a product done where it is made.
 
-A tile is a block of one expert's rows times a block of its matrix's columns. Which expert a tile
-belongs to is computed on the GPU: the host never waits for the sizes of the groups.
+A tile is a block of one expert's rows times a block of its matrix's columns.
 """
 
 import triton
@@ -9,8 +8,10 @@ import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-ROWS = 128  # of a tile
-_CONFIG = dict(COLUMNS=128, DEPTH=64, num_warps=4, num_stages=3)
+from nmt_moe.kernels.gpu.choices import ROWS, blocks, by_descriptors, card_of
+from nmt_moe.kernels.gpu.tiles import Tiles
+
+_GROUP = 8  # tiles of rows that go through the columns together, so that these stay in the cache
 
 
 @triton.jit
@@ -18,118 +19,126 @@ def _product(
     x,
     w,
     out,
-    positive,
+    mask,
     first,
     end,
     expert,
-    experts,
+    most,
     N,
+    x_row,
+    w_expert,
+    w_row,
+    w_column,
+    scale,
     K: tl.constexpr,
-    BACKWARD: tl.constexpr,
+    RELU: tl.constexpr,
+    MASKED: tl.constexpr,
+    DESCRIPTORS: tl.constexpr,
+    TRANSPOSED: tl.constexpr,
+    GROUP: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    blocks = tl.cdiv(N, COLUMNS)
-    tile = tl.program_id(0) // blocks
-    column = tl.program_id(0) % blocks * COLUMNS
-    e = tl.load(expert + tile)
-    if e == experts:
-        return
-    row = tl.load(first + tile)
-    total = tl.zeros([ROWS, COLUMNS], tl.float32)
-    for k in range(0, K, DEPTH):
-        x_part = x.load([row, k])
-        w_part = w.load([e * N + column, k]).T if BACKWARD else w.load([e * K + k, column])
-        total = tl.dot(x_part, w_part, total)
-    rows = row + tl.arange(0, ROWS)
-    columns = column + tl.arange(0, COLUMNS)
-    inside = (rows < tl.load(end + tile))[:, None] & (columns < N)[None, :]
-    at = rows.to(tl.int64)[:, None] * N + columns[None, :]
-    if BACKWARD:
-        total = tl.where(tl.load(positive + at, inside, 0) > 0, total, 0)
-    else:
-        total = tl.maximum(total, 0)
-    tl.store(out + at, total.to(out.dtype.element_ty), inside)
+    tiles = tl.load(first + most)
+    in_group = GROUP * tl.cdiv(N, COLUMNS)
+    for at in range(tl.program_id(0), tiles * tl.cdiv(N, COLUMNS), tl.num_programs(0)):
+        group = at // in_group * GROUP
+        height = tl.minimum(tiles - group, GROUP)
+        tile = group + at % in_group % height
+        column = at % in_group // height * COLUMNS
+        e = tl.load(expert + tile)
+        row = tl.load(first + tile)
+        rows = tl.arange(0, ROWS)
+        columns = tl.arange(0, COLUMNS)
+        depth = tl.arange(0, DEPTH)
+        in_rows = (rows < tl.load(end + tile) - row)[:, None]
+        in_columns = (columns < N - column)[None, :]
+        if not DESCRIPTORS:
+            x_tile = x + row.to(tl.int64) * x_row
+            w_tile = w + e.to(tl.int64) * w_expert + column * w_column
+        total = tl.zeros([ROWS, COLUMNS], tl.float32)
+        for k in range(0, K, DEPTH):
+            if DESCRIPTORS:
+                x_part = x.load([row, k])
+                if TRANSPOSED:
+                    w_part = w.load([e * N + column, k]).T
+                else:
+                    w_part = w.load([e * K + k, column])
+            else:
+                in_depth = depth < K - k
+                x_at = x_tile + k + (rows[:, None] * x_row + depth[None, :])
+                x_part = tl.load(x_at, in_rows & in_depth[None, :], 0)
+                w_at = w_tile + k * w_row + (depth[:, None] * w_row + columns[None, :] * w_column)
+                w_part = tl.load(w_at, in_depth[:, None] & in_columns, 0)
+            total = tl.dot(x_part, w_part, total, input_precision="ieee")
+        to = row.to(tl.int64) * N + column + (rows[:, None] * N + columns[None, :])
+        if RELU:
+            total = tl.where(total < 0, 0.0, total)  # NaN stays
+        if MASKED:
+            drop = tl.load(mask + to, in_rows & in_columns, 0) <= 0
+            total = tl.where(drop, 0.0, total * scale)
+        tl.store(out + to, total.to(out.dtype.element_ty), in_rows & in_columns)
 
 
-@triton.jit
-def _find_tiles(
-    ends, first, end, expert, most, experts, ROWS: tl.constexpr, E: tl.constexpr, M: tl.constexpr
-):
-    """Each expert writes those of its tiles, and one more the ones that are left over."""
-    e = tl.program_id(0)
-    other = tl.arange(0, E)
-    inside = other < experts
-    stop = tl.load(ends + other, inside, 0)
-    start = tl.load(ends + other - 1, inside & (other > 0), 0)
-    tiles = tl.where(inside, (stop - start + ROWS - 1) // ROWS, 0)
-    before = tl.sum(tl.where(other < e, tiles, 0))
-    here = tl.sum(tl.where(other == e, tiles, 0))
-    row = tl.sum(tl.where(other == e, start, 0))
-    last = tl.sum(tl.where(other == e, stop, 0))
-    if e == experts:
-        here = most - before
-    for i in range(0, here, M):
-        tile = i + tl.arange(0, M)
-        valid = tile < here
-        tl.store(expert + before + tile, tl.zeros([M], tl.int32) + e, valid)
-        tl.store(first + before + tile, row + tile * ROWS, valid)
-        tl.store(end + before + tile, tl.zeros([M], tl.int32) + last, valid)
-
-
-class Tiles:
-    """The tiles of groups of rows.
-
-    Args:
-        ends_E: int32: where the rows of each expert end.
-        rows: ``A``, how many there are.
-        found_3M: ``found_3M`` of the same tiles, where they are known.
-    """
-
-    def __init__(self, ends_E: Tensor, rows: int, found_3M: Tensor | None = None) -> None:
-        self.experts = len(ends_E)
-        self.most = rows // ROWS + min(self.experts, rows)
-        self.found_3M = ends_E.new_empty(3, self.most) if found_3M is None else found_3M
-        self.first_M, self.end_M, self.expert_M = self.found_3M
-        if found_3M is not None:
-            return
-        size = triton.next_power_of_2(self.experts)
-        _find_tiles[(self.experts + 1,)](
-            ends_E, self.first_M, self.end_M, self.expert_M, self.most, self.experts, ROWS, size, 64
-        )
-
-
-def product(x_AK: Tensor, w: Tensor, tiles: Tiles, positive_AN: Tensor | None = None) -> Tensor:
-    """Each row times the matrix of its expert, ``[A, N]``.
+def product(
+    x_AK: Tensor,
+    w_EKN: Tensor,
+    tiles: Tiles,
+    relu: bool = False,
+    mask_AN: Tensor | None = None,
+    scale: float = 1.0,
+) -> Tensor:
+    """Each row times the matrix of its expert, ``[A, N]``, summed in float32.
 
     Args:
-        x_AK: sorted by expert.
-        w: ``[E, K, N]``; or, with ``positive_AN``, ``[E, N, K]``, which is transposed.
+        x_AK: sorted by expert: bfloat16, float16 or float32.
+        w_EKN: of the same type; by rows or by columns.
         tiles: of the rows.
-        positive_AN: where it is not above 0 the result is 0: the backward pass of a ReLU. Without
-            it, the result goes through a ReLU.
+        relu: the result goes through a ReLU.
+        mask_AN: uint8 or of the rows' type, contiguous: where it is not above 0 the result is 0,
+            elsewhere it is multiplied by ``scale``: dropout, or the backward pass of a ReLU.
+        scale: see there.
     """
-    backward = positive_AN is not None
-    n, k = w.shape[1:] if backward else (w.shape[2], w.shape[1])
+    _, k, n = w_EKN.shape
+    x_AK = x_AK if x_AK.stride(1) == 1 else x_AK.contiguous()
     out_AN = x_AK.new_empty(len(x_AK), n)
-    if not len(x_AK):
+    if not out_AN.numel():
         return out_AN
-    columns, depth = _CONFIG["COLUMNS"], _CONFIG["DEPTH"]
-    w_block = [columns, depth] if backward else [depth, columns]
-    _product[(tiles.most * triton.cdiv(n, columns),)](
-        TensorDescriptor.from_tensor(x_AK, [ROWS, depth]),
-        TensorDescriptor.from_tensor(w.reshape(-1, w.shape[2]), w_block),
+    sizes = blocks(len(x_AK) // ROWS, n, x_AK)
+    descriptors, transposed = by_descriptors(x_AK, w_EKN), w_EKN.stride(2) != 1
+    x, w = x_AK, w_EKN
+    if descriptors:
+        w_NK = (w.transpose(1, 2) if transposed else w).flatten(0, 1)
+        w_block = [sizes.columns, sizes.depth] if transposed else [sizes.depth, sizes.columns]
+        x = TensorDescriptor.from_tensor(x, [ROWS, sizes.depth])
+        w = TensorDescriptor.from_tensor(w_NK, w_block)
+    programs = tiles.most * triton.cdiv(n, sizes.columns)
+    if sizes.persistent:
+        programs = min(programs, card_of(x_AK.device).processors)
+    _product[(programs,)](
+        x,
+        w,
         out_AN,
-        out_AN if positive_AN is None else positive_AN,
+        out_AN if mask_AN is None else mask_AN,
         tiles.first_M,
         tiles.end_M,
         tiles.expert_M,
-        tiles.experts,
+        tiles.most,
         n,
+        x_AK.stride(0),
+        *w_EKN.stride(),
+        scale,
         k,
-        backward,
+        relu,
+        mask_AN is not None,
+        descriptors,
+        transposed,
+        _GROUP if sizes.persistent else 1,
         ROWS=ROWS,
-        **_CONFIG,
+        COLUMNS=sizes.columns,
+        DEPTH=sizes.depth,
+        num_warps=sizes.warps,
+        num_stages=sizes.stages,
     )
     return out_AN
