@@ -1,6 +1,6 @@
 """The logits of a bank of gates on a GPU, in Triton: each row times the matrix of its group.
 
-Which group a tile belongs to is found on the GPU, as in :mod:`nmt_moe.kernels.gpu.products`. All
+Which group a tile belongs to is found on the GPU, by :mod:`nmt_moe.kernels.gpu.tiles`. All
 is float32, in three products of TF32: little work beside that of the experts.
 """
 
@@ -11,8 +11,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nmt_moe.kernels.gpu.products import ROWS, Tiles
+from nmt_moe.kernels.gpu.choices import ROWS
 from nmt_moe.kernels.gpu.rows import sum_of_rows
+from nmt_moe.kernels.gpu.tiles import Tiles
 from nmt_moe.kernels.gpu.tokens import Assignments
 from nmt_moe.kernels.operators import like, operator
 
@@ -21,13 +22,13 @@ _DEPTH = 32  # of a step of a sum
 
 @triton.jit
 def _rows_times_weights(
-    x, at, w, out, first, end, group, groups, K, N, step_k, step_n, GATHER: tl.constexpr,
+    x, at, w, out, first, end, group, most, K, N, step_k, step_n, GATHER: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
     tile = tl.program_id(0)
-    g = tl.load(group + tile)
-    if g == groups:
+    if tile >= tl.load(first + most):
         return
+    g = tl.load(group + tile)
     row = tl.load(first + tile) + tl.arange(0, ROWS)
     real = row < tl.load(end + tile)
     row = row.to(tl.int64)
@@ -89,7 +90,7 @@ def product(x_TD: Tensor, w_GDE: Tensor, rows: Assignments, counts_G: Tensor) ->
 
 def _multiply(x: Tensor, at_R: Tensor | None, rows: int, w: Tensor, ends_G: Tensor) -> Tensor:
     """``[R, N]``, float32: the row ``at_R`` of ``x`` times the ``[K, N]`` of its group."""
-    groups, k, n = w.shape
+    _, k, n = w.shape
     tiles = Tiles(ends_G, rows)
     out_RN = x.new_empty(rows, n, dtype=torch.float32)
     if not rows:
@@ -97,7 +98,7 @@ def _multiply(x: Tensor, at_R: Tensor | None, rows: int, w: Tensor, ends_G: Tens
     columns = _columns(n)
     _rows_times_weights[(tiles.most, triton.cdiv(n, columns))](
         x, x if at_R is None else at_R, w, out_RN, tiles.first_M, tiles.end_M, tiles.expert_M,
-        groups, k, n, w.stride(1), w.stride(2), at_R is not None, ROWS, columns, _DEPTH,
+        tiles.most, k, n, w.stride(1), w.stride(2), at_R is not None, ROWS, columns, _DEPTH,
     )  # fmt: skip
     return out_RN
 
