@@ -4,28 +4,36 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nmt_moe.kernels import gpu
 from nmt_moe.kernels.cpu import loss as kernel
 
 _NUMBERS = 1 << 20  # of a part of the logits that is worked on at once: it stays in the cache
 
 
 def smoothed_cross_entropy(
-    logits_NV: Tensor, target_N: Tensor, epsilon: float, padding: int
+    logits_NV: Tensor, target_N: Tensor, epsilon: float, padding: int, owned: bool = False
 ) -> tuple[Tensor, Tensor]:
     """fairseq's ``label_smoothed_nll_loss`` of ``log_softmax(logits_NV)``.
 
     Only the gradient takes ``N*V`` numbers of memory; autograd would take five times as many, and
-    more time than the matrix products where the vocabulary is large.
+    more time than the matrix products where the vocabulary is large. On a GPU the gradient of
+    logits that are owned takes none.
 
     Args:
         logits_NV: floating point; computed in float32 at least.
         target_N: int64.
         epsilon: the probability that is taken from the target and spread over all other symbols.
         padding: the target of rows that are ignored.
+        owned: nobody reads the logits later. A backward pass that keeps no graph may then write
+            the gradient in their place.
 
     Returns:
         The loss, differentiable, and the negative log likelihood of the targets; 0-d sums in nats.
     """
+    if gpu.can_move(logits_NV):
+        from nmt_moe.kernels.gpu.loss import cross_entropy
+
+        return cross_entropy(logits_NV, target_N, epsilon, padding, owned)
     loss, nll, _ = _SmoothedCrossEntropy.apply(logits_NV, target_N, epsilon, padding, None, 0)
     return loss, nll
 

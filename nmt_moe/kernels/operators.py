@@ -16,6 +16,7 @@ def operator(
     *,
     save: Callable[[Any, tuple[Any, ...], Any], None] | None = None,
     backward: Callable[..., Any] | None = None,
+    mutates: tuple[str, ...] = (),
 ) -> Callable[..., Any]:
     """``function`` as ``torch.ops.nmt_moe.<its name>``.
 
@@ -23,13 +24,15 @@ def operator(
     back to Python for the gradient, would add 0.3 ms to each update of a layer.
 
     Args:
-        function: from tensors and numbers to new tensors; its types make the operator's schema.
+        function: from tensors and numbers to new tensors or None; its types make the operator's
+            schema.
         fake: the same for tensors without numbers.
         save: what the backward pass needs, as ``setup_context`` of an autograd function.
         backward: None: the result has no gradient.
+        mutates: the arguments that it writes into.
     """
     name = function.__name__
-    _library.define(name + library.infer_schema(function, mutates_args=()))
+    _library.define(name + library.infer_schema(function, mutates_args=mutates))
     _library.impl(name, function, "CompositeExplicitAutograd")
     library.register_fake(f"nmt_moe::{name}", fake, lib=_library)
     if backward is not None:
