@@ -14,6 +14,7 @@ from nmt_moe.criterions.balanced import BalanceConfig, Balanced
 from nmt_moe.criterions.cross_entropy import smoothed_cross_entropy
 from nmt_moe.criterions.ours import logits_of
 from nmt_moe.criterions.r_drop import Divergent, halved, twice
+from nmt_moe.criterions.real_rows import HEAD, RealRows, pays, takes_head
 
 
 @dataclass
@@ -66,17 +67,32 @@ class MoELabelSmoothedCrossEntropy(Balanced, Divergent):
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.set_balance(options)
         self.r_drop = r_drop
+        self._real_rows = RealRows()
 
     def forward(self, model: Any, sample: dict, reduce: bool = True) -> tuple:
         """The loss to differentiate, its sample size, and what to log."""
         if not (self.r_drop and model.training):
-            return super().forward(model, sample, reduce)
+            return super().forward(model, self._with_head(model, sample, reduce), reduce)
         return halved(*super().forward(model, twice(sample), reduce))
+
+    def _with_head(self, model: Any, sample: dict, reduce: bool) -> dict:
+        """The batch, with which the model makes the loss itself where nobody needs more of it."""
+        more = not reduce or self.ignore_prefix_size or self.report_accuracy
+        more = more or type(self).compute_loss is not MoELabelSmoothedCrossEntropy.compute_loss
+        if more or not pays(sample["target"]) or not takes_head(model):
+            return sample
+        head = self._real_rows.head(
+            model.get_targets(sample, None), sample["ntokens"], self.eps, self.padding_idx
+        )
+        return sample | {"net_input": sample["net_input"] | {HEAD: head}}
 
     def compute_loss(
         self, model: Any, net_output: tuple, sample: dict, reduce: bool = True
     ) -> tuple[Tensor, Tensor]:
         """The cross entropy and the negative log likelihood, summed over tokens."""
+        if HEAD in sample["net_input"]:
+            loss, nll = net_output[0]
+            return loss, nll.detach()
         logits_NV = logits_of(model, net_output) if reduce and not self.ignore_prefix_size else None
         if logits_NV is None:
             return super().compute_loss(model, net_output, sample, reduce)

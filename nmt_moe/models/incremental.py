@@ -7,7 +7,7 @@ from fairseq.models import FairseqIncrementalDecoder
 from torch import Tensor, nn
 
 from nmt_moe.models.linear import apply
-from nmt_moe.models.output import of_words
+from nmt_moe.models.output import is_fresh, of_words
 from nmt_moe.models.sharing import check_alone
 
 _CACHE = "lstm_moe"  # our key in fairseq's incremental state
@@ -20,20 +20,31 @@ class IncrementalDecoder(FairseqIncrementalDecoder):
     output: nn.Module
 
     def forward(
-        self, *args: Any, features_only: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        features_only: bool = False,
+        head: Callable[..., Tensor] | None = None,
+        **kwargs: Any,
     ) -> tuple[Tensor, dict]:
         """Score every next token.
 
         Args:
             args: what ``extract_features`` takes.
             features_only: return the features in place of the logits.
+            head: return what it makes of the features, of :meth:`output_layer`, and of whether
+                the backward pass of that one needs what it returns no more.
             kwargs: what ``extract_features`` takes.
 
         Returns:
             Logits ``[B, L, V]``, and the dict that comes with the features.
         """
         features_BLD, extra = self.extract_features(*args, **kwargs)
-        return features_BLD if features_only else self.output_layer(features_BLD), extra
+        if features_only:
+            return features_BLD, extra
+        if head is None:
+            return self.output_layer(features_BLD), extra
+        ours = type(self).output_layer is IncrementalDecoder.output_layer
+        return head(features_BLD, self.output_layer, ours and is_fresh(self.output)), extra
 
     def output_layer(self, features: Tensor, **_: Any) -> Tensor:
         """The logits ``[B, L, V]`` of features ``[B, L, D]``."""

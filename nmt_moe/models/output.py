@@ -132,6 +132,11 @@ def of_words(output: nn.Module, words_N: Tensor) -> nn.Module:
     return some(words_N)
 
 
+def is_fresh(output: nn.Module) -> bool:
+    """Whether its backward pass reads no logits, so that whoever gets them may overwrite them."""
+    return all(type(module) in (nn.Linear, TiedOutput) for module in output.modules())
+
+
 def word_layer(decoder: Any) -> Any:
     """The module of a decoder with the matrices of the words that are predicted."""
     if decoder.adaptive_softmax is not None:

@@ -1,4 +1,4 @@
-"""The cross entropy in Triton against its formula in float64; as ``test_gpu.py`` on what it runs."""
+"""The cross entropy in Triton against its formula in float64, on what ``test_gpu.py`` runs on."""
 
 import pytest
 import torch
