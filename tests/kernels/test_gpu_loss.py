@@ -1,14 +1,23 @@
 """The cross entropy in Triton against its formula in float64, on what ``test_gpu.py`` runs on."""
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import pytest
 import torch
+from fairseq.utils import apply_to_sample
 from torch import library
 
+from nmt_moe.criterions import label_smoothed
 from nmt_moe.criterions.cross_entropy import smoothed_cross_entropy
 from nmt_moe.kernels import gpu
+from nmt_moe.models.incremental import IncrementalDecoder
+from tests.criterions.test_label_smoothed import batch, criterion
+from tests.criterions.test_real_rows import NoWait
 from tests.kernels.test_gpu import DEVICE, assert_close, normal
+from tests.models.build import build_model
 
-loss = pytest.importorskip("nmt_moe.kernels.gpu.loss")
+gpu_loss = pytest.importorskip("nmt_moe.kernels.gpu.loss")
 
 PADDING, NAN, INF = 1, float("nan"), float("inf")
 # The interpreter does not round to bfloat16, but cuts.
@@ -139,6 +148,43 @@ def test_no_rows_and_padding_alone(rows):
 def test_a_target_that_is_no_column(target):
     with pytest.raises(RuntimeError, match="out of bounds"):
         smoothed_cross_entropy(normal(1, 40), torch.tensor([target]), 0.1, PADDING)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_models_loss_from_its_real_rows(tied, monkeypatch):
+    """With the gradient in the logits' memory, and without a number that the host asks for."""
+    torch.manual_seed(0)
+    model = build_model(feed_forward="none", share_decoder_input_output_embed=tied).train()
+    loss, sample = criterion(), apply_to_sample(lambda x: x.to(DEVICE), batch())
+
+    def results(mode: AbstractContextManager) -> list[torch.Tensor]:
+        with mode:
+            total, _, log = loss(model, sample)
+            total.backward()
+        return [log["loss"], log["nll_loss"], *(p.grad for p in model.parameters())]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(label_smoothed, "pays", lambda _: False)
+        patch.setattr(gpu, "can_move", lambda _: False)
+        model.to(DEVICE, torch.float64)
+        right = results(nullcontext())
+    monkeypatch.setattr(label_smoothed, "pays", lambda _: True)
+    monkeypatch.setattr(gpu, "can_move", lambda _: True)
+    monkeypatch.setitem(gpu_loss._CONFIG, "COLUMNS", 32)
+    model.to(torch.float32).zero_grad()
+    loss(model, sample)  # looks at how the task counts
+    seen, make = [], IncrementalDecoder.output_layer
+
+    def output_layer(*inputs: Any) -> torch.Tensor:
+        logits = make(*inputs)
+        seen.extend([logits.detach(), logits.detach().clone()])
+        return logits
+
+    monkeypatch.setattr(IncrementalDecoder, "output_layer", output_layer)
+    for found, exact in zip(results(NoWait()), right, strict=True):
+        assert_close(found, exact, 1e-4)
+    after, before = seen
+    assert after.shape[1] == sample["ntokens"] and (after != before).any(2).all()
 
 
 def test_the_operators_keep_torchs_rules():
