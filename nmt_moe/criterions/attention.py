@@ -24,6 +24,8 @@ _ALL = 0.99
 _POSITIONS = 4
 """Of a shorter source (two pieces and the end) one position can tell all."""
 
+_FIGURES = (logged.ENTROPY, logged.TOP_SHARE, logged.LAST_SHARE, logged.STUCK)
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -76,18 +78,19 @@ def figures(sums_6: Tensor) -> dict[str, float]:
     """The means over the steps, by the name that the log has; 0 without any step."""
     steps, entropy, top, last, later, stuck = sums_6.tolist()
     steps, later = max(steps, 1), max(later, 1)
-    return {
-        logged.ENTROPY: round(entropy / steps, 3),
-        logged.TOP_SHARE: round(top / steps, 4),
-        logged.LAST_SHARE: round(last / steps, 4),
-        logged.STUCK: round(stuck / later, 4),
-    }
+    values = (
+        round(entropy / steps, 3),
+        round(top / steps, 4),
+        round(last / steps, 4),
+        round(stuck / later, 4),
+    )
+    return dict(zip(_FIGURES, values, strict=True))
 
 
 def log_attention(sums_6: Tensor) -> None:
     """Log the figures of all steps since the last line of the log."""
     metrics.log_custom(meters.SumMeter, f"_{VECTOR}", sums_6)
-    for place, name in enumerate(figures(sums_6)):
+    for place, name in enumerate(_FIGURES):
         metrics.log_derived(
             logged.of_attention(name),
             lambda found, name=name: figures(found[f"_{VECTOR}"].sum)[name],

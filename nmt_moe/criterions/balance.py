@@ -61,37 +61,34 @@ def logging_vectors(
     return vectors
 
 
-def log_balance(totals: dict[str, Tensor]) -> dict[str, Tensor]:
+def log_balance(totals: dict[str, Tensor]) -> None:
     """Log the balance of each MoE layer over all tokens since the last line of the log.
 
     Args:
         totals: the sums of :func:`logging_vectors`.
-
-    Returns:
-        The number of assignments of each expert, by layer.
     """
-    counts = {}
     for name, total in totals.items():
         # "_": kept and summed by the log's meters, and not shown.
         metrics.log_custom(meters.SumMeter, f"_{name}", total)
-        vector, layer = name.split("/")
-        if vector == "moe_counts":
-            counts[layer] = total
-    for layer in counts:
+    for layer in counts_of(totals):
         _log_layer(layer)
-    return counts
+
+
+def counts_of(totals: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of the sums of :func:`logging_vectors`, the assignments to each expert, by layer."""
+    parts = {name: name.split("/") for name in totals}
+    return {parts[name][1]: v for name, v in totals.items() if parts[name][0] == "moe_counts"}
 
 
 def vector_totals(logging_outputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """The sums of all vectors (the entries with ``/`` in their name), in float64 on the CPU.
-
-    They are copied from the device in one transfer.
-    """
-    names = [name for name in (logging_outputs or [{}])[0] if "/" in name]
-    if not names:
+    """The sums of all vectors (the entries with ``/`` in their name), in float64, where they are:
+    a GPU need not be waited for until a line of the log is due."""
+    vectors = {name: v for name, v in (logging_outputs or [{}])[0].items() if "/" in name}
+    if not vectors:
         return {}
-    sums = [torch.stack([log[name].double() for log in logging_outputs]).sum(0) for name in names]
-    return dict(zip(names, torch.cat(sums).cpu().split([len(v) for v in sums]), strict=True))
+    rows = [torch.cat([log[name].double() for name in vectors]) for log in logging_outputs]
+    sizes = [len(v) for v in vectors.values()]
+    return dict(zip(vectors, torch.stack(rows).sum(0).split(sizes), strict=True))
 
 
 def _log_layer(layer: str) -> None:

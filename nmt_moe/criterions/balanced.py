@@ -18,12 +18,14 @@ from nmt_moe.common.ranges import integers, numbers, option
 from nmt_moe.criterions import attention
 from nmt_moe.criterions.balance import (
     balance_losses,
+    counts_of,
     log_balance,
     logging_vectors,
     threshold_loss,
     vector_totals,
 )
-from nmt_moe.criterions.collapse import Limits, watch
+from nmt_moe.criterions.collapse import Limits, in_training, watch
+from nmt_moe.criterions.late import Late
 from nmt_moe.moe.routing import Routing
 
 _LOGGER = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class Balanced:
     balance_options: Any
     collapse_limits = Limits()
     attention_limits = attention.Limits()
+    _on_host = Late()
     training: bool
     padding_idx: int
 
@@ -154,11 +157,19 @@ class Balanced:
                 bits = total / sample_size / math.log(2)
                 metrics.log_scalar(name, bits, sample_size, priority=logged.AFTER_FAIRSEQS, round=4)
         totals = vector_totals(logging_outputs)
-        attended_6 = totals.pop(attention.VECTOR, None)
+        attended_6 = totals.get(attention.VECTOR)
         if attended_6 is not None:
             attention.log_attention(attended_6)
-            attention.watch(attended_6, cls.attention_limits)
-        watch(log_balance(totals), cls.collapse_limits)
+        log_balance({name: v for name, v in totals.items() if name != attention.VECTOR})
+        if in_training():
+            cls._watch(cls._on_host(totals))
+
+    @classmethod
+    def _watch(cls, totals: dict[str, Tensor]) -> None:
+        """Warn of experts that have collapsed and of dead attention."""
+        if attention.VECTOR in totals:
+            attention.watch(totals[attention.VECTOR], cls.attention_limits)
+        watch(counts_of(totals), cls.collapse_limits)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class Divergent(LabelSmoothedCrossEntropyCriterion):
         }
         if self.report_accuracy:
             correct, total = self.compute_accuracy(model, net_output, sample)
-            log |= {"n_correct": correct.item(), "total": total.item()}
+            log |= {"n_correct": correct, "total": total}
         return loss, log["sample_size"], log
 
     def _of_both(self, model: Any, net_output: Any, sample: dict) -> tuple[Tensor, Tensor, Tensor]:

@@ -37,6 +37,7 @@ def _stopping(clip: Callable[..., Any]) -> Callable[..., Any]:
                 norm = clip(self, clip_norm)
         except FloatingPointError as error:  # the loss scale cannot get smaller
             raise _Stop(str(error)) from error
+        norm = norm.cpu()  # waits once: fairseq and the log look at it, too
         repeats = scaler is not None and scaler.is_enabled()  # with a smaller scale
         if not repeats and not math.isfinite(norm):
             raise _Stop("the gradient is NaN or Inf")

@@ -38,7 +38,7 @@ class TensorboardWithExperts(progress_bar.TensorboardProgressBarWrapper):
         for key, meter in meters.items():
             if key.startswith("_moe_counts/"):
                 layer = key.removeprefix("_moe_counts/")
-                _write(self._writer(tag), tag, layer, meter.sum, step)
+                _write(self._writer(tag), tag, layer, meter.sum.cpu(), step)
         super()._log_to_tensorboard(stats, tag, step)  # flushes
 
 
