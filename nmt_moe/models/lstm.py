@@ -1,15 +1,18 @@
 """The LSTM layers: over a whole sequence, and step by step with attention feedback."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from nmt_moe.kernels.cpu.product import precision
 from nmt_moe.kernels.cpu.recurrence import Source, Weights
-from nmt_moe.models import initial, recurrence
+from nmt_moe.models import cudnn, initial, recurrence
 from nmt_moe.models.attention import MultiplicativeAttention
 from nmt_moe.models.dropout import Constant
 from nmt_moe.models.linear import RecurrentLinear, RecurrentLSTM, linear
 from nmt_moe.models.recurrence import State
+from nmt_moe.moe.gating import at_least_float32
 
 
 class LSTM(nn.Module):
@@ -63,8 +66,15 @@ class LSTM(nn.Module):
             weights = Weights(w["weight_hh_l0"], w.get("weight_hr_l0"))
             out_LBD, c_BC, *_ = recurrence.run(inputs_LBG, state, weights, mask_BM=mask_BD)
             return out_LBD, (out_LBD[-1], c_BC)
-        out_LBD, (h_1BD, c_1BC) = self.lstm(x_LBD, (state[0][None], state[1][None]))
+        cudnn.check(self.lstm)
+        with cudnn.taking_bfloat16(self.lstm):
+            out_LBD, (h_1BD, c_1BC) = self.lstm(x_LBD, (state[0][None], state[1][None]))
         return out_LBD, (h_1BD[0], c_1BC[0])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LSTM":
+        super()._apply(fn, recurse)
+        cudnn.flatten(self.lstm)
+        return self
 
     def _by_steps(self, x_LBD: Tensor) -> bool:
         """Whether our recurrence is faster than torch's layer, unless something replaced that."""
@@ -126,7 +136,8 @@ class AttentionLSTM(nn.Module):
             The outputs and contexts ``[L, B, D]``, the attention ``[B, L, S]`` and the last state.
         """
         if state is None:
-            state = zero_state(x_LBD, self.dim, self.cells)
+            h_BD, c_BC = zero_state(x_LBD, self.dim, self.cells)
+            state = h_BD, at_least_float32(c_BC)
         x_LBD, mask_BM = self.dropout(x_LBD, self.dim, attends=True)
         # The inputs' share of the gates is one product for all steps.
         inputs_LBG = linear(x_LBD, self.w_input, self.b_input + self.b_recurrent, wide=True)
