@@ -6,6 +6,8 @@ Gates are in the order of ``torch.nn.LSTM``: input, forget, candidate, output; `
 import torch
 from torch import Tensor
 
+from nmt_moe.kernels import gpu
+
 
 def step(
     gates_BG: Tensor, before_BC: Tensor, cells_BC: Tensor, tanh_BC: Tensor, out_BC: Tensor
@@ -61,3 +63,56 @@ def step_backward(
     sigmoid_backward(grad_gates_BG[:, two], gates_BG[:, two], grad_input=grad_gates_BG[:, two])
     tanh_backward(grad_g, g, grad_input=grad_g)
     grad_cells_BC.mul_(f)
+
+
+def is_lean(gates: Tensor) -> bool:
+    """Whether steps of such pre-activations are those of :func:`lean_step`: by a kernel of a GPU,
+    or of numbers too narrow for the cells."""
+    return gpu.can_recur(gates) or gates.dtype in (torch.bfloat16, torch.float16)
+
+
+def lean_step(gates_BG: Tensor, before_BC: Tensor, cells_BC: Tensor, out_BC: Tensor) -> None:
+    """Compute the cells and the output before its projection, and keep nothing else.
+
+    Args:
+        gates_BG: the pre-activations of the gates.
+        before_BC: the cells before this step, float32.
+        cells_BC: filled with the cells after it, likewise.
+        out_BC: filled with the output.
+    """
+    if gpu.can_recur(gates_BG):
+        from nmt_moe.kernels.gpu import cell  # Triton is not everywhere
+
+        return cell.step(gates_BG, before_BC, cells_BC, out_BC)
+    tanh_BC, wide_BC = torch.empty_like(cells_BC), torch.empty_like(cells_BC)
+    step(gates_BG.to(cells_BC.dtype, copy=True), before_BC, cells_BC, tanh_BC, wide_BC)
+    out_BC.copy_(wide_BC)
+
+
+def lean_step_backward(
+    gates_BG: Tensor,
+    before_BC: Tensor,
+    grad_out_BC: Tensor,
+    grad_cells_BC: Tensor,
+    grad_gates_BG: Tensor,
+) -> None:
+    """Compute what :func:`step_backward` does, and the gates anew.
+
+    Args:
+        gates_BG: as in :func:`lean_step`.
+        before_BC: likewise.
+        grad_out_BC: as in :func:`step_backward`, but left as it is.
+        grad_cells_BC: as there, float32.
+        grad_gates_BG: filled with the result.
+    """
+    if gpu.can_recur(gates_BG):
+        from nmt_moe.kernels.gpu import cell  # Triton is not everywhere
+
+        return cell.step_backward(gates_BG, before_BC, grad_out_BC, grad_cells_BC, grad_gates_BG)
+    wide_BG = gates_BG.to(grad_cells_BC.dtype, copy=True)
+    cells_BC, tanh_BC, out_BC = (torch.empty_like(before_BC) for _ in range(3))
+    step(wide_BG, before_BC, cells_BC, tanh_BC, out_BC)
+    grad_BG = torch.empty_like(wide_BG)
+    grad_out_BC = grad_out_BC.to(wide_BG.dtype, copy=True)
+    step_backward(wide_BG, before_BC, tanh_BC, grad_out_BC, grad_cells_BC, grad_BG)
+    grad_gates_BG.copy_(grad_BG)

@@ -52,9 +52,10 @@ def run(
     how = precision(*(x for x in (inputs_LBG, *state, *matrices, *read) if _real(x)))
     if how == FLOAT32 and len(inputs_LBG) < _FEW and not torch.is_grad_enabled():
         how = None
-    tensors = (inputs_LBG, *state, *matrices, *read)
+    tensors: list[Tensor | None] = [inputs_LBG, *state, *matrices, *read]
     if how is None:
-        tensors = tuple(_at_autocast_precision(tensors))
+        tensors = _at_autocast_precision(tensors)
+        tensors[2] = state[1]  # the cells stay as wide as they are
     with torch.autocast(inputs_LBG.device.type, enabled=False):
         found = _Recurrence.apply(how, bounded, mask_BM, *tensors)
     dtype = torch.bfloat16 if how == BFLOAT16 else None
@@ -65,11 +66,11 @@ def _real(x: Tensor | None) -> bool:
     return x is not None and x.is_floating_point()
 
 
-def _at_autocast_precision(tensors: tuple[Tensor | None, ...]) -> list[Tensor | None]:
+def _at_autocast_precision(tensors: list[Tensor | None]) -> list[Tensor | None]:
     """Cast floating-point tensors as autocast does for a matrix product."""
     device = next(x.device.type for x in tensors if x is not None)
     if not torch.is_autocast_enabled(device):
-        return list(tensors)
+        return tensors
     dtype = torch.get_autocast_dtype(device)
     return [x.to(dtype) if x is not None and _real(x) else x for x in tensors]
 
@@ -84,13 +85,13 @@ def _parts(
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx, how, bounded, mask_BM, inputs_LBG, h_BD, c_BC, *tensors):
+        inputs = (inputs_LBG, h_BD, c_BC, *tensors)
+        ctx.dtypes = [None if x is None else x.dtype for x in inputs]
         if how is None:
             mask_BM = None if mask_BM is None else mask_BM.to(inputs_LBG.dtype)
             parts = _parts(bounded, *tensors)
             steps = loops.forward(inputs_LBG, h_BD, c_BC, *parts, mask_BM)
         else:
-            inputs = (inputs_LBG, h_BD, c_BC, *tensors)
-            ctx.dtypes = [None if x is None else x.dtype for x in inputs]
             weights = (None if x is None else x.contiguous() for x in tensors[:3])
             read = (x.float().contiguous() if _real(x) else x for x in tensors[3:])
             tensors = (*weights, *read)
@@ -105,7 +106,8 @@ class _Recurrence(torch.autograd.Function):
         if steps.query_LBD is not None:
             context_LBD = steps.read_LBM[:-1].chunk(2, 2)[0].clone()
             weights_BLS = steps.weights_BLS.clone()
-        return steps.h_LBD[1:].clone(), steps.c_LBC[-1].clone(), context_LBD, weights_BLS
+        last_BC = steps.c_LBC[-1].to(c_BC.dtype, copy=True)
+        return steps.h_LBD[1:].clone(), last_BC, context_LBD, weights_BLS
 
     @staticmethod
     @once_differentiable
@@ -119,11 +121,8 @@ class _Recurrence(torch.autograd.Function):
             if dweights_BLS is not None:
                 dweights_BLS = dweights_BLS.contiguous()
             kernel.backward(steps, gradients, weights, source, dweights_BLS, ctx.how)
-        found = _complete(ctx.how, steps, gradients, weights, source)
-        if ctx.how is not None:
-            kinds = zip(found, ctx.dtypes, strict=True)
-            found = [x if x is None else x.to(dtype) for x, dtype in kinds]
-        return None, None, None, *found
+        kinds = zip(_complete(ctx.how, steps, gradients, weights, source), ctx.dtypes, strict=True)
+        return None, None, None, *(x if x is None else x.to(dtype) for x, dtype in kinds)
 
 
 def _before(
@@ -140,14 +139,18 @@ def _before(
         read_LBM[1:, :, -dim:] = dh_LBD
     if dcontext_LBD is not None:
         read_LBM[:-1, :, :dim] = dcontext_LBD
-    c_BC = torch.zeros_like(steps.c_LBC[0]) if dc_BC is None else dc_BC.clone()
-    made = Gradients(read_LBM, c_BC.contiguous(), empty_activations(c_BC, *steps.gates_LBG.shape))
+    c_BC = torch.zeros_like(steps.c_LBC[0])
+    if dc_BC is not None:
+        c_BC += dc_BC
+    gates_LBG = empty_activations(steps.gates_LBG, *steps.gates_LBG.shape)
+    made = Gradients(read_LBM, c_BC, gates_LBG)
     if source is not None:
         made.query_LBD = torch.empty_like(steps.query_LBD)
         made.scores_BLS = torch.empty_like(steps.weights_BLS)
         if source.v_D is not None:
-            made.keys_BSD = torch.zeros_like(source.keys_BSD)
-            made.v_BD = torch.zeros_like(source.keys_BSD[:, 0])
+            # They sum up all steps, so they are as wide as the cells.
+            made.keys_BSD = c_BC.new_zeros(source.keys_BSD.shape)
+            made.v_BD = torch.zeros_like(made.keys_BSD[:, 0])
     return made
 
 

@@ -60,11 +60,14 @@ class Source:
 class Steps:
     """What the steps compute, in float32; the backward pass needs it all.
 
+    In :mod:`nmt_moe.models.loops` it is of the inputs' type, but for the cells, which are never
+    bfloat16 or float16: what they sum up over many steps would be lost.
+
     Attributes:
         read_LBM: what each step finds, ``[L + 1, B, M]``: context, if any, and output before it.
         c_LBC: cells, ``[L + 1, B, C]``.
-        gates_LBG: the gates.
-        tanh_LBC: the cells' hyperbolic tangent.
+        gates_LBG: the gates; or their pre-activations, where the backward pass computes them anew.
+        tanh_LBC: the cells' hyperbolic tangent; None: likewise.
         out_LBC: the outputs before the projection.
         query_LBD: the attention's query, or None.
         weights_BLS: the attention's weights, or None.
@@ -75,8 +78,8 @@ class Steps:
     read_LBM: Tensor
     c_LBC: Tensor
     gates_LBG: Tensor
-    tanh_LBC: Tensor
-    out_LBC: Tensor
+    tanh_LBC: Tensor | None = None
+    out_LBC: Tensor = None  # type: ignore[assignment]
     query_LBD: Tensor = None  # type: ignore[assignment]
     weights_BLS: Tensor = None  # type: ignore[assignment]
     mask_BM: Tensor | None = None
@@ -91,20 +94,30 @@ class Steps:
         weights: "Weights",
         source: "Source | None",
         mask_BM: Tensor | None,
+        lean: bool = False,
     ) -> "Steps":
-        """Memory for all of them, with the initial output and cells; arguments as of forward."""
+        """Memory for all of them, with the initial output and cells.
+
+        Args:
+            inputs_LBG: this and the others as of :func:`forward`.
+            lean: the backward pass computes the gates anew.
+        """
         steps, batch, _ = inputs_LBG.shape
-        shapes = [(steps + 1, weights.recurrent_GM.shape[1]), (steps + 1, c_BC.shape[1])]
-        shapes += [(steps, c_BC.shape[1])] * 2
-        read_LBM, c_LBC, tanh_LBC, out_LBC = (
-            empty_activations(inputs_LBG, length, batch, width) for length, width in shapes
-        )
-        made = cls(read_LBM, c_LBC, inputs_LBG, tanh_LBC, out_LBC, mask_BM=mask_BM)
+        wide = inputs_LBG.new_empty(0, dtype=torch.promote_types(inputs_LBG.dtype, torch.float32))
+        read_LBM = empty_activations(inputs_LBG, steps + 1, batch, weights.recurrent_GM.shape[1])
+        c_LBC = empty_activations(wide, steps + 1, *c_BC.shape)
+        made = cls(read_LBM, c_LBC, inputs_LBG, mask_BM=mask_BM)
         if mask_BM is not None:
             made.masked_LBM = empty_activations(inputs_LBG, *read_LBM.shape)
         if source is not None:
             made.query_LBD = inputs_LBG.new_empty(steps, *h_BD.shape)
             made.weights_BLS = inputs_LBG.new_empty(batch, steps, source.pad_BS.shape[1])
+        if not lean:
+            made.tanh_LBC = empty_activations(inputs_LBG, steps, *c_BC.shape)
+        if lean and weights.project_DC is None:
+            made.out_LBC = made.h_LBD[1:]
+        else:
+            made.out_LBC = empty_activations(inputs_LBG, steps, *c_BC.shape)
         made.h_LBD[0], made.c_LBC[0] = h_BD, c_BC
         return made
 

@@ -22,3 +22,17 @@ def key_type(numbers: int) -> torch.dtype:
 def can_choose(x_TD: Tensor, experts: int, k: int) -> bool:
     """Whether :func:`nmt_moe.kernels.gpu.noisy.choose` can do for such tokens."""
     return can_move(x_TD) and k < min(experts, 17) and experts <= 4096
+
+
+def can_recur(gates: Tensor) -> bool:
+    """Whether :mod:`nmt_moe.kernels.gpu.cell` can do the steps of such pre-activations.
+
+    A compiler makes kernels of its own of torch's steps.
+    """
+    return can_move(gates) and not torch.compiler.is_compiling()
+
+
+def can_attend(query_RD: Tensor, *read: Tensor) -> bool:
+    """Whether :mod:`nmt_moe.kernels.gpu.attention` can do with such queries, keys and source."""
+    by_rows = all(x.stride(-1) == 1 for x in read)
+    return can_recur(query_RD) and by_rows and query_RD.shape[1] <= 8192
