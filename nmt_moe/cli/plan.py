@@ -42,8 +42,8 @@ class Plan(Command):
     )
     precision: str = option(
         "float32",
-        "of what is sent to experts and back: 4 bytes a number, or 2; weights, gradients and "
-        "optimizer state are float32 all the same",
+        "of what is sent to experts and back: 4 bytes a number, or 2; the table of memory has both "
+        "precisions of weights all the same",
         choices=("float32", "half"),
     )
     flops: float | None = option(

@@ -297,6 +297,9 @@ def gather_experts(x: Tensor, mesh: Mesh) -> Tensor | None:
     """
     if mesh.rank >= mesh.ep_size:
         return None
+    if x.dtype == torch.int16:  # which NCCL does not know
+        bits = gather_experts(x.view(torch.bfloat16), mesh)
+        return None if bits is None else bits.view(torch.int16)
     if mesh.rank:
         dist.send(x.contiguous(), 0)
         return None

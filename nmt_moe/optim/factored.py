@@ -6,7 +6,21 @@ Shape letters: ``E`` experts, ``R`` rows and ``C`` columns of an expert's matrix
 import torch
 from torch import Tensor
 
+from nmt_moe.kernels import gpu
 from nmt_moe.kernels.cpu import factored as kernel
+from nmt_moe.optim.split import full, keep_
+
+Means = tuple[Tensor, Tensor]
+"""Of a squared gradient: over the columns, ``[E, R]``, and over the rows, ``[E, C]``."""
+
+
+def mean_squares(param_ERC: Tensor, grad_ERC: Tensor) -> Means | None:
+    """Those of a gradient, if a kernel can do with it and its parameter."""
+    if gpu.can_update(param_ERC, grad_ERC):
+        from nmt_moe.kernels.gpu import adam  # Triton is not everywhere.
+
+        return adam.mean_squares(grad_ERC)
+    return kernel.mean_squares(grad_ERC) if kernel.usable(param_ERC, grad_ERC) else None
 
 
 def factored_update_(
@@ -21,13 +35,15 @@ def factored_update_(
     eps: float,
     weight_decay: float,
     update_unused: bool,
-    scale: float = 1.0,
-    means: tuple[Tensor, Tensor] | None = None,
+    scale: float | Tensor = 1.0,
+    means: Means | None = None,
+    remainder_ERC: Tensor | None = None,
 ) -> None:
-    """Update the parameters and the three state tensors in place.
+    """Update the parameters, their remainders and the three state tensors in place.
 
-    The gradient is ``scale * grad``. ``means`` are the means of its squares, from
-    :func:`kernel.mean_squares`, where they are known already and the kernel is usable.
+    The gradient is ``scale * grad``. ``means`` are those of :func:`mean_squares`, where they are
+    known already. ``remainder`` is what bfloat16 leaves of the parameters, see
+    :mod:`nmt_moe.optim.split`.
 
     Per expert, ``row`` and ``column`` are moving averages of the means of the squared gradient over
     columns and over rows, and ``v = row * column / mean(row)`` is the second moment. Then
@@ -42,13 +58,34 @@ def factored_update_(
     Parameters and gradients may have half precision; the state has the precision of the
     computation.
     """
+    if remainder_ERC is not None and gpu.can_update(param_ERC, grad_ERC):
+        from nmt_moe.kernels.gpu import adam
+
+        adam.factored_(
+            param_ERC,
+            remainder_ERC,
+            grad_ERC,
+            row_ER,
+            column_EC,
+            updates_E,
+            means or adam.mean_squares(grad_ERC),
+            scale,
+            lr=lr,
+            beta2=beta2,
+            eps=eps,
+            weight_decay=weight_decay,
+            update_unused=update_unused,
+        )
+        return
+    scale = float(scale)
     num_experts, rows, columns = param_ERC.shape
     at_once = max(1, _chunk(param_ERC.device) // (rows * columns))
     if kernel.usable(param_ERC, grad_ERC):
         at_once = num_experts
     for start in range(0, num_experts, at_once):
         part = slice(start, start + at_once)
-        param, grad = param_ERC[part].to(row_ER.dtype), grad_ERC[part].to(row_ER.dtype)
+        remainder = None if remainder_ERC is None else remainder_ERC[part]
+        param, grad = full(param_ERC[part], remainder), grad_ERC[part].to(row_ER.dtype)
         in_c = kernel.usable(param, grad)
         if in_c:
             found = means or kernel.mean_squares(grad)
@@ -69,12 +106,11 @@ def factored_update_(
             if weight_decay:
                 param.mul_(keep_E[:, None, None])
             param.addcdiv_(grad, work, value=-lr * scale)
-        if param.dtype != param_ERC.dtype:
-            param_ERC[part].copy_(param)
+        keep_(param, param_ERC[part], remainder)
 
 
 def _take_in_(
-    means: tuple[Tensor, Tensor],
+    means: Means,
     row_ER: Tensor,
     column_EC: Tensor,
     updates_E: Tensor,

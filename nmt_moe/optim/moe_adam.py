@@ -1,20 +1,21 @@
 """Adam with little state for experts (appendix D)."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+from nmt_moe.kernels import gpu
 from nmt_moe.kernels.cpu import factored as kernel
 from nmt_moe.moe.mesh import Mesh, gather_experts
-from nmt_moe.optim.factored import factored_update_
+from nmt_moe.optim.factored import Means, factored_update_, mean_squares
 from nmt_moe.optim.gradients import Gradients
+from nmt_moe.optim.split import HALF, full, keep_
 
 _LARGE = 2**20  # numbers
-HALF = (torch.float16, torch.bfloat16)
 
 
 def is_expert(param: Tensor) -> bool:
@@ -32,7 +33,8 @@ class MoEAdam(torch.optim.Optimizer):
     An expert matrix has ``rows + columns + 1`` numbers of state, where Adam has ``2 * rows *
     columns``; see :mod:`nmt_moe.optim.factored`. Dense parameters are updated by torch's Adam.
     Weight decay is decoupled, as in AdamW. The state is float32 for parameters of half precision
-    too.
+    too. Those in bfloat16 have a remainder of 16 bits as well, with which they are updated as if
+    they were float32: see :mod:`nmt_moe.optim.split`. On GPUs kernels read and write it all once.
 
     Args:
         params: as in every torch optimizer; see :func:`is_expert`.
@@ -65,7 +67,7 @@ class MoEAdam(torch.optim.Optimizer):
         mesh: Mesh | None = None,
     ) -> None:
         self.mesh = mesh
-        self.gradients = Gradients(self._late)
+        self.gradients = Gradients(self._late, self._mean_squares)
         self._complete: dict[Tensor, dict[str, Any]] = {}
         defaults = {
             "lr": lr,
@@ -92,6 +94,8 @@ class MoEAdam(torch.optim.Optimizer):
                     continue
                 if is_expert(param) and not group["plain"]:
                     self._update_experts(param, param.grad, group)
+                elif gpu.can_update(param, param.grad):
+                    self._update_on_gpu(param, param.grad, group)
                 elif param.dtype in HALF:
                     # alone, so that no more than one float32 copy is around
                     self._update_dense([(param, param.grad)], group)
@@ -107,10 +111,17 @@ class MoEAdam(torch.optim.Optimizer):
         super().zero_grad(set_to_none)
 
     def _late(self, param: Tensor, grad: Tensor) -> bool:
-        """Whether the update itself scales the gradient; this does not pay for small ones."""
-        plain = self.param_groups[0]["plain"]
+        """Whether the update itself scales the gradient; on CPUs that pays for large experts."""
+        if gpu.can_update(param, grad):
+            return True
         large = grad.numel() >= _LARGE
-        return is_expert(param) and not plain and large and kernel.usable(param, grad)
+        return self._factored(param) and large and kernel.usable(param, grad)
+
+    def _mean_squares(self, param: Tensor, grad: Tensor) -> Means | None:
+        return mean_squares(param, grad) if self._factored(param) else None
+
+    def _factored(self, param: Tensor) -> bool:
+        return is_expert(param) and not self.param_groups[0]["plain"]
 
     def consolidate_state_dict(self) -> None:
         """Gather all experts and their state on rank 0, unless each process saves its own part.
@@ -166,35 +177,44 @@ class MoEAdam(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As in every torch optimizer, but float32 state stays float32.
 
-        From the state of all experts a process takes that of its own experts.
+        From the state of all experts a process takes that of its own experts. Without remainders,
+        the weights are what bfloat16 has of them.
         """
-        if self.mesh is not None:
-            states = dict(state_dict["state"])
-            for number, param in zip(_numbers(state_dict), self._params(), strict=True):
-                if is_expert(param) and number in states:
-                    states[number] = {
-                        name: value[self.mesh.own(len(value))].clone()
-                        if value.dim() and len(value) > len(param)
-                        else value
-                        for name, value in states[number].items()
-                    }
-            state_dict = {**state_dict, "state": states}
-        super().load_state_dict(state_dict)
-        for number, param in zip(_numbers(state_dict), self._params(), strict=True):
-            if param.dtype in HALF and number in state_dict["state"]:
-                self.state[param] = {
-                    # torch keeps "step", which is no matter for the device, on the CPU
-                    name: value if name == "step" else value.to(param.device)
-                    for name, value in state_dict["state"][number].items()
-                }
+        states = dict(state_dict["state"])
+        params = dict(zip(_numbers(state_dict), self._params(), strict=True))
+        for number in states.keys() & params.keys():
+            states[number] = self._own(params[number], states[number])
+        half = [number for number in states if params[number].dtype in HALF]
+        # torch would make such state half precision, too.
+        kept = {number: states.pop(number) for number in half}
+        super().load_state_dict({**state_dict, "state": states})
+        for number, state in kept.items():
+            param = params[number]
+            self.state[param] = {
+                # torch keeps "step", which is no matter for the device, on the CPU
+                name: value if name == "step" else value.to(param.device)
+                for name, value in state.items()
+            }
+
+    def _own(self, param: Tensor, state: dict[str, Any]) -> dict[str, Any]:
+        """What this process needs of the state of a parameter."""
+        state = dict(state)
+        if param.dtype != torch.bfloat16:
+            state.pop("remainder", None)
+        if self.mesh is None or not is_expert(param):
+            return state
+        return {
+            name: value[self.mesh.own(len(value))].clone()
+            if value.dim() and len(value) > len(param)
+            else value
+            for name, value in state.items()
+        }
 
     def _update_experts(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[param]
-        if not state:
-            num_experts, rows, columns = param.shape
-            state["row"] = _zeros(param, num_experts, rows)
-            state["column"] = _zeros(param, num_experts, columns)
-            state["updates"] = _zeros(param, num_experts)
+        experts, rows, columns = param.shape
+        state = self._state(
+            param, row=(experts, rows), column=(experts, columns), updates=(experts,)
+        )
         options = {name: group[name] for name in ("lr", "eps", "weight_decay", "update_unused")}
         factored_update_(
             param,
@@ -205,18 +225,51 @@ class MoEAdam(torch.optim.Optimizer):
             beta2=group["betas"][1],
             scale=self.gradients.scale_of(param, grad),
             means=self.gradients.means_of(param, grad),
+            remainder_ERC=state.get("remainder"),
             **options,
+        )
+
+    def _state(self, param: Tensor, **shapes: Sequence[int]) -> dict[str, Any]:
+        """The state of a parameter, which begins with zeros of these shapes; in bfloat16 the
+        remainders, too."""
+        state = self.state[param]
+        if not state:
+            state |= {name: _zeros(param, shape) for name, shape in shapes.items()}
+        if param.dtype == torch.bfloat16 and "remainder" not in state:
+            state["remainder"] = torch.zeros_like(param, dtype=torch.int16)
+        return state
+
+    def _dense_state(self, param: Tensor) -> dict[str, Any]:
+        state = self._state(param, exp_avg=param.shape, exp_avg_sq=param.shape)
+        state.setdefault("step", torch.tensor(0.0))
+        return state
+
+    def _update_on_gpu(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        from nmt_moe.kernels.gpu.adam import adam_  # Triton is not everywhere.
+
+        state = self._dense_state(param)
+        state["step"] += 1
+        adam_(
+            param,
+            state["remainder"],
+            grad,
+            state["exp_avg"],
+            state["exp_avg_sq"],
+            self.gradients.scale_of(param, grad),
+            step=int(state["step"]),
+            lr=group["lr"],
+            betas=group["betas"],
+            eps=group["eps"],
+            weight_decay=group["weight_decay"],
         )
 
     def _update_dense(self, pairs: list[tuple[Tensor, Tensor]], group: dict[str, Any]) -> None:
         """Update parameters, given with their gradients, by torch's Adam."""
-        states = [self.state[param] for param, _ in pairs]
-        for (param, _), state in zip(pairs, states, strict=True):
-            if not state:
-                state["step"] = torch.tensor(0.0)
-                state["exp_avg"] = _zeros(param, *param.shape)
-                state["exp_avg_sq"] = _zeros(param, *param.shape)
-        params = [param.float() if param.dtype in HALF else param for param, _ in pairs]
+        states = [self._dense_state(param) for param, _ in pairs]
+        remainders = [state.get("remainder") for state in states]
+        params = [
+            full(param, remainder) for (param, _), remainder in zip(pairs, remainders, strict=True)
+        ]
         adamw(
             params,
             [grad.float() if grad.dtype in HALF else grad for _, grad in pairs],
@@ -234,9 +287,8 @@ class MoEAdam(torch.optim.Optimizer):
             # One pass on CPUs, where torch does not choose it by itself.
             fused=True if all(param.device.type == "cpu" for param in params) else None,
         )
-        for (param, _), updated in zip(pairs, params, strict=True):
-            if updated is not param:
-                param.copy_(updated)
+        for (param, _), updated, remainder in zip(pairs, params, remainders, strict=True):
+            keep_(updated, param, remainder)
 
 
 def _numbers(state_dict: dict[str, Any]) -> list[int]:
@@ -244,6 +296,6 @@ def _numbers(state_dict: dict[str, Any]) -> list[int]:
     return [number for group in state_dict["param_groups"] for number in group["params"]]
 
 
-def _zeros(param: Tensor, *shape: int) -> Tensor:
+def _zeros(param: Tensor, shape: Sequence[int]) -> Tensor:
     dtype = torch.float32 if param.dtype in HALF else param.dtype
     return torch.zeros(shape, dtype=dtype, device=param.device)

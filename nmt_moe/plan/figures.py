@@ -62,6 +62,7 @@ def plan(
         "devices": number,
         "optimizer": optimizer,
         "bytes_per_device": asdict(devices.memory(model, number)),
+        "bytes_per_device_in_bfloat16": asdict(devices.memory_in_bfloat16(model, number)),
         "batch_tokens_per_device": batch_tokens,
         "precision": precision,
         "bytes_sent_for_dense_gradients": devices.all_reduce_bytes(model, number),
@@ -140,22 +141,31 @@ def _millions(name: str, count: int) -> str:
 
 
 def _memory(figures: dict[str, Any]) -> Iterator[str]:
-    memory = figures["bytes_per_device"]
-    chosen = figures["optimizer"]
-    optimizers = [chosen] if chosen == "adam" else [chosen, "adam"]
+    memory, narrow = figures["bytes_per_device"], figures["bytes_per_device_in_bfloat16"]
+    columns = {"adam": (memory, "adam")}
+    if figures["optimizer"] == "moe_adam":
+        columns = {
+            "moe_adam": (memory, "moe_adam"),
+            **columns,
+            "moe_adam, bfloat16": (narrow, "moe_adam"),
+        }
     where = "of the fullest of {devices} devices".format_map(figures)
     yield f"memory {where if figures['devices'] > 1 else 'of the device'}, float32"
-    yield _row("", optimizers)
-    weights, gradients = memory["weights"], memory["gradients"]
-    states = [memory["optimizer_state"][name] for name in optimizers]
+    yield _row("", columns)
+    parts = [
+        (of["weights"], of["gradients"], of["optimizer_state"][n]) for of, n in columns.values()
+    ]
+    weights, gradients, states = zip(*parts, strict=True)
     rows = {
-        "weights": [weights for _ in states],
-        "gradients": [gradients for _ in states],
+        "weights": weights,
+        "gradients": gradients,
         "optimizer state": states,
-        "together, without activations": [weights + gradients + state for state in states],
+        "together, without activations": map(sum, parts),
     }
     for name, row in rows.items():
         yield _row(name, map(_bytes, row))
+    if len(columns) > 1:
+        yield "  bfloat16 is --memory-efficient-bf16, whose weights moe_adam keeps exactly."
 
 
 def _layers(figures: dict[str, Any]) -> Iterator[str]:

@@ -39,6 +39,9 @@ def whole_state(updates: int = 7, plain: bool = False) -> dict[str, Any]:
         else:
             moments = {key: torch.randn(shape) for key in ("exp_avg", "exp_avg_sq")}
             state[len(state)] = {"step": step, **moments}
+        if weight.dtype == torch.bfloat16:  # as --memory-efficient-bf16 has it
+            left = torch.randint(-(2**15), 2**15, shape, dtype=torch.int16)
+            state[len(state) - 1]["remainder"] = left
     groups = [{"plain": plain, "lr": 0.1, "params": list(state)}]
     options = {"moe_experts": E, "moe_expert_parallel_size": 1, "_name": "lstm_moe_tiny"}
     return {
@@ -174,6 +177,7 @@ def test_inspect_tells_complete_from_part(whole, tmp_path, capsys):
     assert figures["dtypes"] == ["bfloat16", "float32"]
     assert figures["optimizer"] == "moe_adam"
     rows = 4 * 2 * (2 * dense + 2) // 2 + 2 * 4 * E * 2 * (D + H + 1)
+    rows += 2 * experts  # remainders
     assert figures["optimizer_state_bytes"] == rows
     assert figures["options"]["moe_experts"] == E
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nmt_moe.optim import factored
 from nmt_moe.optim.moe_adam import MoEAdam
+from nmt_moe.optim.split import join
 
 
 def expert(values: Tensor) -> nn.Parameter:
@@ -22,7 +23,10 @@ def twins(dtype: torch.dtype = torch.float32) -> tuple[list[nn.Parameter], list[
     """An expert matrix and two dense parameters, twice."""
     torch.manual_seed(3)
     values = [torch.randn(*shape).to(dtype) for shape in ((5, 6, 7), (9, 4), (4,))]
-    first, second = ([expert(values[0]), *map(nn.Parameter, values[1:])] for _ in range(2))
+    first, second = (
+        [expert(values[0]), *(nn.Parameter(value.clone()) for value in values[1:])]
+        for _ in range(2)
+    )
     return first, second
 
 
@@ -200,7 +204,9 @@ def test_goes_on_from_saved_state_bit_by_bit(dtype, plain):
             assert param.dtype == dtype and torch.equal(param, twin)
             got, want = second.state[twin], first.state[param]
             assert got.keys() == want.keys()
-            assert all(leaf.dtype == torch.float32 for leaf in got.values())
+            assert ("remainder" in got) == (dtype == torch.bfloat16)
+            for name, leaf in got.items():
+                assert leaf.dtype == (torch.int16 if name == "remainder" else torch.float32)
             assert all(torch.equal(got[name], want[name]) for name in want)
         random_gradients(ours, theirs, unused=(step,))
         first.step()
@@ -222,6 +228,47 @@ def test_half_precision_is_computed_in_float32(dtype):
         assert torch.equal(param, twin.to(dtype))
         states = [optimizers[0].state[param], optimizers[1].state[twin]]
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("chunk", [1, 10**6])
+def test_bfloat16_and_its_remainders_are_float32_bit_by_bit(chunk, plain, monkeypatch):
+    """At a rate at which bfloat16 alone would stay as it is."""
+    monkeypatch.setattr(factored, "_chunk", lambda device: chunk)
+    ours, theirs = twins(torch.bfloat16)
+    theirs = [nn.Parameter(param.detach().float()) for param in theirs]
+    theirs[0].param_group = "experts"
+    begun = [param.detach().clone() for param in ours]
+    options = {"lr": 1e-5, "weight_decay": 0.1, "plain": plain}
+    optimizers = [MoEAdam(params, **options) for params in (ours, theirs)]
+    for step in range(30):
+        random_gradients(ours, unused=(1, step % 5))
+        for param, twin in zip(ours, theirs, strict=True):
+            twin.grad = param.grad.float()
+        for optimizer in optimizers:
+            optimizer.step()
+    for param, twin, first in zip(ours, theirs, begun, strict=True):
+        assert torch.equal(join(param, optimizers[0].state[param]["remainder"]), twin)
+        assert not torch.equal(first.float(), twin)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_remainders_are_read_where_they_are_and_needed(dtype):
+    (saved, *_), _ = twins(torch.bfloat16)
+    first = MoEAdam([saved], lr=0.01)
+    random_gradients([saved])
+    first.step()
+    state = first.state_dict()
+    param = expert(saved.detach().to(dtype))
+    second = MoEAdam([param])
+    second.load_state_dict(state)
+    assert ("remainder" in second.state[param]) == (dtype == torch.bfloat16)
+    assert "remainder" in first.state[saved]
+    del state["state"][0]["remainder"]  # as it was saved once
+    second.load_state_dict(state)
+    random_gradients([param])
+    second.step()
+    assert ("remainder" in second.state[param]) == (dtype == torch.bfloat16)
 
 
 def test_float64_is_computed_in_float64():

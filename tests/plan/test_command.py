@@ -51,6 +51,9 @@ def test_the_table_has_the_figures_of_the_json(capsys):
     for optimizer, state in memory["optimizer_state"].items():
         assert f"{(memory['weights'] + memory['gradients'] + state) / 1e9:,.2f} GB" in table
         assert optimizer in table
+    memory = figures["bytes_per_device_in_bfloat16"]
+    together = memory["weights"] + memory["gradients"] + memory["optimizer_state"]["moe_adam"]
+    assert f"{together / 1e9:,.2f} GB" in table
     layer = figures["layers"]["encoder.2"]
     assert f"{layer['bytes_sent'] / 1e6:,.2f} MB" in table
     assert layer["tokens_per_expert"] == 500

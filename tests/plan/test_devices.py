@@ -6,7 +6,13 @@ import torch
 from nmt_moe.models.architectures import build, config
 from nmt_moe.moe import MixtureOfExperts
 from nmt_moe.optim.moe_adam import MoEAdam, is_expert
-from nmt_moe.plan.devices import all_reduce_bytes, machine_ratio, memory, traffic
+from nmt_moe.plan.devices import (
+    all_reduce_bytes,
+    machine_ratio,
+    memory,
+    memory_in_bfloat16,
+    traffic,
+)
 
 SMALL = dict(dim=8, lstm_cells=12, moe_experts=8, moe_k=2, moe_hidden_dim=6)
 
@@ -30,6 +36,29 @@ def test_one_device_holds_what_a_training_holds(optimizer, groups):
     state = [s[name] for s in trained.state.values() for name in s if name != "step"]
     name = "adam" if optimizer is torch.optim.Adam else "moe_adam"
     assert held.optimizer_state[name] == size(state)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_one_device_holds_what_a_training_in_bfloat16_holds(groups):
+    model = build(config("lstm_moe", SMALL | dict(moe_groups=groups)), 30).bfloat16()
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    trained = MoEAdam(model.parameters())
+    trained.step()
+    state = [s[name] for s in trained.state.values() for name in s if name != "step"]
+    held = memory_in_bfloat16(model, devices=1)
+    assert held.weights == size(model.parameters())
+    assert held.gradients == size(p.grad for p in model.parameters())
+    assert held.optimizer_state == {"moe_adam": size(state)}
+
+
+def test_the_largest_translation_model_fits_on_one_gpu():
+    with torch.device("meta"):
+        model = build(config("lstm_moe_wmt14_2048h", {}), 32_000)
+    held = memory_in_bfloat16(model, 1)
+    together = held.weights + held.gradients + held.optimizer_state["moe_adam"]
+    numbers = sum(p.numel() for p in model.parameters())
+    assert 6 * numbers < together < 6.2 * numbers and together < 50 * 2**30
 
 
 @pytest.mark.parametrize(

@@ -36,3 +36,10 @@ def can_attend(query_RD: Tensor, *read: Tensor) -> bool:
     """Whether :mod:`nmt_moe.kernels.gpu.attention` can do with such queries, keys and source."""
     by_rows = all(x.stride(-1) == 1 for x in read)
     return can_recur(query_RD) and by_rows and query_RD.shape[1] <= 8192
+
+
+def can_update(*tensors: Tensor) -> bool:
+    """Whether :mod:`nmt_moe.kernels.gpu.adam` can do with a weight and its gradient."""
+    return HAS_TRITON and all(
+        x.is_cuda and x.dtype == torch.bfloat16 and x.is_contiguous() for x in tensors
+    )
