@@ -7,9 +7,11 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import torch
 
 from nmt_moe.common.errors import UserError
 from nmt_moe.fairseq_fixes.training_options import configure
+from nmt_moe.moe.experts import Experts, draw_experts
 from tests.commands import PLUGIN, TINY, TRAINING
 from tests.recipes import ROOT, environment, error, run
 from tests.recipes import TRAINING as SMALL_TRAINING
@@ -53,6 +55,30 @@ def test_what_cannot_share_experts_does_not(monkeypatch, changed, needed) -> Non
     asked = Namespace(**OPTIONS | changed, moe_expert_parallel_size=2)
     with pytest.raises(UserError, match=f"--moe-expert-parallel-size 2 needs {needed};"):
         configure(asked)
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+@pytest.mark.parametrize("cpu", [True, False])
+def test_experts_are_drawn_where_and_as_they_are_trained(monkeypatch, narrow, cpu) -> None:
+    """On a GPU in name: it is what torch is asked for."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    asked: list[object] = []
+    target = "nmt_moe.fairseq_fixes.training_options.draw_experts"
+    monkeypatch.setattr(target, lambda *place: asked.extend(place))
+    configure(Namespace(**OPTIONS, cpu=cpu, memory_efficient_bf16=narrow))
+    assert asked == (["cuda", torch.bfloat16] if narrow and not cpu else [])
+
+
+def test_experts_are_drawn_as_was_said() -> None:
+    draw_experts("meta", torch.bfloat16)
+    try:
+        weights = list(Experts(4, 6, 8, equal=True).parameters())
+    finally:
+        draw_experts()
+    weights += Experts(4, 6, 8).parameters()
+    kinds = [(weight.device.type, weight.dtype) for weight in weights]
+    assert kinds == 2 * [("meta", torch.bfloat16)] + 2 * [("cpu", torch.float32)]
 
 
 def arguments(data: Path, folder: Path) -> list[str]:

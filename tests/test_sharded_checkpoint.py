@@ -56,21 +56,26 @@ def merged(half: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_training_in_parts_goes_on_bit_by_bit(data, half, tmp_path):
+@pytest.mark.parametrize("precision", [[], ["--memory-efficient-bf16"]])
+def test_a_training_in_parts_goes_on_bit_by_bit(data, precision, tmp_path):
     """Twice, and on the way the parts become a complete checkpoint and parts again."""
     whole, again = tmp_path / "whole", tmp_path / "again"
-    train_in_two(data, whole, PARTS, "--max-update", 22)
-    shutil.copytree(half, again)
-    train_in_two(data, again, PARTS, "--max-update", 18)
+    options = [PARTS, *precision, "--max-update"]
+    train_in_two(data, whole, *options, 22)
+    for updates in (14, 18):
+        train_in_two(data, again, *options, updates)
     tool("merge", *parts(again), "--out", again / "merged.pt")
     tool("split", again / "merged.pt", "--parts", 2, "--out", tmp_path / "split")
     for place, part in enumerate(parts(again)):
         (tmp_path / f"split-rank-{place}.pt").replace(part)
-    finished = train_in_two(data, again, PARTS, "--max-update", 22)
+    finished = train_in_two(data, again, *options, 22)
     assert "@ 18 updates" in finished.stdout
     for got, want in zip(parts(again), parts(whole), strict=True):
         same(got, want)
-    one, other = (torch.load(path, weights_only=True)["model"] for path in parts(whole))
+    one, other = (torch.load(path, weights_only=True) for path in parts(whole))
+    states = one["last_optimizer_state"]["state"].values()
+    assert all(("remainder" in state) == bool(precision) for state in states)
+    one, other = one["model"], other["model"]
     for name, weight in one.items():
         assert torch.equal(weight, other[name]) != (".experts." in name), name
 

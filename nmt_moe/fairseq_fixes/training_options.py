@@ -12,6 +12,7 @@ from nmt_moe.checkpoint.record import Checkpoint
 from nmt_moe.common.errors import ErrorOnEveryRank, UserError
 from nmt_moe.fairseq_fixes import command_line as parsers
 from nmt_moe.fairseq_fixes.start_checks import restored_file
+from nmt_moe.moe.experts import draw_experts
 
 _logger = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ def configure(args: Namespace) -> None:
     processes go through them equally often: those that generate wait for each other in vain.
     For ``--moe-sharded-checkpoint``, fairseq's own files of each process are switched on.
 
+    Experts are drawn on the GPU, in bfloat16, where ``--memory-efficient-bf16`` has no weights in
+    float32: fairseq builds a model on the CPU.
+
     A tail of an adaptive softmax may get no gradient in a batch: PyTorch's DistributedDataParallel
     would wait for it, and fairseq's ``legacy_ddp`` does not.
     """
@@ -55,6 +59,8 @@ def configure(args: Namespace) -> None:
         args.fp16_no_flatten_grads = True
     if args.criterion == "adaptive_loss" and args.ddp_backend in ("c10d", "pytorch_ddp"):
         args.ddp_backend = "legacy_ddp"
+    on_gpu = getattr(args, "memory_efficient_bf16", False) and not _on_cpu(args)
+    draw_experts(*(("cuda", torch.bfloat16) if on_gpu else ()))
     _share_experts(args)
     _keep_batches(args)
     number = processes()

@@ -12,6 +12,16 @@ from nmt_moe.kernels.gpu import choices
 from nmt_moe.moe.mesh import Mesh, expert_weight, gather_experts
 
 _NOISE = 0.01  # of experts that start equal, beside the weights
+_drawn: dict[str, Any] = {}
+
+
+def draw_experts(device: str | None = None, dtype: torch.dtype | None = None) -> None:
+    """Say where the weights of experts that are made from now on are drawn, and in which type.
+
+    Billions of them take a processor a minute, and 4 bytes each of its memory, before a training
+    moves them to its GPU. None: as torch's own tensors.
+    """
+    _drawn.update(device=device, dtype=dtype)
 
 
 class Experts(nn.Module):
@@ -45,8 +55,8 @@ class Experts(nn.Module):
         self.num_experts, self.recompute, self.mesh = num_experts, recompute, mesh
         self.dropout, self.equal = dropout, equal
         here = num_experts if mesh is None else num_experts // mesh.ep_size
-        self.w_in = nn.Parameter(torch.empty(here, dim, hidden_dim))
-        self.w_out = nn.Parameter(torch.empty(here, hidden_dim, dim))
+        self.w_in = nn.Parameter(torch.empty(here, dim, hidden_dim, **_drawn))
+        self.w_out = nn.Parameter(torch.empty(here, hidden_dim, dim, **_drawn))
         for weight in (self.w_in, self.w_out):
             weight.param_group = "experts"  # type: ignore[attr-defined]
             if mesh is not None:
