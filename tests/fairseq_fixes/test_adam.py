@@ -9,6 +9,7 @@ from fairseq.optim.adam import Adam
 
 import nmt_moe.plugin  # noqa: F401 (applies the fixes)
 from nmt_moe.fairseq_fixes import adam
+from nmt_moe.optim.split import join
 
 
 def loop(optimizer: Adam) -> None:
@@ -49,12 +50,31 @@ def test_updates_are_those_of_fairseq(options):
         torch.testing.assert_close(ours.state[one]["exp_avg_sq"], theirs.state[other]["exp_avg_sq"])
 
 
-def test_only_float32_on_cpus_is_fused(monkeypatch):
+def test_updates_of_bfloat16_are_those_of_float32_bit_by_bit():
+    """Through a checkpoint, of which fairseq takes the state as it is."""
+    found, right = weights(torch.bfloat16), weights(torch.bfloat16)
+    right = [torch.nn.Parameter(param.detach().float()) for param in right]
+    ours, theirs = Adam(found, lr=1e-5, weight_decay=0.1), Adam(right, lr=1e-5, weight_decay=0.1)
+    for update in range(12):
+        for one, other in zip(found, right, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.float()
+        ours.step()
+        theirs.step()
+        if update == 5:
+            saved = copy.deepcopy(ours.state_dict())["state"]
+            ours = Adam(found, lr=1e-5, weight_decay=0.1)
+            ours.state.update({param: saved[i] for i, param in enumerate(found)})
+    for one, other in zip(found, right, strict=True):
+        assert torch.equal(join(one, ours.state[one]["remainder"]), other)
+
+
+def test_only_float32_and_bfloat16_on_cpus_are_fused(monkeypatch):
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("fused")
 
     monkeypatch.setattr(adam, "adamw", refuse)
-    half = weights(torch.bfloat16)
+    half = weights(torch.float16)
     for param in half:
         param.grad = torch.ones_like(param)
     Adam(half, lr=0.1).step()

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from fairseq.optim.adam import Adam
 from torch import Tensor, nn
 
+import nmt_moe.plugin  # noqa: F401 (applies the fixes)
 from tests.kernels.test_gpu import DEVICE, ON_GPU, assert_close  # skips where they cannot run
 
 from nmt_moe.kernels import gpu  # isort: skip
@@ -165,12 +167,33 @@ def parameters(dtype: torch.dtype) -> list[nn.Parameter]:
     return params
 
 
-@pytest.mark.parametrize("plain", [False, True])
-def test_a_training_is_that_of_float32(plain, monkeypatch):
-    """Scaled, clipped and updated; the weights are exact to the rounding of the kernels."""
+def allow_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels for tensors of this machine, GPU or not."""
     if not ON_GPU:
         kinds = {torch.bfloat16}
         monkeypatch.setattr(gpu, "can_update", lambda *all: {x.dtype for x in all} == kinds)
+
+
+def test_fairseqs_adam_is_that_of_float32(monkeypatch):
+    allow_here(monkeypatch)
+    options = dict(lr=1e-4, eps=1e-3, weight_decay=0.1)
+    twins = [parameters(torch.bfloat16), parameters(torch.float32)]
+    optimizers = [Adam(params, **options) for params in twins]
+    for _ in range(3):
+        for ours, theirs in zip(*twins, strict=True):
+            ours.grad = gradient(*ours.shape)
+            theirs.grad = ours.grad.float()
+        for optimizer in optimizers:
+            optimizer.step()
+    for ours, theirs in zip(*twins, strict=True):
+        remainder = optimizers[0].state[ours]["remainder"]
+        assert_close(join(ours, remainder), theirs, 1e-6)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_training_is_that_of_float32(plain, monkeypatch):
+    """Scaled, clipped and updated; the weights are exact to the rounding of the kernels."""
+    allow_here(monkeypatch)
     config = FairseqMoEAdamConfig(lr=[1e-4], weight_decay=0.1, moe_adam_plain=plain)
     twins = [parameters(torch.bfloat16), parameters(torch.float32)]
     optimizers = [FairseqMoEAdam(config, params) for params in twins]
