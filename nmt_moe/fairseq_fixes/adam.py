@@ -63,19 +63,24 @@ def _update(group: dict[str, Any], states: dict[Tensor, dict[str, Any]]) -> None
     for done, params in by_step.items():
         # fairseq adds it before the correction of the second moment's bias, torch after it.
         eps = group["eps"] / math.sqrt(1 - beta2 ** (done + 1))
-        options: dict[str, Any] = {
-            "lr": group["lr"],
-            "weight_decay": group["weight_decay"],
-            "eps": eps,
-        }
+        options = {"weight_decay": group["weight_decay"], "eps": eps}
         if gpu.can_update(*params):
             from nmt_moe.kernels.gpu.adam import adam_  # Triton is not everywhere.
 
             for param in params:
-                own = [states[param][name] for name in ("exp_avg", "exp_avg_sq")]
-                grad = param.grad.contiguous()
-                remainder = states[param]["remainder"]
-                adam_(param, remainder, grad, *own, 1.0, step=done + 1, betas=betas, **options)
+                state = states[param]
+                adam_(
+                    param,
+                    state["remainder"],
+                    param.grad.contiguous(),
+                    state["exp_avg"],
+                    state["exp_avg_sq"],
+                    1.0,
+                    step=done + 1,
+                    lr=group["lr"],
+                    betas=betas,
+                    **options,
+                )
             continue
         remainders = [states[param].get("remainder") for param in params]
         whole = [full(param, left) for param, left in zip(params, remainders, strict=True)]
@@ -89,6 +94,7 @@ def _update(group: dict[str, Any], states: dict[Tensor, dict[str, Any]]) -> None
             amsgrad=False,
             beta1=beta1,
             beta2=beta2,
+            lr=group["lr"],
             maximize=False,
             fused=True,
             **options,
