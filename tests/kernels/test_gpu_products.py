@@ -52,6 +52,7 @@ def way(request, monkeypatch):
     if request.param == "small":
         left_out.add("large")
     monkeypatch.setattr(choices, "without", left_out)
+    monkeypatch.setattr("nmt_moe.kernels.gpu.products._GROUP", 2)  # of four tiles
     card = choices.card_of(torch.empty(0, device=DEVICE).device)
     monkeypatch.setattr(choices, "card_of", lambda device: card._replace(processors=0))
     return request.param
