@@ -76,7 +76,7 @@ class LSTMMoEDecoder(IncrementalDecoder):
         pad_BS = encoder_out["encoder_padding_mask"][0]
 
         pad_BL = prev_output_tokens.eq(self.padding_idx)
-        real_T = self.feed_forwards.rows(pad_BL)
+        real_T = self.feed_forwards.rows(pad_BL, incremental_state is not None)
         x_LBD = self.word_dropout(embed(self.embedding, prev_output_tokens), prev_output_tokens)
         x_LBD = self.dropout_in(x_LBD)
         routing = dict(encoder_out["routing"])

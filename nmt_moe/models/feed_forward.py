@@ -132,9 +132,14 @@ class FeedForwards(nn.ModuleDict):
         super().__init__({str(position): FeedForward(cfg, stack) for position in positions})
         self.stack = stack
 
-    def rows(self, pad_BL: Tensor) -> Tensor:
-        """The real tokens of a batch, once for all layers; none if there is no layer."""
-        return real_rows(pad_BL) if len(self) else pad_BL.new_empty(0, dtype=torch.int64)
+    def rows(self, pad_BL: Tensor, of_search: bool = False) -> Tensor:
+        """The real tokens of a batch, once for all layers; none if there is no layer.
+
+        In a step of a search all are, and the host need not wait for a GPU to know.
+        """
+        if of_search or not len(self):
+            return torch.arange(pad_BL.numel() if len(self) else 0, device=pad_BL.device)
+        return real_rows(pad_BL)
 
     def after(
         self, layer: int, x_LBD: Tensor, real_T: Tensor, routing: dict[str, Routing]

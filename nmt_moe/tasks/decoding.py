@@ -37,12 +37,12 @@ class Decoding:
         if share is not None:
             self._encoder_out = share(encoder_out)
         else:
-            order = torch.arange(sentences).repeat_interleave(width).to(device)
+            order = torch.arange(sentences, device=device).repeat_interleave(width)
             self._encoder_out = self._encoder.reorder_encoder_out(encoder_out, order)
 
     def read(self, tokens_RL: np.ndarray, features: bool = False) -> Tensor:
         """The logits ``[R, V]`` of the next words, or the ``features`` that they are made of."""
-        tokens = torch.from_numpy(tokens_RL).to(self._device)
+        tokens = to_device(tokens_RL, self._device)
         if self._alike > 1:
             tokens = tokens.repeat_interleave(self._alike, dim=0)
         out = self._decoder(
@@ -60,7 +60,7 @@ class Decoding:
         """Put the rows into the order of the next step."""
         order_R = step.order_R * self._alike
         self._alike = 1
-        order = torch.from_numpy(order_R).to(self._device)
+        order = to_device(order_R, self._device)
         if not self._shares:
             self._decoder.reorder_incremental_state_scripting(self._state, order)
             if step.sentences_B is not None:  # else each row has another one of its sentence
@@ -69,7 +69,7 @@ class Decoding:
         if not np.array_equal(order_R, np.arange(step.rows_before)):
             self._decoder.reorder_incremental_state(self._state, order)
         if step.sentences_B is not None:
-            kept = torch.from_numpy(step.sentences_B).to(self._device)
+            kept = to_device(step.sentences_B, self._device)
             self._encoder_out = self._encoder.reorder_encoder_out(self._encoder_out, kept)
 
     def result(self, ended: Sequence[Sequence[Ended]]) -> list[list[dict[str, Tensor]]]:
@@ -80,14 +80,14 @@ class Decoding:
             return [[] for _ in ended]
         lengths = [len(one.tokens_L) for one in flat]
         tokens, log_p, rows = (
-            torch.from_numpy(np.concatenate(parts)).to(self._device)
+            to_device(np.concatenate(parts), self._device)
             for parts in (
                 [one.tokens_L for one in flat],
                 [one.log_probability_L for one in flat],
                 [one.row_L for one in flat],
             )
         )
-        scores = torch.tensor(np.array([one.score for one in flat])).to(self._device)
+        scores = to_device(np.array([one.score for one in flat]), self._device)
         attention: Sequence[Tensor] = [torch.empty(0)] * len(flat)
         if self._attention:
             found_NS = torch.cat(self._attention).index_select(0, rows)
@@ -104,6 +104,13 @@ class Decoding:
             for tokens_L, score, attention_SL, log_p_L in zip(*columns, strict=True)
         )
         return [[next(made) for _ in group] for group in ordered]
+
+
+def to_device(x: np.ndarray, device: torch.device) -> Tensor:
+    """On the device of the model. The host goes on at once: it waits for copies of other memory
+    than such as the GPU reads by itself."""
+    tensor = torch.from_numpy(x)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _attention(out: Any) -> Tensor | None:

@@ -25,6 +25,8 @@ class Words:
         output: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self._number, self._chosen_N, self.output = number, chosen_N, output
+        self._changed: dict[tuple, tuple[Tensor, Tensor]] = {}
+        """What is added to log probabilities, on the device: mostly the same in each step."""
 
     def __len__(self) -> int:
         return self._number if self._chosen_N is None else len(self._chosen_N)
@@ -35,9 +37,12 @@ class Words:
         """The log probabilities and numbers of the best words of each row, ``[R, count]``, after
         ``extra`` is added to those of some words."""
         places = {self._place(word): more for word, more in extra.items() if word in self}
-        changed = torch.tensor([*places], dtype=torch.int64), torch.tensor([*places.values()])
-        found = best(logits_RV, min(count, len(self)), *changed)
-        log_p_RK, place_RK = (x.cpu().numpy() for x in found)
+        known = (*places.items(), logits_RV.device)
+        if known not in self._changed:
+            made = torch.tensor([*places], dtype=torch.int64), torch.tensor([*places.values()])
+            self._changed[known] = made[0].to(logits_RV.device), made[1].to(logits_RV.device)
+        found = best(logits_RV, min(count, len(self)), *self._changed[known])
+        log_p_RK, place_RK = _on_host(*found)
         return log_p_RK, place_RK if self._chosen_N is None else self._chosen_N[place_RK]
 
     def only(self, logits_RV: Tensor, word: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,3 +59,11 @@ class Words:
     def _place(self, word: int) -> int:
         """The column of its logits."""
         return word if self._chosen_N is None else int(np.searchsorted(self._chosen_N, word))
+
+
+def _on_host(log_p_RK: Tensor, place_RK: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Both, with a single wait for a GPU."""
+    if log_p_RK.device.type == "cpu":
+        return log_p_RK.numpy(), place_RK.numpy()
+    both_2RK = torch.stack([log_p_RK.view(torch.int32), place_RK.int()]).cpu().numpy()
+    return both_2RK[0].view(np.float32), both_2RK[1].astype(np.int64)

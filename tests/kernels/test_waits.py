@@ -193,3 +193,19 @@ def test_a_stack_asks_once_for_its_real_tokens():
     with Operators("nonzero") as counted:
         model(tokens_BS, torch.tensor([3, 2]), tokens_BS.flip(1))
     assert counted.seen == 2
+
+
+def test_a_step_of_a_search_makes_the_host_wait_for_nothing(as_on_a_gpu):
+    """Its best words alone are told to the host, once."""
+    sizes = dict(dim=16, lstm_cells=16, moe_experts=4, moe_hidden_dim=16, moe_k=2)
+    model = build(config("lstm_moe", sizes), 20).eval()
+    state: dict[str, Any] = {}
+    with torch.no_grad():
+        source = model.encoder(torch.tensor([[5, 6, 2], [1, 7, 2]]), torch.tensor([3, 2]))
+        shared = model.decoder.share_source(source)
+        first, second = torch.tensor([[2], [2]]), torch.tensor([[2, 5], [2, 6]])
+        model.decoder(first, encoder_out=shared, incremental_state=state)
+        with kernels_may_read(), Reads(), Operators():
+            model.decoder.reorder_incremental_state(state, torch.tensor([1, 0]))
+            logits_RV, _ = model.decoder(second, encoder_out=shared, incremental_state=state)
+    assert logits_RV.shape == (2, 1, 20)
