@@ -243,7 +243,7 @@ def check(words: list[str]) -> None:
     """A command exists, and takes these arguments."""
     settings = [word for word in words if re.match(r"[A-Z_0-9]+=", word)]
     command, *arguments = without_redirections(words[len(settings) :])
-    if command.startswith("recipes/"):
+    if command.startswith(("recipes/", "benchmarks/")):
         check_recipe(settings, [command, *arguments])
     elif command == "nmt-moe":
         [found] = [words for words in COMMANDS if (*arguments[: len(words)],) == words]
