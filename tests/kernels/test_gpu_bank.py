@@ -7,10 +7,12 @@ from torch import library
 pytest.importorskip("triton")
 
 from nmt_moe.kernels.gpu import bank
+from nmt_moe.kernels.gpu.choices import ROWS
 from nmt_moe.kernels.gpu.tokens import Assignments
-from tests.kernels.test_gpu import COUNTS, DEVICE, assert_close, gradients, in_float64, normal
+from tests.kernels.test_gpu import DEVICE, assert_close, gradients, in_float64, normal
 
 T = 40
+COUNTS = [5, 0, ROWS + 3, 1, 2 * ROWS, 0]
 
 
 def inputs(dim: int, experts: int, dtype: torch.dtype, counts: list[int] = COUNTS):

@@ -173,6 +173,7 @@ def test_a_models_loss_from_its_real_rows(tied, monkeypatch):
     monkeypatch.setattr(label_smoothed, "pays", lambda _: True)
     monkeypatch.setattr(gpu, "can_move", lambda _: True)
     monkeypatch.setitem(gpu_loss._CONFIG, "COLUMNS", 32)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # of the LSTM layers
     model.to(torch.float32).zero_grad()
     loss(model, sample)  # looks at how the task counts
     seen, make = [], IncrementalDecoder.output_layer

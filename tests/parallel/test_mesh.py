@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.parallel.processes import run_in
 from tests.parallel.test_layer import GATINGS, D, H, fixed_noise, whole_layer
 from tests.parallel.test_training import gradients
 from tests.parallel.trainer import configuration
+from tests.recipes import ROOT
 
 CALLS = {"all_reduce", "all_to_all_single", "all_gather"}
 
@@ -96,6 +99,17 @@ def test_a_mesh_of_one_gives_the_numbers_of_none(dtype, tmp_path):
         assert seen["all_gather"] == 2 * levels * balanced, name
         layer = whole_layer(dtype, **{"num_experts": 8, **GATINGS[name]})
         assert sum(seen.values()) == collectives(layer) + 2, name  # as is planned
+
+
+@pytest.mark.parametrize("device", ["cuda" if torch.cuda.is_available() else "cpu"])
+def test_a_mesh_of_one_on_the_device(device):
+    """With NCCL on a GPU; in a process of its own, as a fork can have none."""
+    program = (
+        "import torch; from tests.parallel.test_mesh import compare_with_none;"
+        f"torch.set_default_device('{device}');"
+        "[compare_with_none(dtype) for dtype in (torch.float32, torch.bfloat16)]"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=300)
 
 
 def start_alone(cfg: Any) -> tuple[dict, dict]:

@@ -18,7 +18,10 @@ from nmt_moe.kernels.gpu.cell import tanh
 _NUMBERS = 4096  # of a block of positions, all their width
 
 
-@triton.jit
+# Of numbers that differ with each batch no variants are compiled.
+@triton.jit(
+    do_not_specialize=["each", "S", "weights_row"], do_not_specialize_on_alignment=["weights"]
+)
 def _attend(
     query, keys, source, pad, v, scores, weights, context, each, S, D, query_row, keys_row,
     keys_step, source_row, source_step, weights_row, context_row, ADDITIVE: tl.constexpr,
@@ -62,7 +65,11 @@ def _attend(
     tl.store(context + row * context_row + d, found.to(context.dtype.element_ty), real)
 
 
-@triton.jit
+# Of numbers that differ with each batch no variants are compiled.
+@triton.jit(
+    do_not_specialize=["S", "weights_row", "dscores_row", "dweights_row"],
+    do_not_specialize_on_alignment=["weights", "dscores", "dweights"],
+)
 def _attend_backward(
     query, keys, source, v, weights, dcontext, dweights, gathered, dscores, dquery, dkeys, dv, S, D,
     query_row, keys_row, keys_step, source_row, source_step, weights_row, dcontext_row,

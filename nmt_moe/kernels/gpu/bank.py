@@ -20,7 +20,8 @@ from nmt_moe.kernels.operators import like, operator
 _DEPTH = 32  # of a step of a sum
 
 
-@triton.jit
+# Of numbers that differ with each batch no variants are compiled.
+@triton.jit(do_not_specialize=["most"], do_not_specialize_on_alignment=["first", "end", "group"])
 def _rows_times_weights(
     x, at, w, out, first, end, group, most, K, N, step_k, step_n, GATHER: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,

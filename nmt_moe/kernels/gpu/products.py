@@ -14,7 +14,8 @@ from nmt_moe.kernels.gpu.tiles import Tiles
 _GROUP = 8  # tiles of rows that go through the columns together, so that these stay in the cache
 
 
-@triton.jit
+# Of numbers that differ with each batch no variants are compiled.
+@triton.jit(do_not_specialize=["most"], do_not_specialize_on_alignment=["first", "end", "expert"])
 def _product(
     x,
     w,

@@ -11,7 +11,8 @@ from torch import Tensor
 from nmt_moe.kernels.gpu.choices import ROWS
 
 
-@triton.jit
+# Of numbers that differ with each batch no variants are compiled.
+@triton.jit(do_not_specialize=["most"], do_not_specialize_on_alignment=["first", "end", "expert"])
 def _find_tiles(
     ends, first, end, expert, most, experts, ROWS: tl.constexpr, E: tl.constexpr, M: tl.constexpr
 ):
