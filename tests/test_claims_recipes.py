@@ -38,7 +38,12 @@ def test_there_is_a_test_for_each_claim() -> None:
 
 @pytest.mark.parametrize(
     ("results", "settings"),
-    [*((claim, {}) for claim in TEXT), ("translation-multi30k", {}), ("tying", {})]
+    [
+        *((claim, {}) for claim in TEXT),
+        ("translation-multi30k", {}),
+        ("tying", {}),
+        ("precision", {}),
+    ]
     + [("translation-mixed", {"UPDATES": "8000", "LR": "3e-3"}), ("balance-noise", {})]
     + [("multilingual", {})],
 )
