@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nmt_moe.kernels import gpu
 from nmt_moe.models import initial
 from nmt_moe.models.config import StackConfig
 from nmt_moe.models.dropout import dropout
@@ -137,8 +138,10 @@ class FeedForwards(nn.ModuleDict):
 
         In a step of a search all are, and the host need not wait for a GPU to know.
         """
-        if of_search or not len(self):
-            return torch.arange(pad_BL.numel() if len(self) else 0, device=pad_BL.device)
+        if not len(self):
+            return pad_BL.new_empty(0, dtype=torch.int64)
+        if of_search and gpu.can_move(pad_BL):
+            return torch.arange(pad_BL.numel(), device=pad_BL.device)
         return real_rows(pad_BL)
 
     def after(
