@@ -38,6 +38,7 @@ SOURCES = {
     "fairseq.tasks.fairseq_task:FairseqTask.inference_step": "2009a56565e2",
     "fairseq.tasks.fairseq_task:FairseqTask.train_step": "b35210fe6112",
     "fairseq.tasks.fairseq_task:FairseqTask.valid_step": "439d3865b8b2",
+    "fairseq.trainer:Trainer._reduce_and_log_stats": "c92822f60154",
     "fairseq.trainer:Trainer.clip_grad_norm": "e31a26810bea",
     "fairseq.trainer:Trainer.load_checkpoint": "3e9ad6268adc",
     "fairseq.trainer:Trainer.state_dict": "4ac3fd04c5da",
