@@ -79,7 +79,8 @@ class MoELabelSmoothedCrossEntropy(Balanced, Divergent):
         """The batch, with which the model makes the loss itself where nobody needs more of it."""
         more = not reduce or self.ignore_prefix_size or self.report_accuracy
         more = more or type(self).compute_loss is not MoELabelSmoothedCrossEntropy.compute_loss
-        if more or not pays(sample["target"]) or not takes_head(model):
+        target = sample.get("target")
+        if more or target is None or not pays(target) or not takes_head(model):
             return sample
         head = self._real_rows.head(
             model.get_targets(sample, None), sample["ntokens"], self.eps, self.padding_idx

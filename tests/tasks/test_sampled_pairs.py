@@ -124,7 +124,7 @@ def test_a_training_with_sampled_pieces_goes_on_bit_by_bit_with_workers_too(piec
         run(*command, *scored, "--model-overrides", f"{{'sample_wordpieces': {alpha}}}")
         for alpha in (0.1, 0)
     ]
-    assert found[0].logs("valid") == found[1].logs("valid") != []
+    assert found[0].logs("train") == found[1].logs("train") != []
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def searched(one: Space, fake: Fake, folder: Path, jobs: int) -> bool:
     for _ in range(99):
         with (
             mock.patch.object(driver, "read", lambda path: one),
-            mock.patch.object(driver, "_view", lambda data, view: {}),
+            mock.patch.object(driver, "_files", lambda data: {}),
             mock.patch("nmt_moe.runs.claims.machine.machine", lambda: machine),
             mock.patch.object(driver, "_LOOK", 0.01),
             mock.patch("os.fsync"),
