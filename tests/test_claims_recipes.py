@@ -11,6 +11,7 @@ import pytest
 
 from nmt_moe.runs.claims.grid import Grid
 from nmt_moe.runs.claims.logs import read
+from nmt_moe.runs.claims.translations import SEARCHES
 from nmt_moe.runs.steps import Stage
 from tests.recipes import ROOT, error, headings, killed, run
 
@@ -254,8 +255,9 @@ def test_fewer_bits(tmp_path: Path) -> None:
         assert float(found[cell, "1", "valid ppl/piece"]) > 1
         for search, weights in (("gnmt", "float32"), ("packed", "int8")):
             assert float(found[cell, "1", f"BLEU, weights in {weights}"]) >= 0
-            said = (folder / f"{cell}-1/{search}/output.log").read_text()
-            assert ("'int8': True" in said) == (weights == "int8")
+            hypotheses = (folder / f"{cell}-1/{search}/hypotheses.txt").read_text()
+            assert len(hypotheses.splitlines()) == 15
+    assert "--int8" in SEARCHES["packed"] and "--int8" not in SEARCHES["gnmt"]
 
 
 @pytest.mark.slow
