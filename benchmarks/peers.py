@@ -55,6 +55,14 @@ class Peer(nn.Module):
 
         gate.register_forward_hook(keep)
 
+    def largest(self, gate: nn.Module, k: int, x_TD: Tensor) -> tuple[Tensor, Tensor]:
+        """A softmax over the ``k`` largest logits of each token, ``[T, k]``, and where they are."""
+        logits_TE = gate(x_TD)
+        top_TK, expert_TK = logits_TE.topk(k, dim=1)
+        gate_TK = top_TK.softmax(1)
+        self.gates_TE = lambda: torch.zeros_like(logits_TE).scatter(1, expert_TK, gate_TK)
+        return gate_TK, expert_TK
+
 
 def feed_forward(dim: int, hidden_dim: int) -> nn.Sequential:
     return nn.Sequential(
@@ -95,10 +103,7 @@ class Transformers(Peer):
         self.experts = Experts(SimpleNamespace(_experts_implementation="grouped_mm"))
 
     def forward(self, x_TD: Tensor) -> Tensor:
-        logits_TE = self.gate(x_TD)
-        top_TK, expert_TK = logits_TE.topk(self.k, dim=1)
-        gate_TK = top_TK.softmax(1)
-        self.gates_TE = lambda: torch.zeros_like(logits_TE).scatter(1, expert_TK, gate_TK)
+        gate_TK, expert_TK = self.largest(self.gate, self.k, x_TD)
         return self.experts(x_TD, expert_TK, gate_TK)
 
     def expert(self, number: int) -> Expert:
@@ -126,10 +131,7 @@ class ScatterMoE(Peer):
         )
 
     def forward(self, x_TD: Tensor) -> Tensor:
-        logits_TE = self.gate(x_TD)
-        top_TK, expert_TK = logits_TE.topk(self.k, dim=1)
-        gate_TK = top_TK.softmax(1)
-        self.gates_TE = lambda: torch.zeros_like(logits_TE).scatter(1, expert_TK, gate_TK)
+        gate_TK, expert_TK = self.largest(self.gate, self.k, x_TD)
         return self.mlp(x_TD, gate_TK, expert_TK)
 
     def expert(self, number: int) -> Expert:

@@ -1,56 +1,26 @@
-"""The kernels for GPUs against plain torch: on a GPU if there is one, else in Triton's interpreter.
+"""The layer's kernels for GPUs against plain torch: see ``gpus.py`` for what they run on."""
 
-The interpreter is chosen in ``tests/conftest.py``.
-
-Needs Triton, which only torch for CUDA brings: ``.ci/run`` installs it.
-"""
-
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from packaging.version import Version
 from torch import library
 
-ON_GPU = torch.cuda.is_available()
-triton = pytest.importorskip("triton")
-if (
-    not ON_GPU
-    and Version(triton.__version__) < Version("3.5")
-    and Version(np.__version__) >= Version("2.4")
-):
-    reason = "this Triton's interpreter takes arrays for numbers, which this numpy does not allow"
-    pytest.skip(reason, allow_module_level=True)
+from tests.kernels.gpus import (
+    DEVICE,
+    assert_close,
+    gradients,
+    in_float64,
+    needs_gpu,
+    normal,
+)
 
-from nmt_moe.kernels.gpu import tokens  # noqa: E402
-from nmt_moe.kernels.gpu.groups import group_sums  # noqa: E402
-from nmt_moe.kernels.gpu.logits import logits  # noqa: E402
-from nmt_moe.kernels.gpu.noisy import choose  # noqa: E402
-from nmt_moe.moe import MixtureOfExperts, cv_squared  # noqa: E402
-from nmt_moe.moe.balance import load_probability  # noqa: E402
-
-DEVICE = "cuda" if ON_GPU else "cpu"
-needs_gpu = pytest.mark.skipif(not ON_GPU, reason="no GPU here")
-
-
-def normal(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    return torch.randn(shape).to(DEVICE, dtype)
-
-
-def assert_close(found: torch.Tensor, right: torch.Tensor, error: float = 1e-5) -> None:
-    assert found.shape == right.shape
-    # Next to nothing: what is left where all else cancels.
-    assert (found.double() - right.double()).norm() <= error * right.double().norm() + 1e-9
-
-
-def in_float64(*tensors: torch.Tensor) -> list[torch.Tensor]:
-    return [x.detach().double().requires_grad_() for x in tensors]
-
-
-def gradients(y: torch.Tensor, *wanted: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Of something that depends on each number of ``y`` in another way."""
-    weights = torch.linspace(-1, 2, y.numel(), device=y.device, dtype=y.dtype)
-    return torch.autograd.grad((y * weights.view_as(y)).sum(), wanted)
+# isort: split
+from nmt_moe.kernels.gpu import tokens
+from nmt_moe.kernels.gpu.groups import group_sums
+from nmt_moe.kernels.gpu.logits import logits
+from nmt_moe.kernels.gpu.noisy import choose
+from nmt_moe.moe import MixtureOfExperts, cv_squared
+from nmt_moe.moe.balance import load_probability
 
 
 @pytest.mark.parametrize("dim", [8, 40, 512])

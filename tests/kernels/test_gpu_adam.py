@@ -1,4 +1,4 @@
-"""The optimizer's kernels for GPUs against plain loops: see ``tests/kernels/test_gpu.py``."""
+"""The optimizer's kernels for GPUs against plain loops: see ``gpus.py`` for what they run on."""
 
 import pytest
 import torch
@@ -6,12 +6,13 @@ from fairseq.optim.adam import Adam
 from torch import Tensor, nn
 
 import nmt_moe.plugin  # noqa: F401 (applies the fixes)
-from tests.kernels.test_gpu import DEVICE, ON_GPU, assert_close  # skips where they cannot run
+from tests.kernels.gpus import DEVICE, ON_GPU, assert_close
 
-from nmt_moe.kernels import gpu  # isort: skip
-from nmt_moe.kernels.gpu.adam import adam_, factored_, mean_squares  # isort: skip
-from nmt_moe.optim.fairseq_adam import FairseqMoEAdam, FairseqMoEAdamConfig  # isort: skip
-from nmt_moe.optim.split import join, split_  # isort: skip
+# isort: split
+from nmt_moe.kernels import gpu
+from nmt_moe.kernels.gpu.adam import adam_, factored_, mean_squares
+from nmt_moe.optim.fairseq_adam import FairseqMoEAdam, FairseqMoEAdamConfig
+from nmt_moe.optim.split import join, split_
 
 OPTIONS = dict(lr=0.01, eps=1e-6, weight_decay=0.1)
 

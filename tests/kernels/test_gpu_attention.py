@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-pytest.importorskip("triton")
+from tests.kernels.gpus import DEVICE, assert_close, normal
 
+# isort: split
 from nmt_moe.kernels.cpu.recurrence import Source
 from nmt_moe.kernels.gpu.attention import attend, attend_backward
 from nmt_moe.models.attention import attention_weights, context
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 ERRORS = {torch.float32: 3e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 # Batch, positions, width: several blocks of positions, and no powers of two.
 SIZES = [(3, 5, 6), (2, 37, 300), (1, 1, 1), (2, 600, 9), (1, 3, 5000)]
@@ -24,28 +24,19 @@ CASES = [
 ]
 
 
-def assert_close(found: Tensor, right: Tensor, error: float) -> None:
-    assert found.shape == right.shape
-    assert (found.double() - right.double()).norm() <= error * right.double().norm() + 1e-9
-
-
-def randn(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(shape).to(DEVICE, dtype)
-
-
 def make(sizes: tuple[int, int, int], kind: str, dtype: torch.dtype) -> tuple[Tensor, Source]:
     """Queries and what they read: the source by time, as an encoder leaves it, and padding."""
     torch.manual_seed(0)
     batch, positions, dim = sizes
     additive, bounded = KINDS[kind]
-    keys_BSD = randn(*sizes, dtype=dtype) * (1 if additive else dim**-0.5)
-    source_BSD = randn(positions, batch, dim, dtype=dtype).transpose(0, 1)
+    keys_BSD = normal(*sizes, dtype=dtype) * (1 if additive else dim**-0.5)
+    source_BSD = normal(positions, batch, dim, dtype=dtype).transpose(0, 1)
     pad_BS = torch.zeros(batch, positions, dtype=torch.bool, device=DEVICE)
     pad_BS[:1, positions // 2 + 1 :] = True
     if batch > 1:
         pad_BS[-1, : positions // 3] = True
-    v_D = randn(dim, dtype=dtype) * dim**-0.5 if additive else None
-    return randn(batch, dim, dtype=dtype), Source(keys_BSD, source_BSD, pad_BS, v_D, bounded)
+    v_D = normal(dim, dtype=dtype) * dim**-0.5 if additive else None
+    return normal(batch, dim, dtype=dtype), Source(keys_BSD, source_BSD, pad_BS, v_D, bounded)
 
 
 def attended(query_RD: Tensor, source: Source) -> tuple[Tensor, Tensor]:
@@ -78,12 +69,12 @@ def test_weights_context_and_gradients(sizes, kind, dtype):
     assert_close(context_BD, right[1], ERRORS[dtype])
 
     batch, _, dim = sizes
-    dcontext_BD = randn(batch, 2 * dim, dtype=dtype)[:, dim:]
-    dweights_BS = randn(batch, 3, sizes[1], dtype=dtype)[:, 1] if sizes[1] % 2 else None
+    dcontext_BD = normal(batch, 2 * dim, dtype=dtype)[:, dim:]
+    dweights_BS = normal(batch, 3, sizes[1], dtype=dtype)[:, 1] if sizes[1] % 2 else None
     dscores_BS, dquery_BD = torch.empty_like(weights_BS), torch.empty_like(query_BD)
     added_BSD = added_BD = None
     if source.v_D is not None:  # to what other steps have left there
-        added_BSD = 1e-3 * randn(*sizes)
+        added_BSD = 1e-3 * normal(*sizes)
         added_BD = added_BSD[:, 0].clone()
         before = [added_BSD.clone(), added_BD.clone()]
     found = (dscores_BS, dquery_BD, added_BSD, added_BD)
@@ -105,7 +96,7 @@ def test_weights_context_and_gradients(sizes, kind, dtype):
 
 def test_hypotheses_of_a_search_read_their_own_sentence():
     _, source = make(SIZES[0], "additive", torch.float32)
-    query_RD = randn(12, 6)
+    query_RD = normal(12, 6)
     _, right = in_float64(query_RD, source)
     for found, expected in zip(attended(query_RD, source), right, strict=True):
         assert_close(found, expected, 1e-6)

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import library
 
-pytest.importorskip("triton")
+from tests.kernels.gpus import DEVICE, assert_close, gradients, in_float64, normal
 
+# isort: split
 from nmt_moe.kernels.gpu import bank
 from nmt_moe.kernels.gpu.choices import ROWS
 from nmt_moe.kernels.gpu.tokens import Assignments
-from tests.kernels.test_gpu import DEVICE, assert_close, gradients, in_float64, normal
 
 T = 40
 COUNTS = [5, 0, ROWS + 3, 1, 2 * ROWS, 0]

@@ -7,19 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-pytest.importorskip("triton")
+from tests.kernels.gpus import DEVICE, assert_close
 
+# isort: split
 from nmt_moe.kernels import gpu
 from nmt_moe.kernels.gpu import cell
 from nmt_moe.models.cell import lean_step, lean_step_backward
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 ERRORS = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
-
-
-def assert_close(found: Tensor, right: Tensor, error: float) -> None:
-    assert found.shape == right.shape
-    assert (found.double() - right.double()).norm() <= error * right.double().norm() + 1e-9
 
 
 def cells_and_output(gates_BG: Tensor, before_BC: Tensor) -> tuple[Tensor, Tensor]:

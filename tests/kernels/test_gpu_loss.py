@@ -1,4 +1,4 @@
-"""The cross entropy in Triton against its formula in float64, on what ``test_gpu.py`` runs on."""
+"""The cross entropy in Triton against its formula in float64: see ``gpus.py`` for where."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -14,10 +14,11 @@ from nmt_moe.kernels import gpu
 from nmt_moe.models.incremental import IncrementalDecoder
 from tests.criterions.test_label_smoothed import batch, criterion
 from tests.criterions.test_real_rows import NoWait
-from tests.kernels.test_gpu import DEVICE, assert_close, normal
+from tests.kernels.gpus import DEVICE, assert_close, normal
 from tests.models.build import build_model
 
-gpu_loss = pytest.importorskip("nmt_moe.kernels.gpu.loss")
+# isort: split
+from nmt_moe.kernels.gpu import loss as gpu_loss
 
 PADDING, NAN, INF = 1, float("nan"), float("inf")
 # The interpreter does not round to bfloat16, but cuts.

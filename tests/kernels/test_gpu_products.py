@@ -8,31 +8,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from packaging.version import Version
 from torch import library
 
-ON_GPU = torch.cuda.is_available()
-triton = pytest.importorskip("triton")
-if (
-    not ON_GPU
-    and Version(triton.__version__) < Version("3.5")
-    and Version(np.__version__) >= Version("2.4")
-):
-    reason = "this Triton's interpreter takes arrays for numbers, which this numpy does not allow"
-    pytest.skip(reason, allow_module_level=True)
+from tests.kernels.gpus import DEVICE, ON_GPU, gradients, normal
 
-from nmt_moe.common.errors import UserError  # noqa: E402
-from nmt_moe.kernels.gpu import choices, grouped_mm  # noqa: E402
-from nmt_moe.kernels.gpu.feed_forward import feed_forward  # noqa: E402
-from nmt_moe.kernels.gpu.products import product  # noqa: E402
-from nmt_moe.kernels.gpu.tiles import ROWS, Tiles  # noqa: E402
-from nmt_moe.kernels.gpu.weight_gradients import weight_gradients  # noqa: E402
-from nmt_moe.moe.experts import Experts  # noqa: E402
+# isort: split
+from nmt_moe.common.errors import UserError
+from nmt_moe.kernels.gpu import choices, grouped_mm
+from nmt_moe.kernels.gpu.feed_forward import feed_forward
+from nmt_moe.kernels.gpu.products import product
+from nmt_moe.kernels.gpu.tiles import ROWS, Tiles
+from nmt_moe.kernels.gpu.weight_gradients import weight_gradients
+from nmt_moe.moe.experts import Experts
 
-DEVICE = "cuda" if ON_GPU else "cpu"
 ERRORS = {torch.float32: 1e-6, torch.float16: 5e-4, torch.bfloat16: 4e-3}  # of a rounded result
 DTYPES = list(ERRORS) if ON_GPU else [torch.float32, torch.float16]
 COUNTS = [5, 0, ROWS + 3, 1]
@@ -56,10 +46,6 @@ def way(request, monkeypatch):
     card = choices.card_of(torch.empty(0, device=DEVICE).device)
     monkeypatch.setattr(choices, "card_of", lambda device: card._replace(processors=0))
     return request.param
-
-
-def normal(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    return torch.randn(shape).to(DEVICE, dtype)
 
 
 def ends_of(counts: list[int]) -> torch.Tensor:
@@ -174,12 +160,6 @@ def test_what_float16_cannot_hold_is_infinite():
     tiles = Tiles(ends_of([2]), 2)
     assert product(x_AK, w_EKN, tiles).tolist() == [[INF, -INF, 32000]] * 2
     assert product(x_AK, w_EKN, tiles, True).tolist() == [[INF, 0, 32000]] * 2
-
-
-def gradients(y: torch.Tensor, *wanted: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Of something that depends on each number of ``y`` in another way."""
-    weights = torch.linspace(-1, 2, y.numel(), device=y.device, dtype=y.dtype)
-    return torch.autograd.grad((y * weights.view_as(y)).sum(), wanted)
 
 
 @pytest.mark.parametrize("torchs", [False, True])

@@ -17,7 +17,7 @@ from nmt_moe.kernels import gpu
 from nmt_moe.kernels.gpu import choices
 from nmt_moe.models.architectures import build, config
 from nmt_moe.moe import MixtureOfExperts, cv_squared
-from tests.kernels.test_gpu import ON_GPU, assert_close
+from tests.kernels.gpus import ON_GPU, assert_close
 
 pytestmark = pytest.mark.skipif(ON_GPU, reason="of the path's stand-in on a CPU")
 

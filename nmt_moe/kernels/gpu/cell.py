@@ -30,15 +30,21 @@ def tanh(x):
 
 
 @triton.jit
-def _step(gates, before, cells, out, gates_row, out_row, C, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside = column < C
-    at = gates + row * gates_row + column
+def _gates(at, inside, C):
+    """Of a row's pre-activations, those of its cells ``C`` numbers apart."""
     i = sigmoid(tl.load(at, inside, 0).to(tl.float32))
     f = sigmoid(tl.load(at + C, inside, 0).to(tl.float32))
     g = tanh(tl.load(at + 2 * C, inside, 0).to(tl.float32))
     o = sigmoid(tl.load(at + 3 * C, inside, 0).to(tl.float32))
+    return i, f, g, o
+
+
+@triton.jit
+def _step(gates, before, cells, out, gates_row, out_row, C, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = column < C
+    i, f, g, o = _gates(gates + row * gates_row + column, inside, C)
     c = f * tl.load(before + row * C + column, inside, 0) + i * g
     tl.store(cells + row * C + column, c, inside)
     tl.store(out + row * out_row + column, (o * tanh(c)).to(out.dtype.element_ty), inside)
@@ -51,11 +57,7 @@ def _step_backward(
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = column < C
-    at = gates + row * gates_row + column
-    i = sigmoid(tl.load(at, inside, 0).to(tl.float32))
-    f = sigmoid(tl.load(at + C, inside, 0).to(tl.float32))
-    g = tanh(tl.load(at + 2 * C, inside, 0).to(tl.float32))
-    o = sigmoid(tl.load(at + 3 * C, inside, 0).to(tl.float32))
+    i, f, g, o = _gates(gates + row * gates_row + column, inside, C)
     c_before = tl.load(before + row * C + column, inside, 0)
     t = tanh(f * c_before + i * g)
     d = tl.load(dout + row * dout_row + column, inside, 0).to(tl.float32)
