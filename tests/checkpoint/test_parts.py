@@ -8,6 +8,7 @@ import pytest
 import torch
 from fairseq.checkpoint_utils import torch_persistent_save
 
+import nmt_moe.plugin  # noqa: F401 (applies the fixes)
 from nmt_moe.checkpoint.__main__ import main
 from nmt_moe.checkpoint.convert import merge, split
 from nmt_moe.checkpoint.parts import MARK, _replaced, check, judge, new_mark, part_file, part_files
