@@ -242,6 +242,13 @@ def test_translations(names: list[str], second: bool, tmp_path: Path) -> None:
             hypotheses = f"{name}-1/{search}/hypotheses.txt"
             assert len((tmp_path / "run" / hypotheses).read_text().split("\n")) == lines + 1
             assert hypotheses in paired
+    if not second:  # each trained for as many updates as were measured for it, in so much time
+        for name in names:
+            measured = (tmp_path / f"run/updates-{name}/updates").read_text()
+            assert float(found[name, "1", "updates"]) == int(measured) >= 1
+        longer = settings | {"MINUTES": 0.03}
+        message = error(run("claims/translation.sh", *small, cwd=tmp_path, **longer))
+        assert "updates-32-timed was made with 0.02m --arch" in message
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
 The table has ``settings``, which the environment may have other values of; ``options``, texts of
 options that others name in braces, of which ``common`` are those of all cells; and ``cells``. In
 the texts there are the settings, too, and ``QUARTER``, ``EIGHTH`` and ``HALF`` of ``UPDATES``,
-``LOG``, an interval between two lines of the log, and the ``HOURS`` of ``MINUTES``. With ``peak``
+and ``LOG``, an interval between two lines of the log. Cells that ``timed`` names are trained for as
+many updates as this machine makes of them in ``MINUTES``, which is measured before. With ``peak``
 the memory of the trainings is measured; ``searches`` name those that translate the tests.
 """
 
@@ -22,6 +23,7 @@ from nmt_moe.runs import commands
 from nmt_moe.runs.folder import Run
 from nmt_moe.runs.steps import ROOT, Stage, into
 
+_WARMUP = 500  # updates at the most
 Train = Callable[[Stage, Sequence[str]], None]
 """What one training of a grid is, with the options of its cell."""
 
@@ -45,6 +47,8 @@ class Grid:
     """Whether the memory of a training is measured."""
     searches: list[str]
     """With which the tests are translated."""
+    timed: list[str]
+    """The cells whose trainings take as long as each other."""
 
     @classmethod
     def read(cls, table: Path, environment: Mapping[str, str], extra: Sequence[str]) -> "Grid":
@@ -81,7 +85,7 @@ class Grid:
             {name: every[name] for name in wanted}, [*every], seeds, int(jobs),
             Run(folder, table.stem, node), results,
             {**environment, "TRAIN_OPTIONS": "\n".join(extra)}, bool(content.get("peak")),
-            content.get("searches", []),
+            content.get("searches", []), content.get("timed", []),
         )  # fmt: skip
 
     def open(self, clean: bool, *about: str) -> None:
@@ -111,6 +115,9 @@ class Grid:
         for name, options in self.cells.items():
             for seed in self.seeds:
                 self._check(self.run.path / f"{name}-{seed}" / "options", " ".join(options))
+        for name in self.cells:
+            if name in self.timed:
+                self._measure(name)
         left = dict.fromkeys(self.seeds, len(self.cells))
         pool = ThreadPoolExecutor(self.jobs)
         seeds = {
@@ -141,11 +148,33 @@ class Grid:
                 "another RUN_DIR"
             )
 
+    def _measure(self, name: str) -> None:
+        """How many updates of a cell this machine makes in ``MINUTES``, one training at a time."""
+        time, options = f"{self.settings['MINUTES']}m", self.cells[name]
+        noted = f"{time} {' '.join(options)}"
+        self._check(self.run.path / f"updates-{name}" / "given", noted)
+
+        def work(folder: Path) -> None:
+            with atomic_write([folder / "given"]) as [file]:
+                file.write(f"{noted}\n")
+            stage = self._stage(folder, SEED=self.seeds[0])
+            stage.do([["updates", time, *self.common, *options]])
+
+        self.run.stage(f"updates-{name}", work, "binary")
+
+    def _schedule(self, name: str) -> list[str]:
+        """The length of a cell's training, where it was measured."""
+        if name not in self.timed:
+            return []
+        updates = int((self.run.path / f"updates-{name}/updates").read_text("utf-8"))
+        warmup = min(updates // 10, _WARMUP)
+        return ["--max-update", str(updates), "--warmup-updates", str(warmup)]
+
     def _cell(self, name: str, seed: str, training: Train) -> None:
         options = self.cells[name]
 
         def join(folder: Path) -> None:
-            training(self._stage(folder, SEED=seed), options)
+            training(self._stage(folder, SEED=seed), [*options, *self._schedule(name)])
 
         def work(folder: Path) -> None:
             with atomic_write([folder / "options"]) as [file]:
@@ -181,6 +210,4 @@ def _derived(settings: Mapping[str, str]) -> dict[str, str]:
     minutes = settings.get("MINUTES", "0")
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", minutes):
         raise UserError(f"MINUTES={minutes} is no number")
-    return {name: str(number) for name, number in numbers.items()} | {
-        "HOURS": f"{float(minutes) / 60:g}"
-    }
+    return {name: str(number) for name, number in numbers.items()}
