@@ -67,6 +67,12 @@ def test_all_that_we_say_follows(capsys: pytest.CaptureFixture[str]) -> None:
         (r"(38\.50, -1\.)(\d)(?=% \(`d64-32`\))", "results/capacity/tried.md"),
         (r"(38\.5)(\d)(?=, -1\.7% \(`d64-32`\))", "results/capacity/tried.md"),
         (r"(9\.30, 31\.48 / 31\.1)(\d)", "results/translation-multi30k/tried.md"),
+        (r"(\| 4,50)(\d)(?= \| 52 \|)", "results/multi30k/tried.md"),  # updates
+        (r"(\| 5)(\d)(?= \| 5\.82)", "results/multi30k/tried.md"),  # minutes
+        (r"(is 2\.1)(\d)(?= bits)", "results/multi30k/tried.md"),  # of a log of that sentence
+        (r"(a rate of \d\.)(\d)(?=e-3)", "results/multi30k/tried.md"),  # a setting
+        (r"(after 3,95)(\d)(?= updates)", "results/multi30k/tried.md"),
+        (r"(30\.7)(\d)(?= ± 0\.62)", "results/translation-multi30k/tried.md"),  # of a table
     ],
 )
 def test_one_digit_that_is_changed(
