@@ -72,6 +72,7 @@ def test_all_that_we_say_follows(capsys: pytest.CaptureFixture[str]) -> None:
         (r"(is 2\.1)(\d)(?= bits)", "results/multi30k/tried.md"),  # of a log of that sentence
         (r"(a rate of \d\.)(\d)(?=e-3)", "results/multi30k/tried.md"),  # a setting
         (r"(after 3,95)(\d)(?= updates)", "results/multi30k/tried.md"),
+        (r"(0\.35, )(\d)(?=2 passes)", "results/multi30k/tried.md"),
         (r"(30\.7)(\d)(?= ± 0\.62)", "results/translation-multi30k/tried.md"),  # of a table
     ],
 )

@@ -4,9 +4,9 @@ In its tables a cell such as ``37.80, 30.12 (`d64-32`)`` is of ``tried/d64-32.lo
 percentage is the difference to the first figure of the row's first cell. Cells of several logs
 (with ±) are not looked at. Columns of updates and minutes are of the first log of the row.
 
-In its prose, fractions and numbers of updates are those of the page's tables, of the settings in
-the logs and in ``run.json``, or of logs and result folders that the sentence names. Other whole
-numbers, such as those of the text, are not looked at.
+In its prose, fractions and numbers of updates and passes are those of the page's tables, of the
+settings in the logs and in ``run.json``, or of logs and result folders that the sentence names.
+Other whole numbers, such as those of the text, are not looked at.
 """
 
 import re
@@ -25,7 +25,7 @@ _CHANGE = re.compile(r"([-+]\d+\.\d)%")
 _ANY = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?!\w|\.\d)")
 _SENTENCE = re.compile(r"(?<=[.?:;])\s+(?=[A-Z`(])")
 _NAMED = re.compile(r"`([\w./-]+)`")
-_LOGGED = re.compile(r'"(?:\w+_)?(?:loss|ppl|bleu|num_updates|score|mean)": "?([\d.]+)')
+_LOGGED = re.compile(r'"(?:\w+_)?(?:loss|ppl|bleu|num_updates|score|mean|epoch)": "?([\d.]+)')
 _STEPS = re.compile(r"^.*\| train_inner \|.*\n", re.MULTILINE)  # their losses are of a few batches
 _TIME = re.compile(r'^claims search (begins|ends|stops) \{"time": ([\d.]+)', re.MULTILINE)
 
@@ -92,7 +92,7 @@ def _prose(page: Path, lines: list[str]) -> Iterator[str]:
                     logged += _numbers(_text(page.parent / name / "table.md"))
             plain = _NAMED.sub("``", sentence)
             for found in _ANY.finditer(plain):
-                counts = plain[found.end() :].startswith(" updates")
+                counts = plain[found.end() :].startswith((" updates", " passes"))
                 if (counts or "." in found[0] or "e" in found[0]) and not _among(found[0], logged):
                     yield f"{page}: no log that is named there has the {found[0]} of '{sentence}'"
 
@@ -114,9 +114,9 @@ def _logged(log: Path) -> list[float]:
 
 
 def _among(number: str, logged: list[float]) -> bool:
-    """Whether a figure is one of these, rounded to its digits."""
+    """Whether a figure is one of these, a fraction rounded to its digits."""
     plain = number.replace(",", "")
-    if "e" in plain:
+    if "." not in plain or "e" in plain:
         return float(plain) in logged
     digits = len(plain.partition(".")[2])
     return any(f"{one:.{digits}f}" == plain for one in logged)
@@ -130,4 +130,4 @@ def _minutes(log: Path) -> list[float]:
             began = float(time)
         elif began is not None:
             seconds, began = seconds + float(time) - began, None
-    return [seconds / 60] if seconds else []
+    return [round(seconds / 60)] if seconds else []
