@@ -65,7 +65,7 @@ def _tables(page: Path, lines: list[str]) -> Iterator[str]:
                     or f"{100 * (float(numbers[0]) / float(first) - 1):+.1f}" != change
                 ):
                     yield f"{page}: {numbers[0]} of '{name}' is not {change}% from {first}"
-        for head, cell in zip(heads, line.split("|"), strict=True):
+        for head, cell in zip(heads, line.split("|"), strict=False):
             if named and head in ("updates", "minutes"):
                 logged = _minutes(named) if head == "minutes" else _numbers(_text(named))
                 for number in _ANY.findall(cell)[:1] if logged else ():  # of so many, or so long
