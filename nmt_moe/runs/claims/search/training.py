@@ -26,7 +26,8 @@ STOP_AFTER = "NMT_MOE_STOP_AFTER"
 """See :mod:`nmt_moe.fairseq_fixes.first_part`, which is not imported for its name: it takes
 seconds."""
 BEGINS, ENDS, FAILS, STOPS = "begins", "ends", "fails", "stops"
-_MARK = re.compile(rf"claims search ({BEGINS}|{ENDS}|{FAILS}|{STOPS}) (\{{.*\}})\n")
+MARK = re.compile(rf"claims search ({BEGINS}|{ENDS}|{FAILS}|{STOPS}) (\{{.*\}})\n")
+"""A line of this module: what happened, and a JSON object with its time."""
 _DATED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?= \|)")
 _DONE = " | done training in "
 """What fairseq says last."""
@@ -216,7 +217,7 @@ class Training:
         tries: list[_Try] = []
         validations: dict[int, dict[str, float]] = {}
         for line in _lines(self.log(rung)):
-            mark = _MARK.fullmatch(line)
+            mark = MARK.fullmatch(line)
             if mark is not None:
                 content = json.loads(mark[2])
                 if mark[1] == BEGINS:
@@ -246,7 +247,7 @@ class Training:
         """The line that says why a try failed."""
         lines: list[str] = []
         for line in _lines(self.log()):
-            mark = _MARK.fullmatch(line)
+            mark = MARK.fullmatch(line)
             lines = [] if mark and mark[1] == BEGINS else [*lines[-50:], line]
         said = [line.strip() for line in lines if line.strip()]
         if code > 128 and commands.error_of(said) is None:

@@ -9,10 +9,13 @@ settings in the logs and in ``run.json``, or of logs and result folders that the
 Other whole numbers, such as those of the text, are not looked at.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+from nmt_moe.runs.claims.search.training import BEGINS, MARK
 
 _CELL = re.compile(r"([^|]*)\(`([\w-]+)`\) *(?=\||$)")
 _FIGURE = re.compile(
@@ -26,8 +29,8 @@ _ANY = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?!\w|\.\d)")
 _SENTENCE = re.compile(r"(?<=[.?:;])\s+(?=[A-Z`(])")
 _NAMED = re.compile(r"`([\w./-]+)`")
 _LOGGED = re.compile(r'"(?:\w+_)?(?:loss|ppl|bleu|num_updates|score|mean|epoch)": "?([\d.]+)')
+_UPDATES = re.compile(r'"(?:\w+_)?num_updates": "(\d+)"')
 _STEPS = re.compile(r"^.*\| train_inner \|.*\n", re.MULTILINE)  # their losses are of a few batches
-_TIME = re.compile(r'^claims search (begins|ends|stops) \{"time": ([\d.]+)', re.MULTILINE)
 
 
 def wrong(page: Path) -> Iterator[str]:
@@ -67,16 +70,18 @@ def _tables(page: Path, lines: list[str]) -> Iterator[str]:
                     yield f"{page}: {numbers[0]} of '{name}' is not {change}% from {first}"
         for head, cell in zip(heads, line.split("|"), strict=False):
             if named and head in ("updates", "minutes"):
-                logged = _minutes(named) if head == "minutes" else _numbers(_text(named))
-                for number in _ANY.findall(cell)[:1] if logged else ():  # of so many, or so long
-                    if not _among(number, logged):
+                logged = _minutes(named) if head == "minutes" else _updates(named)
+                ended = logged or head == "updates"  # of a try that was killed no time is known
+                for number in _ANY.findall(cell)[:1]:  # of so many, or so long
+                    if ended and not _among(number, logged):
                         yield f"{page}: the log of '{named.stem}' has no {number} {head}"
 
 
 def _prose(page: Path, lines: list[str]) -> Iterator[str]:
     known = _numbers("\n".join(line for line in lines if line.startswith("|")))
     for log in (page.parent / "tried").glob("*.log"):
-        known += _numbers(_text(log).partition("\n")[0] if "fairseq-train" in _text(log) else "")
+        about = _text(log).partition("\n")[0]
+        known += _numbers(about) if "fairseq-train" in about else []
     if (page.parent / "run.json").is_file():
         known += _numbers(_text(page.parent / "run.json"))
     for block in "\n".join(lines).split("\n\n"):
@@ -113,6 +118,10 @@ def _logged(log: Path) -> list[float]:
     return values + [float("".join(found)) for found in _FIGURE.findall(text)]
 
 
+def _updates(log: Path) -> list[float]:
+    return [float(number) for number in _UPDATES.findall(_text(log))]
+
+
 def _among(number: str, logged: list[float]) -> bool:
     """Whether a figure is one of these, a fraction rounded to its digits."""
     plain = number.replace(",", "")
@@ -125,9 +134,10 @@ def _among(number: str, logged: list[float]) -> bool:
 def _minutes(log: Path) -> list[float]:
     """Of a training's tries together, where the log has their times."""
     seconds, began = 0.0, None
-    for kind, time in _TIME.findall(_text(log)):
-        if kind == "begins":
-            began = float(time)
+    for mark in MARK.finditer(_text(log)):
+        time = json.loads(mark[2])["time"]
+        if mark[1] == BEGINS:
+            began = time
         elif began is not None:
-            seconds, began = seconds + float(time) - began, None
+            seconds, began = seconds + time - began, None
     return [round(seconds / 60)] if seconds else []
