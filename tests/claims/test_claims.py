@@ -206,6 +206,15 @@ def test_a_picture_without_numbers_of_experts(tmp_path: Path) -> None:
         assert (">experts<" in text) == shown and ">dense<" in text
 
 
+def test_curves_have_bands_where_there_are_seeds(tmp_path: Path) -> None:
+    run, logs = load(TINY)
+    bands = {}
+    for name, shown in (("all", logs), ("one", [log for log in logs if log.seed == logs[0].seed])):
+        pictures.draw(run, shown, tmp_path / name)
+        bands[name] = (tmp_path / name).read_text().count('id="FillBetween')
+    assert bands == {"all": len({log.cell for log in logs}), "one": 0}
+
+
 def test_peak_memory_of_a_command(tmp_path: Path) -> None:
     found = {}
     for size in (60, 360):  # this package takes more than the first one itself

@@ -1,5 +1,6 @@
 """The pictures of the claims, as SVG that is the same whenever it is drawn of the same logs."""
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure as Picture
 from nmt_moe.common import logged
 from nmt_moe.common.files import atomic_write
 from nmt_moe.runs.claims.logs import Log
+from nmt_moe.runs.claims.statements.significance import interval
 from nmt_moe.runs.claims.tables import FIGURES, PAIRS, Figure, Run, by_cell, values
 
 Cells = Mapping[str, list[Log]]
@@ -112,15 +114,27 @@ def by_pair(axes: Any, cells: Cells, run: Run) -> None:
 
 
 def curves(axes: Any, cells: Cells, run: Run) -> None:
-    """The validation perplexity against the wordpieces read in training, seeds averaged."""
+    """The validation perplexity against the wordpieces read in training.
+
+    Means of the seeds in bands of 95% confidence, those of the logarithm: so none is below zero.
+    """
     for name, logs in cells.items():
         curve = [log.curve(logged.of_split("valid", logged.PERPLEXITY)) for log in logs]
         common = sorted(set.intersection(*(set(found) for found in curve)))
         # It is that of the last lines of training; it hardly changes.
         line = logs[0].last("train_inner", logged.PIECES_PER_BATCH)
         pieces = float(line.figures[logged.PIECES_PER_BATCH]) if line else 1.0
-        means = [statistics.fmean(found[update] for found in curve) for update in common]
-        axes.plot([update * pieces / 1e6 for update in common], means, marker=".", label=name)
+        read = [update * pieces / 1e6 for update in common]
+        seeds = [[math.log(found[update]) for found in curve] for update in common]
+        means = [*map(statistics.fmean, seeds)]
+        [drawn] = axes.plot(read, [*map(math.exp, means)], marker=".", label=name)
+        if len(logs) > 1:
+            halves = [*map(interval, seeds)]
+            low, high = (
+                [math.exp(mean + sign * half) for mean, half in zip(means, halves, strict=True)]
+                for sign in (-1, 1)
+            )
+            axes.fill_between(read, low, high, color=drawn.get_color(), alpha=0.2, linewidth=0)
     axes.set(
         xlabel="wordpieces read in training, millions",
         ylabel="validation perplexity",

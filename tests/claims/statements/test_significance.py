@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import betainc
-from scipy.stats import ttest_ind
+from scipy.stats import sem, t, ttest_ind
 
 from nmt_moe.runs.claims.statements.significance import (
     apart,
     bootstraps,
     holm,
     incomplete_beta,
+    interval,
     of_seeds,
     welch,
 )
@@ -25,6 +26,12 @@ def test_welch_is_that_of_scipy(one: list[float], other: list[float]) -> None:
     if len(set(one)) > 1 or len(set(other)) > 1:
         expected = ttest_ind(one, other, equal_var=False).pvalue
         assert welch(one, other) == pytest.approx(expected, rel=1e-9, abs=1e-14)
+
+
+@given(NUMBERS, st.sampled_from([0.5, 0.95, 0.999]))
+def test_the_interval_is_that_of_scipy(numbers: list[float], confidence: float) -> None:
+    expected = t.ppf((1 + confidence) / 2, len(numbers) - 1) * sem(numbers)
+    assert interval(numbers, confidence) == pytest.approx(float(expected), rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("a", [0.5, 1.0, 3.7, 40.0])

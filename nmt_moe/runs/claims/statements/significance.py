@@ -29,6 +29,21 @@ def student(t: float, freedom: float) -> float:
     return incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t))
 
 
+def interval(numbers: Sequence[float], confidence: float = 0.95) -> float:
+    """Half the width of the confidence interval of their mean, by Student's t."""
+    low, high = 0.0, 1.0
+    freedom = len(numbers) - 1
+    while student(high, freedom) > 1 - confidence:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        if student(middle, freedom) > 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high * statistics.stdev(numbers) / math.sqrt(len(numbers))
+
+
 def incomplete_beta(a: float, b: float, x: float) -> float:
     """The regularized incomplete beta function, by its continued fraction (Lentz's method)."""
     if x in (0, 1):
