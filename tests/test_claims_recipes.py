@@ -198,6 +198,10 @@ def test_the_other_claims_of_a_given_text(claim: str, cell: str, tmp_path: Path)
     found = figures(tmp_path / "run/results")
     last = {"cost": "peak memory, MiB"}.get(claim, "max/mean load, training")
     assert float(found[cell, "1", last]) >= 1
+    if claim == "cost":
+        about = read(tmp_path / "run/results/logs/256-h-1.log").about
+        least = 24 * about["parameters"] / (about["bandwidth_gb"] * 1e9) * 1000
+        assert float(found[cell, "1", "ms/update, weights at least"]) == pytest.approx(least, abs=1)
     kept = [path for path in (tmp_path / "run/results").rglob("*.*") if path.suffix != ".svg"]
     assert len(kept) == 5 and not any(str(tmp_path) in path.read_text() for path in kept)
 

@@ -121,10 +121,13 @@ class Gates(Command):
 class Machine(Command):
     """Print what runs here, as JSON."""
 
-    def run(self) -> None:
-        from nmt_moe.runs.claims.machine import machine
+    bandwidth: bool = option(False, "measure the memory's, too, in GB/s")
 
-        print(json.dumps(machine()))
+    def run(self) -> None:
+        from nmt_moe.runs.claims.machine import bandwidth, machine
+
+        measured = {"bandwidth_gb": round(bandwidth(), 1)} if self.bandwidth else {}
+        print(json.dumps(machine() | measured))
 
 
 @dataclass(kw_only=True)

@@ -16,6 +16,7 @@ from nmt_moe.runs.claims import pictures, tables, translations
 from nmt_moe.runs.claims.__main__ import main
 from nmt_moe.runs.claims.grid import Grid
 from nmt_moe.runs.claims.logs import harvest, parse, read
+from nmt_moe.runs.claims.machine import bandwidth, milliseconds_of_weights
 from nmt_moe.runs.claims.results import load
 from tests import commands
 
@@ -213,6 +214,12 @@ def test_curves_have_bands_where_there_are_seeds(tmp_path: Path) -> None:
         pictures.draw(run, shown, tmp_path / name)
         bands[name] = (tmp_path / name).read_text().count('id="FillBetween')
     assert bands == {"all": len({log.cell for log in logs}), "one": 0}
+
+
+def test_what_weights_cost_at_least() -> None:
+    """A billion weights, 24 bytes of each, at 24 GB/s; no machine is outside of these bounds."""
+    assert milliseconds_of_weights(10**9, 24) == pytest.approx(1000)
+    assert 0.2 < bandwidth() < 5000
 
 
 def test_peak_memory_of_a_command(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ options that others name in braces, of which ``common`` are those of all cells; 
 the texts there are the settings, too, and ``QUARTER``, ``EIGHTH`` and ``HALF`` of ``UPDATES``,
 and ``LOG``, an interval between two lines of the log. Cells that ``timed`` names are trained for as
 many updates as this machine makes of them in ``MINUTES``, which is measured before. With ``peak``
-the memory of the trainings is measured; ``searches`` name those that translate the tests.
+the memory of the trainings is measured, and its speed; ``searches`` name those that translate the
+tests.
 """
 
 import os
@@ -44,7 +45,7 @@ class Grid:
     results: Path
     environment: dict[str, str]
     peak: bool
-    """Whether the memory of a training is measured."""
+    """Whether the memory of a training is measured, and how fast this machine's is."""
     searches: list[str]
     """With which the tests are translated."""
     timed: list[str]
@@ -180,7 +181,7 @@ class Grid:
             with atomic_write([folder / "options"]) as [file]:
                 file.write(f"{' '.join(options)}\n")
             machine = ["python", "-m", "nmt_moe.runs.claims", "machine"]
-            into(self._stage(folder), "machine.json", *machine)
+            into(self._stage(folder), "machine.json", *machine, *["--bandwidth"] * self.peak)
             join(folder)
 
         self.run.stage(f"{name}-{seed}", work, "binary", join)

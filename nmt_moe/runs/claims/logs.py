@@ -13,6 +13,7 @@ from typing import Any
 
 from nmt_moe.common import logged
 from nmt_moe.common.errors import UserError
+from nmt_moe.runs.claims.machine import milliseconds_of_weights
 from nmt_moe.runs.folder import log, seconds
 
 _MEASURED = {
@@ -97,6 +98,9 @@ def harvest(folder: Path, model: dict[str, int]) -> Iterator[str]:
         }
         if (folder / "peak").exists():
             about["peak_mib"] = int((folder / "peak").read_text())
+        if "bandwidth_gb" in about:
+            least = milliseconds_of_weights(model["parameters"], about["bandwidth_gb"])
+            about["weights_ms"] = round(least, 1)
         trained = log(folder)
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} is not complete ({error}): remove it, run again") from None

@@ -5,6 +5,7 @@ import platform
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,30 @@ def machine() -> dict[str, str | int]:
         "fairseq": version("fairseq-fixed"),
         "commit": commit(),
     }
+
+
+def bandwidth() -> float:
+    """GB/s that all threads read and write together: the fastest of some copies of 256 MiB."""
+    one, other = torch.ones(2**26), torch.zeros(2**26)
+    seconds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        other.copy_(one)
+        seconds.append(time.perf_counter() - start)
+    return 2 * one.nbytes / min(seconds) / 1e9
+
+
+def milliseconds_of_weights(parameters: int, gigabytes: float) -> float:
+    """What an update takes at least, where all weights take part in it and no cache holds them.
+
+    Each is read forward, backward and by the optimizer, which writes it; its gradient is written
+    and read: 24 bytes in float32.
+
+    Args:
+        parameters: how many weights.
+        gigabytes: that the memory moves in a second.
+    """
+    return 24 * parameters / (gigabytes * 1e9) * 1000
 
 
 def peak(command: Sequence[str]) -> tuple[int, int]:

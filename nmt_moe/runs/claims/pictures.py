@@ -167,7 +167,11 @@ PANELS: dict[str, list[Callable[..., None]]] = {
     "tying": [dots("valid ppl/piece"), curves],
     "precision": [dots("valid ppl/piece"), curves],
     "multilingual": [by_pair, dots("mean BLEU"), curves],
-    "cost": [against_experts("ms/update"), against_experts("peak memory, MiB")],
+    "cost": [
+        against_experts("ms/update"),
+        against_experts("ms/update, weights at least"),
+        against_experts("peak memory, MiB"),
+    ],
 }
 OF_SECOND_TEXT = [dots("2nd text: BLEU, fairseq's search"), dots("2nd text: BLEU, GNMT's search")]
 """What else to draw of translations of a second test text."""

@@ -121,6 +121,7 @@ FIGURES: dict[str, list[Figure]] = {
     ],
     "cost": [
         _OPERATIONS, _PARAMETERS, _TIME,
+        Figure("ms/update, weights at least", "about", "weights_ms", ",.0f"),
         Figure("tokens/s", "train_inner", PIECES_PER_SECOND, ",.0f"),
         Figure("peak memory, MiB", "about", "peak_mib", ",.0f"),
     ],
