@@ -418,19 +418,20 @@ def rooms(_: str) -> str:
 
 
 def choices(part: str) -> str:
-    """``rows``, ``sizes`` or ``sources``: what ``nmt-moe train`` chooses."""
+    """``rows``, ``sizes``, ``short`` or ``sources``: what ``nmt-moe train`` chooses."""
     known = tomllib.loads((ROOT / "nmt_moe" / "own_text" / "choices.toml").read_text())
     if part == "sources":
         return "\n".join(f"1. {name}: {text}" for name, text in known["sources"].items())
     numbers = list(known["sources"])
-    rows = known["rows"]
+    rows = known["short" if part == "short" else "rows"]
     if part == "sizes":
         rows = [{"size": f"`{name}`"} | size for name, size in known["sizes"].items()]
+    names = _HEADS | (_OF_SHORT if part == "short" else {})
     shown = []
     for row in rows:
         row["from"] = ", ".join(f"[{numbers.index(name) + 1}]" for name in row.pop("sources"))
         shown.append([_cell(value) for value in row.values()])
-    return "\n".join(left([_HEADS.get(name, name) for name in rows[0]], shown))
+    return "\n".join(left([names.get(name, name) for name in rows[0]], shown))
 
 
 _HEADS = {
@@ -445,6 +446,7 @@ _HEADS = {
     "wordpieces": "sees at least",
     "most": "vocabulary up to",
 }
+_OF_SHORT = {"passes": "passes, fewer than", "dropout": "dropout, at most"}
 
 
 def _cell(value: Any) -> str:

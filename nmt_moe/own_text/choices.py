@@ -215,7 +215,11 @@ def _row(pairs: int) -> dict[str, Any]:
 
 
 def _dropout(row: Mapping[str, Any], passes: float) -> float:
-    short = [one["dropout"] for one in table()["short"] if passes < one["passes"]]
+    short = [
+        one["dropout"]
+        for one in table()["short"]
+        if passes < one["passes"] and row["pairs"] <= one["pairs"]
+    ]
     return min([row["dropout"], *short])
 
 

@@ -85,6 +85,8 @@ def test_a_measured_speed_decides_the_updates() -> None:
     slow = found.fitted(500, 1000, 2, "ten minutes at 2 updates a second")
     assert (slow.updates, slow.warmup, slow.dropout) == (1000, 100, 0.0)
     assert found.fitted(500, 3500, 2, "half an hour").dropout == 0.1
+    assert found.fitted(500, 6000, 2, "an hour").dropout == 0.2
+    assert made(4_000_000).fitted(500, 6000, 2, "an hour").dropout == 0.4
     assert slow.reasons[0] == "ten minutes at 2 updates a second"
     with pytest.raises(UserError, match="for 29,000 pairs, give a --time that is 2 minutes longer"):
         found.fitted(500, 10, 1, "ten seconds at 1 update a second")
