@@ -8,5 +8,8 @@
 # hierarchies (-h) of 256 and 1024. Perplexity against experts (the paper's figure 2, table 7) and
 # against the text that was read. The files hold a sentence per line, and may be .gz; or one folder
 # with train.txt, valid.txt and test.txt (default: the English side of the phrasebook).
+#
+#   LR        learning rate of the trainings
+#   DENSE_LR  another one of the dense control, in the cell dense-tuned
 # shellcheck source=recipes/claims/claims.sh
 source "$(dirname "${BASH_SOURCE[0]}")/claims.sh"

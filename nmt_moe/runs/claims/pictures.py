@@ -61,7 +61,7 @@ def against_experts(head: str) -> Callable[..., None]:
             digits = name.removesuffix("-h")
             if not numbers:
                 continue
-            if name == "dense":
+            if name.startswith("dense"):
                 axes.axhline(statistics.fmean(numbers), color="grey", linestyle=":", label=name)
             if not digits.isdecimal():
                 continue
