@@ -156,6 +156,8 @@ PANELS: dict[str, list[Callable[..., None]]] = {
         dots("CV(importance), training", log=True),
         dots("CV(load), training", log=True),
         dots("max/mean load, training", log=True),
+        dots("CV(load), test", log=True),
+        curves,
     ],
     "gating": [dots("test ppl/piece"), curves],
     "translation": [
