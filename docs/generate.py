@@ -240,9 +240,10 @@ _CELLS = {
     "top_k": "top-k",
     "noisy_top_k": "noisy top-k with losses",
     "dense-timed": "dense",
+    "dense-tuned": "dense",
 }
 _GLANCE = [
-    ("More experts, equal operations: a lower perplexity?", "capacity", "256-h", "capacity"),
+    ("More experts, equal operations: a lower perplexity?", "capacity-en-de", "256", "capacity"),
     (
         "Losses: a balanced load in training (CV, with noise)?",
         *("balance-training", "0.1_0.1", "balance"),
