@@ -427,7 +427,7 @@ def choices(part: str) -> str:
     if part == "sources":
         return "\n".join(f"1. {name}: {text}" for name, text in known["sources"].items())
     numbers = list(known["sources"])
-    rows = known["short" if part == "short" else "rows"]
+    rows = known[part]
     if part == "sizes":
         rows = [{"size": f"`{name}`"} | size for name, size in known["sizes"].items()]
     names = _HEADS | (_OF_SHORT if part == "short" else {})

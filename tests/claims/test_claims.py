@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from nmt_moe.common.errors import UserError
 from nmt_moe.runs.claims import pictures, tables, translations
 from nmt_moe.runs.claims.__main__ import main
 from nmt_moe.runs.claims.grid import Grid
-from nmt_moe.runs.claims.logs import harvest, parse, read
-from nmt_moe.runs.claims.machine import bandwidth, milliseconds_of_weights
+from nmt_moe.runs.claims.logs import harvest, milliseconds_of_weights, parse, read
+from nmt_moe.runs.claims.machine import bandwidth
 from nmt_moe.runs.claims.results import load
 from tests import commands
 
@@ -214,6 +215,11 @@ def test_curves_have_bands_where_there_are_seeds(tmp_path: Path) -> None:
         pictures.draw(run, shown, tmp_path / name)
         bands[name] = (tmp_path / name).read_text().count('id="FillBetween')
     assert bands == {"all": len({log.cell for log in logs}), "one": 0}
+
+
+def test_the_command_starts_without_torch() -> None:
+    program = "import sys, nmt_moe.cli.claims; raise SystemExit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
 
 
 def test_what_weights_cost_at_least() -> None:

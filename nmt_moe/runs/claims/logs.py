@@ -13,7 +13,6 @@ from typing import Any
 
 from nmt_moe.common import logged
 from nmt_moe.common.errors import UserError
-from nmt_moe.runs.claims.machine import milliseconds_of_weights
 from nmt_moe.runs.folder import log, seconds
 
 _MEASURED = {
@@ -114,6 +113,19 @@ def harvest(folder: Path, model: dict[str, int]) -> Iterator[str]:
         measured = folder / name
         if measured.exists():
             yield f"{tag} | {json.dumps(json.loads(measured.read_text()))}"
+
+
+def milliseconds_of_weights(parameters: int, gigabytes: float) -> float:
+    """What an update takes at least, where all weights take part in it and no cache holds them.
+
+    Each is read forward, backward and by the optimizer, which writes it; its gradient is written
+    and read: 24 bytes in float32.
+
+    Args:
+        parameters: how many weights.
+        gigabytes: that the memory moves in a second.
+    """
+    return 24 * parameters / (gigabytes * 1e9) * 1000
 
 
 def parse(path: Path, lines: Iterable[str]) -> Log:

@@ -39,19 +39,6 @@ def bandwidth() -> float:
     return 2 * one.nbytes / min(seconds) / 1e9
 
 
-def milliseconds_of_weights(parameters: int, gigabytes: float) -> float:
-    """What an update takes at least, where all weights take part in it and no cache holds them.
-
-    Each is read forward, backward and by the optimizer, which writes it; its gradient is written
-    and read: 24 bytes in float32.
-
-    Args:
-        parameters: how many weights.
-        gigabytes: that the memory moves in a second.
-    """
-    return 24 * parameters / (gigabytes * 1e9) * 1000
-
-
 def peak(command: Sequence[str]) -> tuple[int, int]:
     """Run a command; its exit code, and the MiB that the largest of its processes had at most."""
     reading, writing = os.pipe()
