@@ -32,13 +32,18 @@ BASE = [
 
 
 def sentence_pairs(count: int, seed: int = 0) -> Sentences:
-    """Pairs of 1 to 9 words and the end of the sentence."""
+    """Pairs of 1 to 9 words and the end of the sentence.
+
+    Each source begins with another word: two equal beginnings would be equal tokens, between which
+    strictly balanced gating chooses by rounding, which is another for another batch.
+    """
     chance = random.Random(seed)
 
     def sentence() -> list[int]:
         return [4 + chance.randrange(WORDS) for _ in range(chance.randint(1, 9))] + [EOS]
 
-    return [(sentence(), sentence()) for _ in range(count)]
+    firsts = chance.sample(range(4, 4 + WORDS), count)
+    return [([first, *sentence()[1:]], sentence()) for first in firsts]
 
 
 def batch(pairs: Sentences) -> dict[str, Any]:
