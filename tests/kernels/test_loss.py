@@ -32,6 +32,19 @@ def test_loss_and_gradient(words, epsilon):
     assert (found[2][3] == 0).all()
 
 
+def test_padding_has_no_gradient_whatever_its_logits_are():
+    """Above 88.7 their exponential is infinite in float32."""
+    logits_NV = torch.randn(6, 40)
+    logits_NV[3:] = torch.tensor([[88.0], [90.0], [1e30]])
+    target_N = torch.tensor([5, 6, 7, PADDING, PADDING, PADDING])
+    found = both(logits_NV.requires_grad_(), target_N, 0.1)
+    right = both(logits_NV[:3].detach().double().requires_grad_(), target_N[:3], 0.1)
+    for a, b in zip(found[:2], right[:2], strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-6, atol=0)
+    torch.testing.assert_close(found[2][:3].double(), right[2], rtol=1e-5, atol=1e-7)
+    assert (found[2][3:] == 0).all()
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_seen(value):
     logits_NV = torch.randn(4, 40)

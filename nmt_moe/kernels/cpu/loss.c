@@ -3,6 +3,7 @@
    distributions of two rows are apart: one pass more. */
 
 #include "product.h"
+#include <string.h>
 
 /* logits and gradients are [rows, columns] float32, by rows; what is one number a row is [rows].
    Rows whose target is negative count nothing. */
@@ -53,7 +54,11 @@ TARGET static void gradient_of(const Loss *task, long row) {
     const float *x = task->logits + row * task->columns;
     float *gradient = task->gradient + row * task->columns;
     long columns = task->columns, target = task->target[row];
-    __m512 scale = number(target < 0 ? 0 : task->scale), other = number(task->other);
+    if (target < 0) { /* p of its logits has no meaning, and may be infinite */
+        memset(gradient, 0, columns * sizeof *gradient);
+        return;
+    }
+    __m512 scale = number(task->scale), other = number(task->other);
     __m512 log_sum = number(task->logsumexp[row]);
     for (long i = 0; i < columns; i += 16) {
         __mmask16 mask = MASK(i, columns);
@@ -61,7 +66,7 @@ TARGET static void gradient_of(const Loss *task, long row) {
         __m512 p = _mm512_sub_ps(exponential(here), other);
         _mm512_mask_storeu_ps(gradient + i, mask, _mm512_mul_ps(scale, p));
     }
-    if (target >= 0) gradient[target] -= task->scale * task->correct;
+    gradient[target] -= task->scale * task->correct;
 }
 
 TARGET static void divergences_of(const Loss *task, long row) {
