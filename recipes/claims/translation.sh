@@ -5,10 +5,10 @@
 #
 # Trains English-German models of equal operations for the same number of updates: a dense one, then
 # 4, 32 and 256 experts after two of the layers, of which each wordpiece sees four. Then wider ones,
-# dense and with 32, fairseq's lstm and a small transformer for as many updates as this machine makes
-# of each in MINUTES. Each translates the test text with fairseq's search and with the paper's (GNMT's
-# length and coverage penalties of 0.2), beam 5; RESULTS/paired-SEARCH-SEED.txt has tests by paired
-# bootstrap, against the first of CELLS (SEARCH1 is of TEST1).
+# dense and with 4 or 32, fairseq's lstm and a small transformer for as many updates as this machine
+# makes of each in MINUTES. Each translates the test text with fairseq's search and with the paper's
+# (GNMT's length and coverage penalties of 0.2), beam 5; RESULTS/paired-SEARCH-SEED.txt has tests by
+# paired bootstrap, against the first of CELLS (SEARCH1 is of TEST1).
 #
 # Texts are prefixes of files with .en and .de, gzipped (.gz) or not:
 #
