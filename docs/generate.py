@@ -207,7 +207,6 @@ def glance(_: str) -> str:
         wording, one = claims[name, cell]
         base, mean = (wording.fill(f"{{{what}}}") for what in ("base", f"mean|{cell}"))
         here = f"{cell_name(one.claim.base)} {base}; {cell_name(cell)} {mean}"
-        here = here if not one.missing else f"no {cell_name(one.missing)} twin was trained"
         chosen = "; settings chosen on the test text" if one.claim.tried else ""
         rows.append([question, f"[{here}](docs/results.md#{link})", f"{one.verdict}{chosen}"])
     speed = results_of("moe_layer")
@@ -230,8 +229,8 @@ def glance(_: str) -> str:
 
 def cell_name(cell: str) -> str:
     """A cell of a grid in words."""
-    number = cell.removesuffix("-h")
-    return f"{number} experts" if number.isdecimal() else _CELLS.get(cell, cell)
+    name = cell.removesuffix("-h").removesuffix("-timed")
+    return f"{name} experts" if name.isdecimal() else _CELLS.get(name, name)
 
 
 _CELLS = {
@@ -239,7 +238,6 @@ _CELLS = {
     "0.1_0.1": "with them",
     "top_k": "top-k",
     "noisy_top_k": "noisy top-k with losses",
-    "dense-timed": "dense",
     "dense-tuned": "dense",
 }
 _GLANCE = [
@@ -263,8 +261,13 @@ _GLANCE = [
     ),
     ("And in BLEU?", "translation-bleu-gnmt", "32", "translation"),
     (
-        "Do experts translate better at equal time?",
-        *("timed-experts", "32-timed", "translation-at-equal-time"),
+        "Do experts translate better at equal time (perplexity)?",
+        *("equal-time-experts", "4-timed", "translation-at-equal-time"),
+    ),
+    ("And in BLEU?", "equal-time-experts-bleu", "4-timed", "translation-at-equal-time"),
+    (
+        "And better than fairseq's `lstm` (BLEU)?",
+        *("equal-time-lstm-bleu", "4-timed", "translation-at-equal-time"),
     ),
 ]
 """Questions of the README, with the claim, the cell and the heading that answer them."""

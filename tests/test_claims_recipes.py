@@ -48,6 +48,7 @@ def test_there_is_a_test_for_each_claim() -> None:
     + [("translation-mixed", {"UPDATES": "8000", "LR": "3e-3"}), ("balance-noise", {})]
     + [("balance-long", {"UPDATES": "6000"})]
     + [("capacity-en-de", {"UPDATES": "3600"}), ("translation-twins", {"LR": "8e-3"})]
+    + [("translation-equal-time", {})]
     + [("multilingual", {})],
 )
 def test_the_grid_is_that_of_the_results(results: str, settings: dict[str, str]) -> None:
