@@ -90,6 +90,42 @@ class DotAttention(MultiplicativeAttention):
         return apply(self.source, source_BSD) * source_BSD.shape[2] ** -0.5
 
 
+class OutputAttention(nn.Module):
+    """A second attention, of what the last layer puts out (Luong et al. 2015, section 3.1).
+
+    The query of the other one is the output of the step before. This one knows the word before,
+    and no step waits for another. The weights of the positions ``y`` are the softmax of
+    ``xW . y / sqrt(D)``. Scores start with a third of the mean squares of ``x`` and ``y``, near
+    uniform at any width, and the output, a product of the context, with a third of its mean square.
+
+    Args:
+        dim: width of queries and source.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.residual = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x_RLD: Tensor, source_BSD: Tensor, pad_BS: Tensor) -> Tensor:
+        """What a decoder adds to the output of its last layer.
+
+        Args:
+            x_RLD: that output: equally many rows for each sentence, side by side.
+            source_BSD: the output of the encoder.
+            pad_BS: true on the source's padding.
+
+        Returns:
+            ``[R, L, D]``.
+        """
+        query_RLD = apply(self.query, x_RLD, wide=True) * x_RLD.shape[2] ** -0.5
+        with torch.autocast(x_RLD.device.type, enabled=False):
+            source_BSD = source_BSD.type_as(query_RLD)
+            weights_NS = attention_weights(query_RLD.flatten(0, 1), source_BSD, pad_BS, None, False)
+            context_RLD = context(weights_NS, source_BSD).view_as(query_RLD)
+        return apply(self.residual, context_RLD)
+
+
 def attention_weights(
     query_RD: Tensor,
     keys_BSD: Tensor,

@@ -39,6 +39,15 @@ def _own_dropout(what: str) -> Any:
     return option(None, _BELOW_1, f"dropout on {what}; where not given, that of --dropout")
 
 
+def _residual_from(side: str) -> Any:
+    return option(
+        1,
+        integers(1),
+        f"the first {side} layer with a residual connection around it: 1: all have one, as the "
+        "paper's; 3: as GNMT's",
+    )
+
+
 # The criterion's own, so that they can be given with every criterion; None: as the criterion says.
 _Balance = make_dataclass(
     "_Balance",
@@ -212,6 +221,13 @@ class LSTMMoEConfig(StackConfig):
         "add the attention context, through a matrix, to the output of decoder "
         "layer 1, so that all above reads it, as GNMT's upper layers do (the paper's do not)",
     )
+    output_attention: bool = _plain(
+        False,
+        "a second attention, after the last decoder layer, whose query is that layer's output and "
+        "whose context is added to it (Luong et al. 2015; the paper has one attention)",
+    )
+    encoder_residual_from: int = _residual_from("encoder")
+    decoder_residual_from: int = _residual_from("decoder")
     encoder_dropout_in: Optional[float] = _own_dropout("the encoder's embeddings")  # noqa: UP045
     encoder_dropout_out: Optional[float] = _own_dropout("the encoder's layers")  # noqa: UP045
     encoder_embed_path: str = _path("the encoder's")

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nmt_moe.models.attention import ATTENTIONS
+from nmt_moe.models.attention import ATTENTIONS, OutputAttention
 from nmt_moe.models.config import LSTMMoEConfig, moe_positions
 from nmt_moe.models.dropout import Constant, WordDropout, dropout
 from nmt_moe.models.embedding import embed, make_embedding
@@ -42,7 +42,9 @@ class LSTMMoEDecoder(IncrementalDecoder):
         self.layers = nn.ModuleList([AttentionLSTM(cfg.dim, cfg.lstm_cells, Constant.of(cfg))])
         for _ in range(cfg.decoder_layers - 1):
             self.layers.append(LSTM(cfg.dim, cfg.dim, cfg.lstm_cells, Constant.of(cfg)))
+        self.residual_from = cfg.decoder_residual_from
         self.feed_forwards = FeedForwards(cfg, moe_positions(cfg, "decoder"), "decoder")
+        self.output_attention = OutputAttention(cfg.dim) if cfg.output_attention else None
         self.output = make_output(cfg, self.embedding, len(dictionary))
         self.adaptive_softmax = make_adaptive_softmax(cfg, len(dictionary))
 
@@ -53,7 +55,7 @@ class LSTMMoEDecoder(IncrementalDecoder):
         incremental_state: dict | None = None,
         **_: Any,
     ) -> tuple[Tensor, dict]:
-        """The output of the last layer, of which the logits are made.
+        """What the logits are made of: the output of the last layer, and of its attention.
 
         Args:
             prev_output_tokens: ``[B, L]``, shifted right, padded on the right. With an
@@ -89,12 +91,16 @@ class LSTMMoEDecoder(IncrementalDecoder):
             else:
                 y_LBD, state = layer(x_LBD, state)
             new_cache[f"h{number}"], new_cache[f"c{number}"] = state
-            x_LBD = x_LBD + self.dropout(y_LBD)
+            y_LBD = self.dropout(y_LBD)
+            x_LBD = x_LBD + y_LBD if number >= self.residual_from else y_LBD
             if number == 1 and self.attention.residual is not None:
                 x_LBD = x_LBD + self.dropout(apply(self.attention.residual, context_LBD))
             x_LBD = self.feed_forwards.after(number, x_LBD, real_T, routing)
         self.keep(new_cache, incremental_state)
-        return x_LBD.transpose(0, 1), {"attn": [attn_BLS], "routing": routing}
+        x_BLD = x_LBD.transpose(0, 1)
+        if self.output_attention is not None:
+            x_BLD = x_BLD + self.dropout(self.output_attention(x_BLD, source_BSD, pad_BS))
+        return x_BLD, {"attn": [attn_BLS], "routing": routing}
 
     def share_source(self, encoder_out: dict) -> dict:
         """The encoder's output for a search that does not repeat it for each hypothesis: with it

@@ -17,7 +17,7 @@ from nmt_moe.moe import Routing
 
 
 class LSTMMoEEncoder(FairseqEncoder):
-    """Stacked LSTMs; residual connections around every layer, dropout on each output.
+    """Stacked LSTMs, residual connections around them, dropout on each output.
 
     Args:
         cfg: the model's options.
@@ -33,6 +33,7 @@ class LSTMMoEEncoder(FairseqEncoder):
         self.dropout_in = dropout(cfg, "encoder", "in", self)
         self.dropout = dropout(cfg, "encoder", "out", self)
         self.bidirectional = cfg.encoder_bidirectional
+        self.residual_from = cfg.encoder_residual_from
         share = 2 if self.bidirectional else 1  # each direction of layer 1 has half of the width
         widths = [(cfg.dim // share, cfg.lstm_cells // share)]
         widths += [(cfg.dim, cfg.lstm_cells)] * (cfg.encoder_layers - 1)
@@ -61,7 +62,8 @@ class LSTMMoEEncoder(FairseqEncoder):
             y_SBD, _ = layer(x_SBD)
             if number == 1 and self.bidirectional:
                 y_SBD = torch.cat([y_SBD, self._backward(x_SBD, pad_right_BS)], dim=2)
-            x_SBD = x_SBD + self.dropout(y_SBD)
+            y_SBD = self.dropout(y_SBD)
+            x_SBD = x_SBD + y_SBD if number >= self.residual_from else y_SBD
             x_SBD = self.feed_forwards.after(number, x_SBD, real_T, routing)
         return {
             "encoder_out": [gather_time(x_SBD, order_BS.argsort(dim=1))],

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fairseq.models import BaseFairseqModel, FairseqLanguageModel
 from torch import nn
 
-from nmt_moe.models.attention import MultiplicativeAttention
+from nmt_moe.models.attention import MultiplicativeAttention, OutputAttention
 from nmt_moe.models.lstm import LSTM, AttentionLSTM
 from nmt_moe.models.output import TiedOutput, word_layer
 from nmt_moe.moe import MixtureOfExperts
@@ -65,7 +65,7 @@ def _products(module: nn.Module, softmax: nn.Module, kind: str) -> Iterator[tupl
         return
     if isinstance(module, LSTM | AttentionLSTM):
         kind = "lstm"
-    elif isinstance(module, MultiplicativeAttention):
+    elif isinstance(module, MultiplicativeAttention | OutputAttention):
         kind = "attention"
     elif module is softmax:
         kind = "softmax"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt_moe.models.architectures import build, config
-from nmt_moe.models.attention import ATTENTIONS
+from nmt_moe.models.attention import ATTENTIONS, OutputAttention, attention_weights
 from nmt_moe.models.feed_forward import FeedForward
 from nmt_moe.models.lstm import LSTM, AttentionLSTM
 from nmt_moe.moe import MixtureOfExperts, Routing
@@ -94,6 +94,20 @@ def test_translation(dim, cells):
         assert evenness(weights_BS) > 0.94, kind
     embedded = model.decoder.embedding(target) * dim**0.5
     assert embedded.var().item() == pytest.approx(1, rel=0.05)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dim", [64, 512, 2048])
+def test_output_attention(dim):
+    torch.manual_seed(1)
+    module = OutputAttention(dim)
+    x_BLD, source_BSD = torch.randn(B, L, dim), torch.randn(B, S, dim)
+    with watched(module) as found:
+        module(x_BLD, source_BSD, torch.zeros(B, S, dtype=torch.bool))
+    assert_kept(found, 1)
+    query_ND = module.query(x_BLD).flatten(0, 1) * dim**-0.5
+    weights_NS = attention_weights(query_ND, source_BSD, torch.zeros(B, S).bool(), None, False)
+    assert evenness(weights_NS) > 0.9
 
 
 @torch.no_grad()

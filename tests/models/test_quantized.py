@@ -24,6 +24,7 @@ KINDS: dict[str, dict] = {
         attention="additive", attention_residual=True, encoder_bidirectional=True
     ),
     "dot product": dict(attention="dot"),
+    "a second attention": dict(output_attention=True, decoder_residual_from=2),
     "strictly balanced": dict(moe_gating="strictly_balanced"),
     "a hierarchy": dict(moe_groups=2),
     "a shared expert": dict(moe_shared_expert=True),

@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from nmt_moe.common.errors import UserError
+from nmt_moe.models.architectures import config
+from nmt_moe.models.attention import OutputAttention
+from nmt_moe.models.feed_forward import FeedForwards
 from tests.models.build import SOURCE, TARGET, build_model, pad_batch
 
 VARIANTS = [
@@ -22,6 +25,9 @@ VARIANTS = [
     dict(moe_gating="strictly_balanced", moe_groups=2, moe_experts=8),
     dict(share_decoder_input_output_embed=True),
     dict(share_all_embeddings=True, lstm_cells=12),
+    dict(output_attention=True, lstm_cells=12),
+    dict(output_attention=True, attention_residual=True, decoder_residual_from=2),
+    dict(encoder_residual_from=3, decoder_residual_from=2, encoder_bidirectional=True),
 ]
 ADAPTIVE = dict(adaptive_softmax_cutoff="6,12", adaptive_softmax_factor=2.0)
 
@@ -143,6 +149,80 @@ def test_attention_follows_the_formula(attention):
     torch.testing.assert_close(context[0], expected @ source[0, :2])
 
 
+def test_the_output_attention_follows_the_formula():
+    torch.manual_seed(0)
+    module = OutputAttention(8).double()
+    x, source = torch.randn(4, 3, 8).double(), torch.randn(2, 5, 8).double()
+    pad = torch.tensor([[False] * 5, [True, True, False, False, False]])
+    inputs = [x.requires_grad_(), source.requires_grad_(), *module.parameters()]
+
+    def by_hand(x, source, query, residual):
+        rows = []
+        for row in range(4):
+            positions = source[row // 2][~pad[row // 2]]  # two rows read each sentence
+            for step in range(3):
+                scores = [torch.dot(query @ x[row, step], y) / 8**0.5 for y in positions]
+                weights = torch.stack(scores).softmax(0)
+                rows.append(residual @ sum(w * y for w, y in zip(weights, positions, strict=True)))
+        return torch.stack(rows).view(4, 3, 8)
+
+    found, right = module(x, source, pad), by_hand(*inputs)
+    torch.testing.assert_close(found, right)
+    above = torch.randn_like(found)
+    for pair in zip(
+        torch.autograd.grad(found, inputs, above),
+        torch.autograd.grad(right, inputs, above),
+        strict=True,
+    ):
+        torch.testing.assert_close(*pair)
+
+
+def test_the_softmax_reads_the_last_layer_and_its_attention():
+    torch.manual_seed(0)
+    model = build_model(output_attention=True, dropout=0.5).double().eval()
+    source, _, target = batch()
+    encoder_out = model.encoder(source)
+    x_BLD, _ = model.decoder.extract_features(target, encoder_out)
+    attention, model.decoder.output_attention = model.decoder.output_attention, None
+    without_BLD, _ = model.decoder.extract_features(target, encoder_out)
+    [source_SBD], [pad_BS] = encoder_out["encoder_out"], encoder_out["encoder_padding_mask"]
+    read_BLD = attention(without_BLD, source_SBD.transpose(0, 1), pad_BS)
+    torch.testing.assert_close(x_BLD, without_BLD + read_BLD)
+    model.decoder.output_attention = attention
+    torch.nn.init.zeros_(attention.query.weight)
+    torch.nn.init.eye_(attention.residual.weight)
+    model.decoder.train()
+    for parameter in [model.decoder.embedding.weight, *model.decoder.layers.parameters()]:
+        torch.nn.init.zeros_(parameter)  # then nothing but the context is left
+    model.decoder.feed_forwards = FeedForwards(config("lstm_moe", {}), [], "decoder")
+    x_BLD, _ = model.decoder.extract_features(target.new_full((3, 40), 7), encoder_out)
+    assert 0.45 < (x_BLD == 0).double().mean() < 0.55
+
+
+@pytest.mark.parametrize("first", [1, 2, 3, 4])
+def test_residual_connections_begin_where_they_are_told(first):
+    """LSTMs of zeros put out zeros: what is left went around all of them."""
+    options = dict(encoder_layers=3, decoder_layers=3, feed_forward="none")
+    model = build_model(encoder_residual_from=first, decoder_residual_from=first, **options)
+    for stack in (model.encoder, model.decoder):
+        for parameter in stack.layers.parameters():
+            torch.nn.init.zeros_(parameter)
+    source, _, target = batch()
+    encoder_out = model.encoder(source)
+    x_BLD, _ = model.decoder.extract_features(target, encoder_out)
+    found = [x_BLD, encoder_out["encoder_out"][0].transpose(0, 1)]
+    words = [(model.decoder, target), (model.encoder, source)]
+    right = [8**0.5 * stack.embedding(tokens) for stack, tokens in words]
+    for got, embedded in zip(found, right, strict=True):
+        torch.testing.assert_close(got, embedded if first == 1 else torch.zeros_like(embedded))
+        assert embedded.any()
+    # The second layer's output, a constant, reaches the end around the third where there is a way.
+    for stack in (model.encoder, model.decoder):
+        torch.nn.init.ones_(stack.layers[1].lstm.bias_ih_l0)
+    x_BLD, _ = model.decoder.extract_features(target, model.encoder(source))
+    assert bool((x_BLD != (right[0] if first == 1 else 0)).any()) == (first <= 3)
+
+
 def test_every_parameter_gets_a_gradient():
     torch.manual_seed(0)
     for options in VARIANTS:
@@ -200,6 +280,7 @@ def test_the_default_size_is_the_papers():
         (dict(decoder_moe_after="top"), "not a list of layer numbers such as 1,2"),
         (dict(lstm_cells=7), "--lstm-cells 7 is less than --dim 8"),
         (dict(dim=7, lstm_cells=9, encoder_bidirectional=True), "even --dim"),
+        (dict(decoder_residual_from=0), "--decoder-residual-from must be at least 1, not 0"),
         (dict(dim=0), "--dim must be at least 1"),
         (dict(dropout=1.0), "--dropout must be at least 0 and less than 1, not 1.0"),
     ],

@@ -68,6 +68,7 @@ def test_the_operations_of_the_32_expert_model_by_hand(capsys):
         ("lstm_moe", dict(share_all_embeddings=True)),
         ("lstm_moe", dict(moe_groups=2, attention="additive", attention_residual=True)),
         ("lstm_moe", dict(encoder_bidirectional=True, decoder_layers=3, decoder_moe_after="1,3")),
+        ("lstm_moe", dict(output_attention=True, decoder_residual_from=2)),
     ],
 )
 def test_a_forward_pass_multiplies_as_much(arch, options, monkeypatch):

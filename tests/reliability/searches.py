@@ -17,12 +17,13 @@ MAX_LENGTH = 12  # of a translation
 _WORDS = 20
 _GROUPS = dict(moe_experts=8, moe_groups=4)
 _OTHER = dict(encoder_bidirectional=True, attention="additive", attention_residual=True)
+_SECOND = dict(output_attention=True, encoder_residual_from=2, decoder_residual_from=2)
 MODELS: dict[str, dict[str, Any]] = {
     "noisy_top_k": dict(),
     "noisy_top_k in groups": dict(_GROUPS, **_OTHER, lstm_cells=8),
-    "strictly_balanced": dict(moe_gating="strictly_balanced", **_OTHER),
+    "strictly_balanced": dict(moe_gating="strictly_balanced", **_OTHER, **_SECOND),
     "strictly_balanced in groups": dict(_GROUPS, moe_gating="strictly_balanced", lstm_cells=8),
-    "top_k": dict(moe_gating="top_k", encoder_bidirectional=True, lstm_cells=8),
+    "top_k": dict(_SECOND, moe_gating="top_k", encoder_bidirectional=True, lstm_cells=8),
     "top_k in groups": dict(_GROUPS, moe_gating="top_k", **_OTHER),
 }
 """Options by the name of the gating, so that each other option occurs with several."""

@@ -213,7 +213,7 @@ def test_all_finite(dtype):
         ("--moe-gating", "top_k", "--attention", "additive", "--attention-residual"),
         ("--moe-groups", 2, "--encoder-bidirectional", "--moe-recompute"),
         ("--moe-groups", 2, "--moe-gating", "strictly_balanced"),
-        ("--feed-forward", "dense", "--lstm-cells", 12),
+        ("--feed-forward", "dense", "--lstm-cells", 12, "--output-attention"),
     ],
 )
 def test_nothing_is_found_where_all_is_well(tmp_path, options):

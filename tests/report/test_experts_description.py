@@ -16,7 +16,7 @@ from tests.report.experts import random_model
         dict(arch="lstm_moe", feed_forward="none"),
         dict(arch="lstm_moe_lm", moe_after="1,2"),
         dict(arch="lstm_moe_lm", share_decoder_input_output_embed=True),
-        dict(arch="lstm_moe", share_all_embeddings=True),
+        dict(arch="lstm_moe", share_all_embeddings=True, output_attention=True),
     ],
     ids=str,
 )
@@ -49,6 +49,14 @@ def test_blocks_stand_in_their_order() -> None:
     assert encoder["blocks"][1]["detail"] == "8 cells, 8 wide, both directions"
     assert encoder["blocks"][2]["detail"] == ("2 of 6 for each token, hidden width 6, noisy_top_k")
     assert encoder["blocks"][2]["layer"] == "encoder.1"
+
+
+def test_the_second_attention_comes_before_the_softmax() -> None:
+    trained = random_model("lstm_moe", output_attention=True)
+    _, decoder = describe(trained.model, trained.cfg.model)["stacks"]
+    *_, attention, softmax = decoder["blocks"]
+    assert (attention["label"], softmax["kind"]) == ("second attention", "softmax")
+    assert (attention["detail"], attention["parameters"]) == ("8 wide", 2 * 8 * 8)
 
 
 def test_twins_without_experts() -> None:

@@ -48,6 +48,10 @@ def _blocks(name: str, stack: Any, cfg: Any, counted: set[Tensor]) -> Iterator[B
     for number, layer in enumerate(stack.layers, start=1):
         yield _lstm(number, layer, stack, backward if number == 1 else None)
         yield from _feed_forward(name, number, stack.feed_forwards, cfg)
+    attention = getattr(stack, "output_attention", None)
+    if attention is not None:
+        detail = f"{len(attention.query.weight):,} wide"
+        yield _block("attention", "second attention", detail, attention)
     if hasattr(stack, "output"):
         layer = word_layer(stack)
         if stack.adaptive_softmax is not None:
