@@ -176,5 +176,5 @@ examples() {
 }
 
 summarise() {
-    attended python -m nmt_moe.report.summary "$RUN_DIR"
+    attended python -m nmt_moe.report.summary "$RUN_DIR" --record "$RUN_DIR/record.json"
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from nmt_moe.cli.arguments import Command, positional, switch
+from nmt_moe.cli.arguments import Command, option, positional, switch
 from nmt_moe.common.ranges import integers
 from nmt_moe.runs.commands import exit_code
 from nmt_moe.runs.folder import Run
@@ -124,10 +124,18 @@ class Summary(Command):
     """Summarise the run of a recipe: scores, seconds, balance of the experts, five sentences."""
 
     folder: Path = positional("the run's folder, for example data/quickstart-de", "RUN")
+    record: Path | None = option(
+        None,
+        "also write settings, machine, commit, seconds and scores to this file, as JSON",
+        metavar="FILE",
+    )
 
     def run(self) -> None:
+        from nmt_moe.report import record
         from nmt_moe.report.summary import summary
 
+        if self.record:
+            record.write(self.folder, self.record)
         for line in summary(self.folder):
             print(line)
 

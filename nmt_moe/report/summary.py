@@ -4,7 +4,6 @@ Reads the folder of a run (:mod:`nmt_moe.runs.folder`).
 A run that is not finished gives a shorter summary.
 """
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,10 +11,9 @@ from typing import Any
 
 from nmt_moe.common import logged
 from nmt_moe.common.door import door
-from nmt_moe.common.errors import UserError
 from nmt_moe.criterions.balanced import BalanceConfig
+from nmt_moe.report import record
 from nmt_moe.runs import folder
-from nmt_moe.runs.training_log import last_validation
 
 _EXAMPLES = 5
 _WIDTH = 200  # characters of an example: a model at its start repeats itself without end
@@ -23,18 +21,14 @@ _WIDTH = 200  # characters of an example: a model at its start repeats itself wi
 
 def scores(run: Path) -> Iterator[str]:
     """A line for each score: what it is, the figure, sacrebleu's signature."""
-    for path in sorted((run / "translation").glob("*.json")):
-        try:
-            score = json.loads(path.read_text(encoding="utf-8"))
-            figure, signature = float(score["score"]), score["signature"]
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path} is not what sacrebleu writes") from None
-        yield f"{score['name']}, {path.stem.replace('_', ' ')}: {figure:.2f}   {signature}"
+    for name, score in record.scores(run).items():
+        label = f"{score['name']}, {name.replace('_', ' ')}"
+        yield f"{label}: {score['score']:.2f}   {score['signature']}"
 
 
 def seconds(run: Path) -> Iterator[str]:
     """A line for each finished stage, in the order of their ends, and one for all."""
-    spent = {stage.name: folder.seconds(stage) for stage in folder.finished(run)}
+    spent = record.seconds(run)
     for name, time in (spent | {"all": sum(spent.values())} if spent else {}).items():
         yield f"{name:14} {time:6,} s"
 
@@ -110,8 +104,7 @@ def summary(run: Path) -> Iterator[str]:
     yield f"== summary of {run}"
     yield from scores(run)
     yield from _paragraph("time", seconds(run))
-    log = run / "training" / folder.LOG
-    figures = last_validation(folder.log(log.parent)) if log.is_file() else None
+    figures = record.validation(run)
     if figures is not None:
         yield from _paragraph(
             f"attention, validation after epoch {figures['epoch']}", attention(figures)
@@ -122,8 +115,9 @@ def summary(run: Path) -> Iterator[str]:
     where = {
         "checkpoint": run / "training" / folder.BEST,
         "translations": run / "translation" / "hypotheses.txt",
-        "training log": log,
+        "training log": run / "training" / folder.LOG,
         "report": run / "report" / "report.html",
+        "record": run / folder.RECORD,
         "tensorboard": run / "training" / "tensorboard",
     }
     yield from _paragraph("files", (f"{k:14} {v}" for k, v in where.items() if v.exists()))

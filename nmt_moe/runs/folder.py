@@ -34,6 +34,8 @@ SETTINGS, LOCK = "settings", ".lock"
 STARTED, SECONDS, DONE = ".started", ".seconds", ".done"
 LOG, BEST = "train.log", "checkpoint_best.pt"
 """Of a training, in the folder of its stage."""
+RECORD = "record.json"
+"""What the whole run came to (:mod:`nmt_moe.report.record`)."""
 _PATIENCE = 5  # seconds; what was killed a moment ago may still be ending
 _SAID_AFTER = 6  # seconds, where it waits longer
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nmt_moe.report import summary
+from nmt_moe.runs.claims.machine import machine
 
 
 def make_run(folder: Path) -> Path:
@@ -52,6 +53,26 @@ def test_says_score_time_balance_and_examples(
     assert "  One dog.\n  -> Ein Hund.\n" in text
     assert f"{'report':14} {tmp_path / 'report' / 'report.html'}\n" in text
     assert max(map(len, text.splitlines())) <= 210
+
+
+def test_a_record_has_what_a_published_line_says_of_itself(tmp_path: Path) -> None:
+    run, path = make_run(tmp_path / "run"), tmp_path / "de-1.json"
+    assert summary.main([str(run), "--record", str(path)]) == 0
+    found = json.loads(path.read_text())
+    assert found["settings"] == {"target": "de"}
+    score = {"name": "BLEU", "score": 71.234, "signature": "nrefs:1|case:mixed|tok:13a"}
+    assert found["scores"] == {"detokenised": score}
+    assert found["seconds"] == {"corpus": 3, "training": 1200, "translation": 20, "examples": 5}
+    assert (found["validation"]["epoch"], found["validation"]["valid_ppl"]) == (2, "3.1")
+    assert found["machine"] == machine()
+    assert summary.main([str(run), "--record", str(tmp_path / "none" / "x.json")]) == 1
+
+
+def test_a_run_without_a_training_has_a_record(tmp_path: Path) -> None:
+    (tmp_path / "settings").write_text("target=de\n")
+    assert summary.main([str(tmp_path), "--record", str(tmp_path / "record.json")]) == 0
+    found = json.loads((tmp_path / "record.json").read_text())
+    assert (found["seconds"], found["validation"], found["scores"]) == ({}, None, {})
 
 
 def test_an_unfinished_run_gives_a_shorter_summary(
