@@ -25,13 +25,14 @@ VOCABULARY=${VOCABULARY:-4000} # wordpieces of both languages together
 MAX_PIECES=100
 AVERAGE=4 # checkpoints
 
-MODEL=(--arch lstm_moe_tiny --dim 256 --lstm-cells 256 --encoder-bidirectional
-    --attention additive --attention-residual --moe-experts 16 --moe-k 2 --moe-hidden-dim 512 --dropout 0.25)
+MODEL=(--arch lstm_moe_tiny --dim 256 --lstm-cells 256 --encoder-bidirectional --share-all-embeddings
+    --attention additive --attention-residual --output-attention --encoder-residual-from 2 --decoder-residual-from 2
+    --moe-experts 16 --moe-k 2 --moe-hidden-dim 512 --dropout 0.25)
 LOSS=(--criterion moe_label_smoothed_cross_entropy --label-smoothing 0.1
     --moe-importance-weight 0.01 --moe-load-weight 0.01)
-OPTIMIZER=(--optimizer adam --adam-betas '(0.9,0.98)' --lr 1.5e-3 --lr-scheduler cosine
+OPTIMIZER=(--optimizer adam --adam-betas '(0.9,0.98)' --lr 3e-3 --lr-scheduler cosine
     --clip-norm 1.0)
-LENGTH=(--max-tokens 1000)
+LENGTH=(--max-tokens 2000)
 
 MULTI30K=${MULTI30K:+$(absolute "$MULTI30K")}
 [[ $TIME =~ ^[0-9.]+[hms]([0-9.]+[ms]){0,2}$ ]] || die "TIME=$TIME is no time: give one such as 30m or 2h"
