@@ -10,6 +10,7 @@ import argparse
 import ast
 import json
 import re
+import statistics
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
@@ -124,6 +125,47 @@ def note(arguments: str) -> str:
     commands = "\n".join(re.findall(r"`(.*?)`\.", line))
     blocks = f"```text\n{commands}\n```\n\n```text\n{options_of(arguments)}\n```"
     return f"{sizes} Machine: {machine}. {trees}{remark}\n\n{blocks}"
+
+
+def runs(arguments: str) -> str:
+    """``FOLDER SCORE...``: a recipe's runs that differ by seed, TARGET-SEED.json, a row for all
+    into a target, beside what published.toml has of others."""
+    name, *scores = arguments.split()
+    folder = ROOT / name
+    others = tomllib.loads((folder / "published.toml").read_text())
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(folder.glob("*.json")):
+        found.setdefault(path.stem.rpartition("-")[0], []).append(json.loads(path.read_text()))
+    rows = []
+    for target, seeds in found.items():
+        spent = max(sum(seed["seconds"].values()) for seed in seeds)
+        last = [seed["validation"] for seed in seeds]
+        passed = [float(one["epoch"]) for one in last]
+        row = [target, f"{spent / 60:.0f}", f"{min(passed):.0f}-{max(passed):.0f}"]
+        row.append(spread([float(one["valid_ppl"]) for one in last]))
+        row += [spread([seed["scores"][score]["score"] for seed in seeds]) for score in scores]
+        rows.append([*row, f"{others['figures'][target]:.1f}"])
+    shown = [score.replace("_", ", ") for score in scores]
+    heads = ["into", "minutes", "passes", "validation perplexity", *shown, "published"]
+    about = [
+        [seed["machine"][name] for seeds in found.values() for seed in seeds]
+        for name in ("device", "commit")
+    ]
+    devices, commits = (", ".join(dict.fromkeys(each)) for each in about)
+    return "\n".join(
+        [
+            *markdown(heads, rows),
+            "",
+            f"Published: {others['system']}, {others['score'].replace('_', ', ')}. "
+            f"Machine: {devices}. Commit: {commits}.",
+        ]
+    )
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, standard deviation and each value."""
+    each = ", ".join(f"{value:.2f}" for value in values)
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} ({each})"
 
 
 def options_of(folder: str) -> str:
@@ -490,7 +532,7 @@ def picture() -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
-_NAMES = "table figures measured note claim paper layers passes glance options familiar models"
+_NAMES = "table figures measured note runs claim paper layers passes glance options familiar models"
 PARTS: dict[str, Callable[[str], str]] = {
     name: globals()[name]
     for name in [*_NAMES.split(), "sizes", "fixes", "habits", "rooms", "choices"]

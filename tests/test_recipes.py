@@ -2,6 +2,7 @@
 
 import fcntl
 import gzip
+import json
 import random
 import re
 import shutil
@@ -197,6 +198,10 @@ def test_multi30k_as_papers_have_it_is_scored_in_both_ways(tmp_path: Path, capti
     assert "Hund" in (corpus / "as-it-is/test.de").read_text()
     assert "BLEU, detokenised lower-cased:" in finished.stdout
     assert "BLEU, test 2017 mscoco tokenised lower-cased:" in finished.stdout
+    record = json.loads((tmp_path / "run/record.json").read_text())
+    [score] = re.findall(r"^BLEU, tokenised lower-cased: ([\d.]+)", finished.stdout, re.MULTILINE)
+    assert f"{record['scores']['tokenised_lower-cased']['score']:.2f}" == score
+    assert record["settings"]["papers"] == "1" and record["seconds"]["training"] > 0
 
 
 @pytest.mark.parametrize("setting", ["TIME=soon", "TIME=60", "PAPERS=yes"])

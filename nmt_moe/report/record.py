@@ -7,7 +7,6 @@ from typing import Any
 from nmt_moe.common.errors import UserError
 from nmt_moe.common.files import atomic_write
 from nmt_moe.runs import folder
-from nmt_moe.runs.claims.machine import machine
 from nmt_moe.runs.training_log import last_validation
 
 
@@ -46,6 +45,8 @@ def write(run: Path, path: Path) -> None:
     Raises:
         UserError: the folder does not hold a run.
     """
+    from nmt_moe.runs.claims.machine import machine  # which takes seconds to import torch
+
     found = {
         "settings": folder.settings(run),
         "machine": machine(),
